@@ -1,0 +1,52 @@
+"""Make It Real: project any image onto the images that a network was trained on, in one step.
+
+    import make_it_real
+
+    f = make_it_real.load("mnist")                       # a torch.nn.Module
+    digits = make_it_real.generate(f, seeds=range(64))   # (64, 1, 28, 28) in [−1, 1]
+    cleaned = make_it_real.project(f, damaged, steps=2)
+
+The names are imported when first used: importing the package does not import torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from make_it_real.model import IGN, IGNConfig
+    from make_it_real.projection import drift, generate, project
+
+__version__ = "0.1.0"
+__all__ = ["IGN", "IGNConfig", "__version__", "drift", "generate", "load", "project"]
+
+_HOMES = {
+    "IGN": "model",
+    "IGNConfig": "model",
+    "drift": "projection",
+    "generate": "projection",
+    "project": "projection",
+}
+
+
+def load(model: str = "mnist", device: str = "auto") -> "IGN":
+    """A trained f, ready to be called on images (N, C, S, S) in [−1, 1].
+
+    model: a bundled name, a ``.safetensors`` file, a folder or owner/name[@revision]; device:
+    auto, cpu, cuda[:n] or mps. Raises WeightsError or DeviceError (``make_it_real.errors``).
+    """
+    from make_it_real import devices, weights
+    from make_it_real.model import place
+
+    chosen = devices.pick(device)
+    return place(weights.load(weights.resolve(model)), chosen)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,39 @@
+"""The command line: one file a command; each parses, makes one library call and prints."""
+
+from typing import Annotated
+
+import typer
+
+import make_it_real
+from make_it_real.cli import evaluate, generate, project, train
+
+app = typer.Typer(
+    name="mir",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"mir {make_it_real.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Make It Real: one network that maps any image onto those it was trained on."""
+
+
+app.command("generate")(generate.generate)
+app.command("project")(project.project)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train-features")(evaluate.train_features)

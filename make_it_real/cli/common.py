@@ -1,0 +1,169 @@
+"""What all commands share: options, messages, errors and exit codes.
+
+Nothing here imports torch, so that --help and wrong usage answer at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from make_it_real import weights
+from make_it_real.errors import MirError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from make_it_real.model import IGN
+    from make_it_real.weights import ModelInfo
+
+INTERRUPTED = 130
+NO_INPUT = 3
+
+
+def _model_names() -> list[str]:
+    return list(weights.bundled())
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", envvar="MIR_MODEL", autocompletion=_model_names,
+        help="A bundled name, a .safetensors file, a folder or owner/name[@revision].",
+    ),
+]  # fmt: skip
+Device = Annotated[
+    str,
+    typer.Option("--device", "-d", envvar="MIR_DEVICE", help="auto, cpu, cuda[:n] or mps."),
+]
+Steps = Annotated[int, typer.Option("--steps", "-k", min=1, help="How often f is applied.")]
+Batch = Annotated[
+    int, typer.Option("--batch", min=1, help="Images at once; halved where memory runs out.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+_quiet = False
+
+
+def say(message: str) -> None:
+    """A message for people, on stderr, unless --quiet."""
+    if not _quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def complain(message: str) -> None:
+    """An error or a warning, one line on stderr."""
+    print(f"mir: {message}", file=sys.stderr, flush=True)
+
+
+P = ParamSpec("P")
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn exceptions into one line on stderr and the exit code of errors.py."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        global _quiet
+        _quiet = bool(kwargs.get("quiet"))
+        try:
+            function(*args, **kwargs)
+        except MirError as error:
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            complain("interrupted; what was finished is kept")
+            raise typer.Exit(INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # The reader of stdout has gone; point it elsewhere so that exit stays silent.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from error
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.BadParameter):
+                raise
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            text = next(iter(str(error).splitlines()), "")
+            complain(f"{type(error).__name__}: {text} (--debug shows where)")
+            raise typer.Exit(1) from error
+
+    return wrapped
+
+
+def usage_error(message: str) -> typer.BadParameter:
+    """What to raise for options that don't go together; exits with 2."""
+    return typer.BadParameter(message)
+
+
+def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
+    """(f on its device, what its file says of itself, the file's fingerprint)."""
+    path = weights.resolve(model)
+    info = weights.inspect(path)
+
+    import make_it_real
+
+    f = make_it_real.load(str(path), device)
+    say(f"{info.name} on {f.device}")
+    return f, info, weights.fingerprint(path)
+
+
+@contextmanager
+def progress_bar(total: int, what: str) -> "Iterator[Callable[[], None]]":
+    """A bar on stderr where that is a terminal; yields what to call for each finished item."""
+    if _quiet or not sys.stderr.isatty() or total < 2:
+        yield lambda: None
+        return
+    bar = rich_progress()
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def rich_progress(*columns: Any) -> "Progress":
+    """A rich progress display on stderr: bar, count, rate and time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(), *columns,
+        console=Console(stderr=True), disable=_quiet or not sys.stderr.isatty(),
+    )  # fmt: skip
+
+
+@contextmanager
+def training_bar(steps: int) -> "Iterator[Callable[[dict[str, float]], None]]":
+    """A live display of a training run; yields what to call with each averaged record."""
+    from rich.progress import TextColumn
+
+    bar = rich_progress(TextColumn("{task.fields[terms]}"))
+    with bar:
+        task = bar.add_task("training", total=steps, terms="")
+
+        def show(line: dict[str, float]) -> None:
+            losses = (f"{k} {v:.3f}" for k, v in line.items() if k not in _NO_LOSS)
+            rate = f"{line['images_per_second']:.0f} images/s"
+            bar.update(task, completed=line["step"], terms=" · ".join([rate, *losses]))
+
+        yield show
+
+
+_NO_LOSS = frozenset(("step", "lr", "images_per_second"))

@@ -1,0 +1,47 @@
+"""The critic C: says what looks real while f trains. A trained f does without it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Critic(nn.Module):
+    """Images (N, C, H, W) in [−1, 1] → realness logits (N,), unbounded, larger is more real.
+
+    Strided 4×4 convolutions, one a level of ``widths``, a 3×3 convolution, the minibatch
+    standard deviation as one more channel (Karras et al. 2018, section 3), a last
+    convolution and a linear layer. No normalisation: a gradient penalty taken per image
+    needs each logit to depend on its own image, which the group statistic only colours.
+    """
+
+    GROUP = 4
+
+    def __init__(self, image_size: int, channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        ins = (channels, *widths[:-1])
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in zip(ins, widths, strict=True)
+        )
+        top, side = widths[-1], image_size // 2 ** len(widths)
+        self.body = nn.Conv2d(top, top, 3, padding=1)
+        self.last = nn.Conv2d(top + 1, top, 3, padding=1)
+        self.head = nn.Linear(top * side * side, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        h = images
+        for conv in self.down:
+            h = F.leaky_relu(conv(h), 0.2)
+        h = h + F.leaky_relu(self.body(h), 0.2)
+        h = torch.cat([h, self.minibatch_std(h)], 1)
+        h = F.leaky_relu(self.last(h), 0.2)
+        logits: Tensor = self.head(h.flatten(1))
+        return logits.squeeze(1).float()
+
+    def minibatch_std(self, h: Tensor) -> Tensor:
+        """Mean deviation of the features over groups of images, as one map (N, 1, H, W)."""
+        n = len(h)
+        group = self.GROUP if n % self.GROUP == 0 else n
+        grouped = h.float().reshape(group, n // group, -1)
+        variance = (grouped - grouped.mean(0)).square().mean(0)
+        std = (variance + 1e-8).sqrt().mean(1)
+        return std.repeat(group).to(h.dtype)[:, None, None, None].expand(n, 1, *h.shape[2:])

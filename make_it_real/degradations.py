@@ -1,0 +1,197 @@
+"""Named corruptions A: images → damaged images, with a level in a stated unit.
+
+Images are float (N, C, H, W) in [−1, 1]; a level is one number an image. Noise leaves
+[−1, 1]: nothing is clipped, as in the paper. Randomness comes from the generator given.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+Corruption = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One kind of damage: ``apply(images, levels, generator)`` and what its level means.
+
+    levels: the range (low, high) drawn from in training; ``log`` draws it log-uniformly.
+    default: the level used where none is named. ``trained`` is False for the kinds that
+    training must never see, so that figures on them speak of damage f was not taught.
+    """
+
+    apply: Corruption
+    unit: str
+    default: float
+    levels: tuple[float, float]
+    log: bool = False
+    trained: bool = True
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    drawn = torch.rand(n, generator=generator, device=generator.device)
+    return low + (high - low) * drawn
+
+
+def _randn_like(images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(images.shape, generator=generator, device=generator.device)
+
+
+def noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """x + σ·n, n standard normal (the paper's noise; its σ is 0.15)."""
+    return images + _per_image(levels) * _randn_like(images, generator)
+
+
+def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Averaged down by a factor of level and enlarged again, bilinearly."""
+    out = images.clone()
+    for factor in levels.round().int().unique().tolist():
+        chosen = levels.round().int() == factor
+        small = (max(1, images.shape[2] // factor), max(1, images.shape[3] // factor))
+        reduced = F.adaptive_avg_pool2d(images[chosen], small)
+        out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode="bilinear")
+    return out
+
+
+def pixelate(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Squares of level × level pixels, each of its mean."""
+    out = images.clone()
+    for factor in levels.round().int().unique().tolist():
+        chosen = levels.round().int() == factor
+        reduced = F.avg_pool2d(images[chosen], factor, ceil_mode=True, count_include_pad=False)
+        large = reduced.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        out[chosen] = large[..., : images.shape[2], : images.shape[3]]
+    return out
+
+
+def mask(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Cells of an 8×8 grid, a share of level of them, painted black, grey or white."""
+    n, device = len(images), generator.device
+    hidden = torch.rand(n, 1, 8, 8, generator=generator, device=device) < _per_image(levels)
+    hidden = F.interpolate(hidden.float(), size=images.shape[2:], mode="nearest").bool()
+    paint = torch.randint(-1, 2, (n,), generator=generator, device=device).to(images.dtype)
+    return torch.where(hidden, _per_image(paint), images)
+
+
+def blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Convolved with a Gaussian of standard deviation level, in pixels."""
+    n, c, h, w = images.shape
+    reach = min(max(1, int(3 * float(levels.max()) + 0.5)), min(h, w) - 1)
+    steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (steps / levels.clamp_min(1e-3)[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)
+    flat = F.pad(images, (reach,) * 4, mode="reflect").reshape(1, n * c, h + 2 * reach, -1)
+    flat = F.conv2d(flat, kernel[:, None, :, None], groups=n * c)
+    return F.conv2d(flat, kernel[:, None, None, :], groups=n * c).reshape(images.shape)
+
+
+def contrast(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Contrast reduced to a share of level, at a brightness drawn where that leaves room."""
+    offset = _uniform(len(images), -1, 1, generator) * (1 - levels)
+    return _per_image(offset) + _per_image(levels) * images
+
+
+def light(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Uneven light: a ramp of brightness in a random direction, of −level to level."""
+    n, _, h, w = images.shape
+    angle = _per_image(_uniform(n, 0, 2 * torch.pi, generator))
+    ys = torch.linspace(-1, 1, h, device=images.device)[:, None]
+    xs = torch.linspace(-1, 1, w, device=images.device)[None, :]
+    ramp = (angle.sin() * ys + angle.cos() * xs) / 2**0.5
+    return images + _per_image(levels) * ramp
+
+
+def thin(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Bright strokes thinned by one pixel (a 2×2 minimum), blended in to a share of level."""
+    eroded = -F.max_pool2d(-F.pad(images, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
+    return torch.lerp(images, eroded, _per_image(levels))
+
+
+def grayscale(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Each pixel moved by a share of level to the mean of its channels (the paper's)."""
+    return torch.lerp(images, images.mean(1, keepdim=True).expand_as(images), _per_image(levels))
+
+
+def salt_and_pepper(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """A share of level of the pixels turned black or white, by a coin each."""
+    n, _, h, w = images.shape
+    drawn = torch.rand(n, 1, h, w, generator=generator, device=generator.device)
+    hit = drawn < _per_image(levels)
+    return torch.where(hit, (drawn * 2 < _per_image(levels)) * 2.0 - 1.0, images)
+
+
+def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Compressed as JPEG of quality level (1–95) and decoded again."""
+    out = torch.empty_like(images)
+    for i, (image, quality) in enumerate(zip(images, levels.tolist(), strict=True)):
+        pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+        picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+        with io.BytesIO() as file:
+            picture.save(file, "JPEG", quality=round(quality))
+            decoded = torch.frombuffer(
+                bytearray(Image.open(file).tobytes()), dtype=torch.uint8
+            ).view(pixels.shape)
+        out[i] = decoded.permute(2, 0, 1).to(out) / 127.5 - 1
+    return out
+
+
+DEGRADATIONS: Mapping[str, Degradation] = {
+    "noise": Degradation(noise, "standard deviation", 0.15, (0.05, 3.0), log=True),
+    "low-resolution": Degradation(low_resolution, "factor", 4, (2, 4)),
+    "mask": Degradation(mask, "share of the image", 0.25, (0.05, 0.5)),
+    "blur": Degradation(blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),
+    "contrast": Degradation(contrast, "share kept", 0.3, (0.15, 0.9)),
+    "light": Degradation(light, "brightness at the edge", 0.5, (0.1, 0.9)),
+    "thin": Degradation(thin, "share", 1.0, (0.3, 1.0)),
+    "grayscale": Degradation(grayscale, "share", 1.0, (1.0, 1.0)),
+    "salt-and-pepper": Degradation(
+        salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), trained=False
+    ),
+    "jpeg": Degradation(jpeg, "quality", 5, (5, 50), trained=False),
+    "pixelate": Degradation(pixelate, "pixels a side", 4, (2, 4), trained=False),
+}
+
+
+def degraded(
+    images: Tensor, kind: str, level: float | None = None, *, generator: torch.Generator
+) -> Tensor:
+    """A(images) for one kind at one level (its default when None), shape kept.
+
+    Raises KeyError for a kind that is not in ``DEGRADATIONS``.
+    """
+    damage = DEGRADATIONS[kind]
+    value = damage.default if level is None else level
+    levels = torch.full((len(images),), value, device=images.device, dtype=images.dtype)
+    return damage.apply(images, levels, generator)
+
+
+def randomly_degraded(
+    images: Tensor, kinds: Sequence[str], *, generator: torch.Generator
+) -> Tensor:
+    """A(images), each image with a kind drawn from ``kinds`` and a level from its range.
+
+    A kind named twice is drawn twice as often.
+    """
+    out = images.clone()
+    drawn = torch.randint(len(kinds), (len(images),), generator=generator, device=generator.device)
+    for index, kind in enumerate(kinds):
+        chosen = (drawn == index).nonzero().squeeze(1)
+        if not len(chosen):
+            continue
+        damage = DEGRADATIONS[kind]
+        low, high = damage.levels
+        if damage.log:
+            levels = (low * (high / low) ** _uniform(len(chosen), 0, 1, generator)).to(images)
+        else:
+            levels = _uniform(len(chosen), low, high, generator).to(images)
+        out[chosen] = damage.apply(images[chosen], levels, generator)
+    return out

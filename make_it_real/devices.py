@@ -1,0 +1,33 @@
+"""Which device f runs on."""
+
+import torch
+
+from make_it_real.errors import DeviceError
+
+
+def pick(name: str = "auto") -> torch.device:
+    """auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:n or mps → a device that is there.
+
+    Raises DeviceError for a name that is none of these, or one asked for and absent.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"no device is called {name!r}: auto, cpu, cuda[:n] or mps") from error
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) < count:
+            return device
+        found = f"only {count} CUDA device(s)" if count else "no CUDA device"
+        raise DeviceError(f"--device {name}: {found} here; use --device cpu or auto")
+    if device.type == "mps":
+        if torch.backends.mps.is_available():
+            return device
+        raise DeviceError(f"--device {name}: no Apple GPU here; use --device cpu or auto")
+    raise DeviceError(f"no device is called {name!r}: auto, cpu, cuda[:n] or mps")

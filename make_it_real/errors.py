@@ -1,0 +1,36 @@
+"""Errors that a user can act on, each of one line that says what to do.
+
+MirError                    anything below; exit code 1
+├── ImageError              an image can't be read, used or written; exit code 1
+├── DataError               a data set can't be read; exit code 2
+├── WeightsError            a weights file can't be found, read or trusted; exit code 4
+└── DeviceError             the device asked for is not there; exit code 4
+"""
+
+
+class MirError(Exception):
+    """Base of all errors that ``make_it_real`` raises on purpose."""
+
+    exit_code = 1
+
+
+class ImageError(MirError):
+    """An image can't be read, used or written."""
+
+
+class DataError(MirError):
+    """A data set can't be found or holds nothing usable."""
+
+    exit_code = 2
+
+
+class WeightsError(MirError):
+    """A weights file is missing, damaged, of another kind or of a newer format."""
+
+    exit_code = 4
+
+
+class DeviceError(MirError):
+    """The device asked for by name is not available."""
+
+    exit_code = 4

@@ -1,0 +1,78 @@
+"""The adversarial projector's objective, term by term.
+
+Symbols: x ~ target, z ~ source, Ax a corrupted x, C the critic; f_fz = f(s) for s = f(z) with
+the gradient stopped, f_ema the averaged weights. D is the mean absolute difference (L1), as
+in the paper. f(x) = x and f(f(z)) = f(z) are the paper's equations 2 and 3; what looks real is
+said by a critic trained beside f (a relativistic pairing with zero-centred gradient penalties:
+Huang et al. 2024, "The GAN is dead; long live the GAN!") in place of the paper's equation 7.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Network = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Lambdas:
+    """Weights of the terms of f's loss."""
+
+    real: float = 1.0
+    real_restored: float = 0.5
+    rec: float = 5.0
+    idem: float = 5.0
+    idem_inner: float = 1.0
+    restore: float = 5.0
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """D(a, b): mean absolute difference, a scalar."""
+    return (a - b).abs().mean()
+
+
+def loss_real(C_x: Tensor, C_fake: Tensor) -> Tensor:
+    """softplus(C(x) − C(fake)) of logits (B,), paired: f is to look more real than the real."""
+    return F.softplus(C_x.detach() - C_fake).mean()
+
+
+def loss_critic(C_x: Tensor, C_fake: Tensor) -> Tensor:
+    """softplus(C(fake) − C(x)) of logits (B,), the critic's side of ``loss_real``."""
+    return F.softplus(C_fake - C_x).mean()
+
+
+def gradient_penalty(C: Network, images: Tensor) -> Tensor:
+    """‖∇C(images)‖², summed over pixels, mean over images (R1 on x, R2 on f's images)."""
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(C(images).sum(), images, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()
+
+
+def loss_idem_inner(f_ema: Network, fz: Tensor) -> Tensor:
+    """D(f_ema(f(z)), f(z)), gradient to the inner f alone: paper, equation 6."""
+    return distance(f_ema(fz), fz)
+
+
+def resting_points(
+    f: Network, fz: Tensor, steps: int, sigma: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(s, s + ε): what was generated, further applied, and the same a little disturbed.
+
+    Asking f(s + ε) = s of s = f^(1+steps)(z) makes f a contraction around what it generates,
+    so that f^k comes to rest. sigma (N,) is ε's standard deviation, an image each. No gradient.
+    """
+    with torch.no_grad():
+        s = fz.detach()
+        for _ in range(steps):
+            s = f(s)
+        white = torch.randn(s.shape, generator=generator, device=s.device)
+        return s, s + sigma[:, None, None, None] * white
+
+
+def freeze(network: nn.Module, frozen: bool) -> None:
+    """Stop (or allow) gradients to the network's parameters, not those through it."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(not frozen)

@@ -1,0 +1,157 @@
+"""f: the idempotent generative network, with the source that its z come from.
+
+The network is a projector: it maps any image onto the target images in one step. Its skip
+connections make f(x) = x nearly free, its bottleneck lets it invent what z does not hold.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from make_it_real.source import SpectralSource
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def place(net: Net, device: torch.device) -> Net:
+    """Move a network to a device, its weights laid out channels last (faster everywhere)."""
+    net.to(device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
+
+
+@dataclass(frozen=True)
+class IGNConfig:
+    """What f is built from.
+
+    image_size: side of the square images in pixels, a multiple of 2^len(widths).
+    channels: 1 for grey, 3 for colour.
+    stem: channels kept at full resolution.
+    widths: channels after each halving of the resolution; the last ones carry most of the
+        work. ``bottleneck``: width of the fully connected layer that sees the whole image.
+    blocks: residual blocks at the lowest resolution, half before the bottleneck.
+    """
+
+    image_size: int = 28
+    channels: int = 1
+    stem: int = 16
+    widths: tuple[int, ...] = (64, 128)
+    bottleneck: int = 128
+    blocks: int = 4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        factor = 2 ** len(self.widths)
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {self.channels}")
+        if not self.widths or self.image_size < factor or self.image_size % factor:
+            raise ValueError(f"image_size {self.image_size} must be a multiple of {factor}")
+        if any(w < 1 or w % 8 for w in (self.stem, *self.widths)):
+            raise ValueError("stem and widths must be positive multiples of 8")
+        if self.bottleneck < 1 or self.blocks < 2:
+            raise ValueError("bottleneck must be at least 1 and blocks at least 2")
+
+
+class BoundedOutput(torch.autograd.Function):
+    """Clamp to [−1, 1] whose gradient is blocked only where it would push further out.
+
+    A plain clamp has no gradient outside: a pixel that is wrongly white could never come
+    back. tanh never reaches ±1, so that an image's plain black is never quite a fixed
+    point. This reaches ±1 exactly and still learns.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (values,), (grad,) = ctx.saved_tensors, grads
+        outward = ((values > 1) & (grad < 0)) | ((values < -1) & (grad > 0))
+        return grad.masked_fill(outward, 0)
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm: unlike batch norm, one image's result never depends on its neighbours."""
+    return nn.GroupNorm(8, channels)
+
+
+class ResidualBlock(nn.Module):
+    """h + conv(act(norm(conv(act(norm(h)))))), (N, C, H, W) → the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = norm(channels), norm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, h: Tensor) -> Tensor:
+        r = self.conv1(F.silu(self.norm1(h)))
+        r = self.conv2(F.silu(self.norm2(r)))
+        out: Tensor = h + r
+        return out
+
+
+class IGN(nn.Module):
+    """f, mapping images (N, C, H, W) to images (N, C, H, W) within [−1, 1].
+
+    Inputs are expected in about [−1, 1] but may lie outside (noise does). ``f.source`` draws
+    the z that f maps to new images; ``f.config`` is what f was built from.
+    """
+
+    def __init__(self, config: IGNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.source = SpectralSource(config.channels, config.image_size)
+        widths, top = config.widths, config.widths[-1]
+        side = config.image_size // 2 ** len(widths)
+
+        self.stem = nn.Conv2d(config.channels, config.stem, 3, padding=1)
+        levels = (config.stem, *widths)
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(levels)
+        )
+        self.down_norm = nn.ModuleList(norm(b) for b in levels[1:])
+        # Convolutions can't tell where they are; digits and faces sit at known places.
+        self.position = nn.Parameter(torch.zeros(1, top, side, side))
+        half = config.blocks // 2
+        self.encode = nn.Sequential(*(ResidualBlock(top) for _ in range(half)))
+        self.squeeze = nn.Linear(top * side * side, config.bottleneck)
+        self.expand = nn.Linear(config.bottleneck, top * side * side)
+        self.decode = nn.Sequential(*(ResidualBlock(top) for _ in range(config.blocks - half)))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
+            for a, b in zip(levels[-2::-1], levels[:0:-1], strict=True)
+        )
+        self.up_norm = nn.ModuleList(norm(a) for a in levels[-2::-1])
+        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in levels[-2::-1])
+        self.last = nn.Conv2d(config.stem, config.channels, 3, padding=1)
+        self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        h = self.stem(images)
+        skips = [h]
+        for conv, normed in zip(self.down, self.down_norm, strict=True):
+            h = F.silu(normed(conv(h)))
+            skips.append(h)
+        h = self.encode(skips.pop() + self.position.to(h.dtype))
+        code = F.silu(self.squeeze(h.flatten(1)))
+        h = self.decode(h + self.expand(code).view_as(h))
+        for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
+            h = F.silu(normed(conv(h)))
+            h = F.silu(h + merge(h + skips.pop()))
+        # The last layer sees the input too, so that f(x) = x costs it next to nothing.
+        out: Tensor = BoundedOutput.apply(  # type: ignore[no-untyped-call]
+            (self.last(h) + self.seen(images)).float()
+        )
+        return out
+
+    @property
+    def device(self) -> torch.device:
+        return self.position.device
