@@ -1,18 +1,19 @@
-"""Projecting many files: find, read ahead, fit, f^k, write, and report each of them.
+"""Projecting many files: find, read, fit, f^k, write, and report each of them.
 
-Reading and writing run in threads beside f; a bounded number of images is in memory however
-many files there are. One bad file costs one line of the report and nothing else.
+A few batches are in memory at a time, however many files there are. One bad file costs one
+line of the report and nothing else.
 """
 
 import glob
 import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -28,7 +29,7 @@ from make_it_real.projection import apply
 Status = Literal["done", "skipped", "failed"]
 
 STDIN = Path("-")
-READERS = 4
+ACCELERATOR_WORKERS = 4
 OUTPUT_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -98,41 +99,49 @@ def plan(
     *,
     recursive: bool = False,
     overwrite: bool = False,
+    into_folder: bool = False,
     stdin: bytes | None = None,
 ) -> Plan:
     """Turn files, folders, globs and "-" (whose bytes are ``stdin``) into jobs, none twice.
 
     sketch.jpg → sketch_real.png beside it; photos/ → photos_real/ with the tree kept; with
-    ``output``, a file for a single image if it has an image's suffix, else a folder. Default
-    names take the next free number. Raises ImageError for several inputs to one file.
+    ``output``, a file for a single image if it has the suffix of one (unless ``into_folder``),
+    else a folder. Default names take the next free number. Raises ValueError for several inputs
+    to one file, and for an output of another kind.
     """
     expanded = [match for item in inputs for match in _expanded(item)]
-    to_file = output is not None and output.suffix.lower() in OUTPUT_SUFFIXES
-    if to_file and (len(expanded) > 1 or any(Path(item).is_dir() for item in expanded)):
-        raise ImageError(f"-o {output} is one file, but there are several inputs: name a folder")
+    suffix = "" if output is None or into_folder or output.is_dir() else output.suffix.lower()
+    to_file = suffix in OUTPUT_SUFFIXES
+    if suffix in images.SUFFIXES and not to_file:
+        raise ValueError(f"-o {output}: results are written as {', '.join(OUTPUT_SUFFIXES)}")
+    if to_file and (len(expanded) > 1 or any(os.path.isdir(item) for item in expanded)):
+        raise ValueError(f"-o {output} is one file, but there are several inputs: name a folder")
 
     jobs: list[Job] = []
     failed: list[Result] = []
-    sources: set[Path] = set()
+    sources: set[str] = set()
     taken: set[Path] = set()
 
     def add(source: Path, target: Path, **job: Any) -> None:
-        if source == STDIN or source.resolve() not in sources:
-            sources.add(source.resolve())
+        if source == STDIN or os.path.realpath(source) not in sources:
+            sources.add(os.path.realpath(source))
             taken.add(target)
             jobs.append(Job(source, target, **job))
 
     for item in expanded:
         path = Path(item)
-        if path != STDIN and path.is_dir():
+        if path != STDIN and os.path.isdir(path):
+            if not (output or path.resolve().name):
+                raise ValueError(f"{item} has no name to add _real to: name a folder with -o")
             target = output or path.resolve().with_name(f"{path.resolve().name}_real")
             files = _images_in(path, recursive, target)
             if not files:
                 deeper = "" if recursive else "; -r searches its subfolders too"
                 failed.append(Result(item, "", "failed", f"no images in this folder{deeper}"))
             for file, name in _mirrored(files, path):
-                add(file, target / name, within=True)
-        elif path != STDIN and not path.exists():
+                # Existing outputs do not count: a job that goes on must find its names again.
+                add(file, _free(target / name, taken, overwrite=True), within=True)
+        elif path != STDIN and not os.path.exists(path):
             reason = "no file matches" if glob.has_magic(item) else "no such file or folder"
             failed.append(Result(item, "", "failed", reason))
         elif to_file and output is not None:
@@ -156,9 +165,10 @@ def _expanded(item: str) -> list[str]:
 def _images_in(folder: Path, recursive: bool, output: Path) -> list[Path]:
     """Image files of a folder, sorted; hidden ones and those under the output left out."""
     found = []
+    own = os.path.realpath(output)
     for root, folders, names in os.walk(folder):
         here = Path(root)
-        skip = {name for name in folders if name.startswith(".") or (here / name) == output}
+        skip = {n for n in folders if n.startswith(".") or os.path.realpath(here / n) == own}
         folders[:] = sorted(set(folders) - skip) if recursive else []
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in images.SUFFIXES:
@@ -178,7 +188,7 @@ def _mirrored(files: list[Path], folder: Path) -> Iterator[tuple[Path, Path]]:
 def _free(path: Path, taken: set[Path], overwrite: bool) -> Path:
     """The path, or the first of path_2, path_3, … that is not taken and does not exist."""
     candidate, number = path, 1
-    while candidate in taken or (not overwrite and candidate.exists()):
+    while candidate in taken or (not overwrite and os.path.lexists(candidate)):
         number += 1
         candidate = path.with_stem(f"{path.stem}_{number}")
     return candidate
@@ -187,34 +197,46 @@ def _free(path: Path, taken: set[Path], overwrite: bool) -> Path:
 def run(f: IGN, jobs: Sequence[Job], settings: Settings) -> Iterator[Result]:
     """Do the jobs, in order: one Result each. Close the generator to stop early.
 
-    Up to three batches are in memory: one being read, one in f, one being written.
+    Each worker takes a batch all the way. On the CPU there is a worker a core, each with f on
+    one thread: whole batches side by side leave no core waiting for another, or for a disk.
+    An accelerator is used by one worker at a time while the others read and write.
     """
-    chunk = max(1, settings.batch // READERS)
-    config = f.config
-    frame = partial(_read, settings, config.image_size, config.channels)
-    pool = ThreadPoolExecutor(max_workers=READERS)
+    batches = [jobs[i : i + settings.batch] for i in range(0, len(jobs), settings.batch)]
+    threads = torch.get_num_threads()
+    on_cpu = f.device.type == "cpu"
+    workers = min(threads if on_cpu else ACCELERATOR_WORKERS, len(batches)) or 1
+    turn = nullcontext() if on_cpu else Lock()
+    alone = on_cpu and workers > 1
+    # OpenMP counts threads for each of its callers: every worker must ask for one itself.
+    pool = ThreadPoolExecutor(
+        workers, initializer=torch.set_num_threads, initargs=(1 if alone else threads,)
+    )
+    if alone:
+        torch.set_num_threads(1)
     try:
-        reading: deque[Future[list[Read]]] = deque()
-        writing: deque[Future[list[Result]]] = deque()
-        parts = iter([jobs[i : i + chunk] for i in range(0, len(jobs), chunk)])
-        while True:
-            for part in islice(parts, 2 * READERS - len(reading)):
-                reading.append(pool.submit(frame, part))
-            if not reading:
-                break
-            ready = [reading.popleft().result() for _ in range(min(READERS, len(reading)))]
-            batch = [item for part in ready for item in part]
-            fitted = [item.fitted.image for item in batch if item.fitted is not None]
-            x = torch.stack(fitted) if fitted else None
-            y = apply(f, x, settings.steps).cpu() if x is not None else None
-            moved = mean_abs(y, x).tolist() if x is not None and y is not None else []
-            writing.append(pool.submit(_write, settings, batch, y, moved))
-            while len(writing) > 1:
-                yield from writing.popleft().result()
-        while writing:
-            yield from writing.popleft().result()
+        waiting = iter(batches)
+        running = deque(pool.submit(_do, f, turn, settings, b) for b in islice(waiting, workers))
+        while running:
+            results = running.popleft().result()
+            running.extend(pool.submit(_do, f, turn, settings, b) for b in islice(waiting, 1))
+            yield from results
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _do(
+    f: IGN, turn: AbstractContextManager[Any], settings: Settings, jobs: Sequence[Job]
+) -> list[Result]:
+    """Read, project and write one batch; f runs within ``turn``."""
+    items = _read(settings, f.config.image_size, f.config.channels, jobs)
+    fitted = [item.fitted.image for item in items if item.fitted is not None]
+    if not fitted:
+        return _write(settings, items, None, [])
+    x = torch.stack(fitted)
+    with turn:
+        y = apply(f, x, settings.steps).cpu()
+    return _write(settings, items, y, mean_abs(y, x).tolist())
 
 
 @dataclass(frozen=True)
@@ -231,7 +253,7 @@ def _read(settings: Settings, size: int, channels: int, jobs: Sequence[Job]) -> 
     out = []
     for job in jobs:
         source, target = str(job.source), str(job.output)
-        if not settings.overwrite and not settings.to_stdout and job.output.exists():
+        if not settings.overwrite and not settings.to_stdout and os.path.lexists(job.output):
             status: Status = "skipped" if job.within else "failed"
             reason = "the output exists; --overwrite replaces it"
             out.append(Read(job, result=Result(source, target, status, reason)))

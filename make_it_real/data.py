@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from make_it_real import images
 from make_it_real.errors import DataError, ImageError
 from make_it_real.framing import Framing, fit
+from make_it_real.images import Picture
 
 IDX_PREFIX = {"train": "train", "test": "t10k"}
 
@@ -52,13 +54,14 @@ def load(
     if path.is_dir():
         found = _find_idx(path, split, "images")
         if found is not None:
-            return _load_idx(found, _find_idx(path, split, "labels"), path.resolve().name)
+            labels = _find_idx(path, split, "labels")
+            return _load_idx(path.resolve().name, found, labels, size, channels)
         if _find_idx(path, "test" if split == "train" else "train", "images") is not None:
             raise DataError(f"{path}: no {split} images among its IDX files")
         return _load_images(path.resolve().name, _folder(path), size or 64, channels or 3)
     if zipfile.is_zipfile(path):
         return _load_images(path.stem, _zip(path), size or 64, channels or 3)
-    return _load_idx(path, None, path.stem)
+    return _load_idx(path.stem, path, None, size, channels)
 
 
 def read_idx(path: Path) -> Tensor:
@@ -75,11 +78,13 @@ def read_idx(path: Path) -> Tensor:
                 raise DataError(f"{path}: not an IDX file of unsigned bytes, a zip or a folder")
             length = math.prod(shape)
             data = file.read(length + 1)
-    except (OSError, EOFError, struct.error, zlib.error, OverflowError) as error:
+            if len(data) != length:
+                raise DataError(f"{path}: not the {length:,} bytes that its header promises")
+            return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())
+    except MemoryError as error:
+        raise DataError(f"{path}: its header promises {length:,} bytes") from error
+    except (OSError, EOFError, struct.error, zlib.error, OverflowError, ValueError) as error:
         raise DataError(f"{path}: not a readable IDX file ({error})") from error
-    if len(data) != length:
-        raise DataError(f"{path}: not the {length:,} bytes that its header promises")
-    return torch.from_numpy(np.frombuffer(data, np.uint8).reshape(shape).copy())
 
 
 def _find_idx(folder: Path, split: str, what: str) -> Path | None:
@@ -93,50 +98,82 @@ def _find_idx(folder: Path, split: str, what: str) -> Path | None:
     return None
 
 
-def _load_idx(path: Path, labels_path: Path | None, name: str) -> ImageSet:
+def _load_idx(
+    name: str, path: Path, labels_path: Path | None, size: int | None, channels: int | None
+) -> ImageSet:
     pixels = read_idx(path)
     if pixels.ndim == 3:
         pixels = pixels[:, None]
-    if pixels.ndim != 4 or pixels.shape[2] != pixels.shape[3] or not len(pixels):
-        raise DataError(f"{path}: holds no square images, its shape is {tuple(pixels.shape)}")
+    shape = tuple(pixels.shape)
+    if len(shape) != 4 or shape[1] not in (1, 3) or shape[2] != shape[3] or 0 in shape:
+        raise DataError(f"{path}: holds no square images, its shape is {shape}")
     labels = read_idx(labels_path).long() if labels_path else None
     if labels is not None and len(labels) != len(pixels):
         raise DataError(f"{labels_path}: {len(labels)} labels for {len(pixels)} images")
+    size, channels = size or shape[2], channels or shape[1]
+    if shape[1:] != (channels, size, size):
+        pixels = torch.stack([_fitted(Picture(p.float() / 255), size, channels) for p in pixels])
     return ImageSet(pixels, labels, name)
 
 
-Item = tuple[str, Path | bytes]
+# Where an image comes from, and its file, its bytes, or why there are none.
+Item = tuple[str, Path | bytes | ImageError]
+
+
+def _is_image(name: Path) -> bool:
+    """True for an image's suffix with nothing hidden on the way (thumbnails, a Mac's extras)."""
+    hidden = any(part.startswith(".") for part in name.parts)
+    return name.suffix.lower() in images.SUFFIXES and not hidden
 
 
 def _folder(path: Path) -> Iterator[Item]:
     for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in images.SUFFIXES and not file.name.startswith("."):
+        if _is_image(file.relative_to(path)):
             yield str(file), file
 
 
 def _zip(path: Path) -> Iterator[Item]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in sorted(archive.namelist()):
-                if Path(member).suffix.lower() in images.SUFFIXES:
-                    yield f"{path}:{member}", archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path}: can't be read as a zip ({error})") from error
+    with archive:
+        for member in sorted(archive.namelist()):
+            if _is_image(Path(member)):
+                yield f"{path}:{member}", _member(archive, member)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes | ImageError:
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
+        return ImageError(f"can't be read from the zip ({error})")
+
+
+def _fitted(picture: Picture, size: int, channels: int) -> Tensor:
+    return images.to_pixels(fit(picture, size, channels, Framing(), how="crop").image)
 
 
 def _load_images(name: str, items: Iterator[Item], size: int, channels: int) -> ImageSet:
     def decode(item: Item) -> Tensor | str:
         label, source = item
         try:
-            picture = images.read(source)
+            if isinstance(source, ImageError):
+                raise source
+            return _fitted(images.read(source), size, channels)
         except ImageError as error:
             return f"{label}: {error}"
-        return images.to_pixels(fit(picture, size, channels, Framing(), how="crop").image)
 
+    decoded: list[Tensor | str] = []
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(decode, items))
+        # A chunk at a time: the bytes of a whole zip need not fit into memory at once.
+        while chunk := list(islice(items, 256)):
+            decoded += pool.map(decode, chunk)
     usable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
     skipped = tuple(reason for reason in decoded if isinstance(reason, str))
     if len(usable) < 2:
-        raise DataError(f"{name}: at least two readable images are needed; {len(usable)} found")
+        reason = f"; {skipped[0]}" if skipped else ""
+        raise DataError(
+            f"{name}: at least two readable images are needed; {len(usable)} found{reason}"
+        )
     return ImageSet(torch.stack(usable), None, name, skipped)

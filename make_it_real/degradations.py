@@ -52,13 +52,15 @@ def noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Averaged down by a factor of level and enlarged again, bilinearly."""
+    """Averaged down by a factor of level and enlarged again, bicubically."""
     out = images.clone()
-    for factor in levels.round().int().unique().tolist():
-        chosen = levels.round().int() == factor
-        small = (max(1, images.shape[2] // factor), max(1, images.shape[3] // factor))
+    sides = (max(images.shape[2:]) / levels).round().int()
+    for side in sides.unique().tolist():
+        chosen = sides == side
+        ratio = side / max(images.shape[2:])
+        small = (max(1, round(images.shape[2] * ratio)), max(1, round(images.shape[3] * ratio)))
         reduced = F.adaptive_avg_pool2d(images[chosen], small)
-        out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode="bilinear")
+        out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode="bicubic")
     return out
 
 
@@ -146,7 +148,7 @@ def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 DEGRADATIONS: Mapping[str, Degradation] = {
     "noise": Degradation(noise, "standard deviation", 0.15, (0.05, 3.0), log=True),
-    "low-resolution": Degradation(low_resolution, "factor", 4, (2, 4)),
+    "low-resolution": Degradation(low_resolution, "factor", 4, (2, 5)),
     "mask": Degradation(mask, "share of the image", 0.25, (0.05, 0.5)),
     "blur": Degradation(blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),
     "contrast": Degradation(contrast, "share kept", 0.3, (0.15, 0.9)),

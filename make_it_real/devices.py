@@ -31,3 +31,13 @@ def pick(name: str = "auto") -> torch.device:
             return device
         raise DeviceError(f"--device {name}: no Apple GPU here; use --device cpu or auto")
     raise DeviceError(f"no device is called {name!r}: auto, cpu, cuda[:n] or mps")
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is done in hardware there, and so about twice as fast as float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
+    return False

@@ -7,6 +7,8 @@ MirError                    anything below; exit code 1
 └── DeviceError             the device asked for is not there; exit code 4
 """
 
+import textwrap
+
 
 class MirError(Exception):
     """Base of all errors that ``make_it_real`` raises on purpose."""
@@ -34,3 +36,8 @@ class DeviceError(MirError):
     """The device asked for by name is not available."""
 
     exit_code = 4
+
+
+def one_line(error: BaseException) -> str:
+    """What another library's error says, on one line: torch's go on with lists and traces."""
+    return textwrap.shorten(str(error), 160, placeholder=" …") or type(error).__name__

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from make_it_real.data import ImageSet
-from make_it_real.errors import WeightsError
+from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import to_images
 from make_it_real.weights import save_tensors
 
@@ -55,7 +55,7 @@ class DigitClassifier(nn.Module):
             with safe_open(path, "pt") as file:
                 self.load_state_dict({k: file.get_tensor(k) for k in file.keys()})  # noqa: SIM118
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise WeightsError(f"{path}: not a digit classifier ({error})") from error
+            raise WeightsError(f"{path}: not a digit classifier ({one_line(error)})") from error
         return self.eval()
 
 

@@ -7,13 +7,15 @@ training images; ``fit`` brings a picture into it. Pictures that already have th
 size are taken as framed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import Picture
 
 Fit = Literal["auto", "pad", "crop", "stretch"]
@@ -54,11 +56,23 @@ class Fitted:
     done: tuple[str, ...]
 
 
+def described(fields: Mapping[str, Any]) -> Framing:
+    """The framing that a model's header describes. Raises WeightsError for any other fields."""
+    try:
+        framing = Framing(**fields)
+        background = -1 if framing.background is None else framing.background
+        if not (-1 <= background <= 1 and 0 < framing.extent <= 1 and 0 <= framing.stroke < 1):
+            raise ValueError(f"values out of range: {framing}")
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"a framing that this mir does not know ({one_line(error)})") from error
+    return framing
+
+
 def measure(images: Tensor) -> Framing:
     """The framing of training images (N, C, S, S) in [−1, 1].
 
     It has a background if at least nine in ten images have one level, dark or bright, all
-    along their border, and if subjects keep clear of it.
+    along their border, and if subjects keep clear of it. Where most are blank it has none.
     """
     side = images.shape[-1]
     border = _border(images)
@@ -70,6 +84,8 @@ def measure(images: Tensor) -> Framing:
     shown = ink > 0.05
     heights, widths = (shown.any(d).sum(1).float() for d in (2, 1))
     extent = float(torch.maximum(heights, widths).median()) / side
+    if not extent:
+        return Framing()
     strokes = torch.tensor([stroke_width(i) for i in ink[:1000]])
     return Framing(median, round(extent, 3), round(float(strokes.median()) / side, 3))
 
@@ -225,11 +241,24 @@ def _paper(views: Tensor) -> Tensor:
     coarse = [max(2, round(s * min(1, COARSE_SIDE / longer))) for s in (h, w)]
     small = F.interpolate(views[None], coarse, mode="bilinear", antialias=True)[0]
     reach = min(MEDIAN_SIDE // 2, min(coarse) - 1)
-    padded = F.pad(small[None], (reach,) * 4, mode="reflect")[0]
+    padded = _continued(_continued(small, 1, reach), 2, reach)
     side = 2 * reach + 1
     windows = padded.unfold(1, side, 1).unfold(2, side, 1)
     paper = windows.flatten(3).median(3).values
     return F.interpolate(paper[None], (h, w), mode="bilinear", align_corners=False)[0]
+
+
+def _continued(views: Tensor, axis: int, reach: int) -> Tensor:
+    """Views made longer by ``reach`` at both ends of an axis, turned about their end points.
+
+    A slope of light goes on that way; a plain mirror image would bend it at the border, where
+    the bend would pass for ink.
+    """
+    last = views.shape[axis] - 1
+    before = 2 * views.narrow(axis, 0, 1) - views.narrow(axis, 1, reach).flip(axis)
+    inner = views.narrow(axis, last - reach, reach).flip(axis)
+    after = 2 * views.narrow(axis, last, 1) - inner
+    return torch.cat([before, views, after], axis)
 
 
 def _subject(amount: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import make_it_real
-from make_it_real.errors import ImageError
+from make_it_real.errors import ImageError, one_line
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM", "MPO")
+# MPO, the format of 3D cameras, is opened as the JPEG that it begins with.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
 SUFFIXES = frozenset(
     (
         ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff",
@@ -56,24 +58,50 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if not data:
         raise ImageError("the file is empty")
     try:
-        with warnings.catch_warnings():
-            # Our own limit below speaks for Pillow's bomb warning; damaged EXIF is no news.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise ImageError(
-                        f"{image.width}×{image.height} pixels are more than the limit of "
-                        f"{max_pixels:,}"
-                    )
-                image.load()
-                return _picture(image)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"more pixels than the limit of {max_pixels:,}") from error
+        with _HUSH, Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(
+                    f"{image.width}×{image.height} pixels are more than the limit of {max_pixels:,}"
+                )
+            image.load()
+            return _picture(image)
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError("not an image of a known kind") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"damaged image ({reason})") from error
+    except Exception as error:
+        # Damage makes Pillow's decoders raise all sorts: struct.error, IndexError, TypeError, …
+        raise ImageError(f"damaged image ({one_line(error)})") from error
+
+
+class _Hush:
+    """Pillow's warnings and its own limit on pixels, off while any thread is inside.
+
+    ``max_pixels`` speaks for that limit, and damaged EXIF is no news. Both settings are global:
+    threads that each saved and restored them would leave them off for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+                Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_HUSH = _Hush()
 
 
 def _picture(image: Image.Image) -> Picture:
@@ -81,15 +109,16 @@ def _picture(image: Image.Image) -> Picture:
     if getattr(image, "n_frames", 1) > 1:
         notes.append("first frame taken")
     upright = ImageOps.exif_transpose(image)
-    if image.getexif().get(0x0112, 1) not in (0, 1):
+    if image.getexif().get(0x0112) in range(2, 9):
         notes.append("turned upright")
     image = upright
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float32)
         # "I" is how Pillow opens 16-bit grey of some formats; floats come as 0–1 or 0–255.
-        peak = float(values.max(initial=0))
+        peak = float(values[np.isfinite(values)].max(initial=0))
         full = 65535.0 if image.mode != "F" else 1.0 if peak <= 1 else 255.0
-        return Picture(torch.from_numpy((values / full).clip(0, 1))[None], None, tuple(notes))
+        values = np.nan_to_num(values / full).clip(0, 1)
+        return Picture(torch.from_numpy(values)[None], None, tuple(notes))
     alpha = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "1", "LA", "La") else "RGBA")
@@ -189,8 +218,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
             if overwrite:
                 os.replace(temporary, path)
             else:
-                os.link(temporary, path)
-                os.unlink(temporary)
+                _move(temporary, path)
         except BaseException:
             os.unlink(temporary)
             raise
@@ -198,6 +226,21 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
         raise ImageError(f"{path} exists; give --overwrite to replace it") from error
     except OSError as error:
         raise ImageError(f"can't write {path}: {error.strerror or error}") from error
+
+
+def _move(temporary: str, path: Path) -> None:
+    """Give a file its name if that is free, else raise FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Memory cards and some network folders know no hard links.
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        os.replace(temporary, path)
+    else:
+        os.unlink(temporary)
 
 
 def _read_umask() -> int:

@@ -22,6 +22,7 @@ class Lambdas:
     """Weights of the terms of f's loss."""
 
     real: float = 1.0
+    real_again: float = 0.5
     real_restored: float = 0.5
     rec: float = 5.0
     idem: float = 5.0

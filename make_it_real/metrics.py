@@ -12,10 +12,12 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     eigenvalues of Σa^½ Σb Σa^½, which is symmetric. Needs N, M ≥ 2.
     """
     a, b = a.double(), b.double()
-    root = _root(torch.cov(a.T))
-    middle = torch.linalg.eigvalsh(root @ torch.cov(b.T) @ root).clamp_min(0).sqrt().sum()
+    # torch.cov drops the dimensions of a single feature.
+    cov_a, cov_b = torch.cov(a.T).view(a.shape[1], -1), torch.cov(b.T).view(b.shape[1], -1)
+    root = _root(cov_a)
+    middle = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
     mean = (a.mean(0) - b.mean(0)).square().sum()
-    spread = torch.cov(a.T).trace() + torch.cov(b.T).trace()
+    spread = cov_a.trace() + cov_b.trace()
     return float(mean + spread - 2 * middle)
 
 

@@ -1,7 +1,8 @@
 """f: the idempotent generative network, with the source that its z come from.
 
-The network is a projector: it maps any image onto the target images in one step. Its skip
-connections make f(x) = x nearly free, its bottleneck lets it invent what z does not hold.
+The network is a projector: it maps any image onto the target images in one step. It proposes
+a change r(x), and small changes are not made, f(x) = clamp(x + gate(shrink(r(x)))): for f(x) = x
+and for f^k to rest, r need only be small, not zero. The bottleneck lets f invent what z lacks.
 """
 
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ class IGNConfig:
     widths: channels after each halving of the resolution; the last ones carry most of the
         work. ``bottleneck``: width of the fully connected layer that sees the whole image.
     blocks: residual blocks at the lowest resolution, half before the bottleneck.
+    dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
+        white). rest: an image whose change would come to a root mean square up to this is left
+        exactly as it is; from twice that on, the change is made in full.
     """
 
     image_size: int = 28
@@ -42,6 +46,8 @@ class IGNConfig:
     widths: tuple[int, ...] = (64, 128)
     bottleneck: int = 128
     blocks: int = 4
+    dead_zone: float = 0.03
+    rest: float = 0.01
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -54,6 +60,10 @@ class IGNConfig:
             raise ValueError("stem and widths must be positive multiples of 8")
         if self.bottleneck < 1 or self.blocks < 2:
             raise ValueError("bottleneck must be at least 1 and blocks at least 2")
+        if not 0 <= self.dead_zone < 1:
+            raise ValueError("dead_zone must lie in [0, 1)")
+        if not 0 <= self.rest < 1:
+            raise ValueError("rest must lie in [0, 1)")
 
 
 class BoundedOutput(torch.autograd.Function):
@@ -146,11 +156,20 @@ class IGN(nn.Module):
         for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
             h = F.silu(normed(conv(h)))
             h = F.silu(h + merge(h + skips.pop()))
-        # The last layer sees the input too, so that f(x) = x costs it next to nothing.
-        out: Tensor = BoundedOutput.apply(  # type: ignore[no-untyped-call]
-            (self.last(h) + self.seen(images)).float()
-        )
+        change = F.softshrink((self.last(h) + self.seen(images)).float(), self.config.dead_zone)
+        if not self.training and self.config.rest:
+            change = change * self.gate(change)
+        out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
         return out
+
+    def gate(self, change: Tensor) -> Tensor:
+        """0 for images that are left as they are, up to 1, (N, C, H, W) → (N, 1, 1, 1).
+
+        Closed in evaluation only: in training every proposed change is made, so that the
+        losses go on making those of real images small, well below where the gate closes.
+        """
+        rms = change.square().mean((1, 2, 3), keepdim=True).sqrt()
+        return (rms / self.config.rest - 1).clamp(0, 1)
 
     @property
     def device(self) -> torch.device:

@@ -16,18 +16,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from make_it_real import losses
+from make_it_real import devices, losses
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.degradations import DEGRADATIONS, randomly_degraded
-from make_it_real.errors import WeightsError
+from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import to_images
 from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig, place
 from make_it_real.weights import save_tensors
 
-GREY_DAMAGE = ("noise",) * 4 + (
-    "low-resolution", "mask", "mask", "blur", "contrast", "light", "thin",
+GREY_DAMAGE = (
+    *("noise",) * 5, *("low-resolution",) * 2, *("mask",) * 2, "blur", "contrast", "light", "thin",
 )  # fmt: skip
 COLOUR_DAMAGE = ("noise",) * 3 + (
     "low-resolution", "mask", "blur", "contrast", "light", "grayscale",
@@ -44,6 +44,7 @@ class TrainConfig:
         kind from ``damage``; twice: share that is damaged a second time.
     ramp: steps over which idempotence is weighted in from 0 (asked for from step 0 it
         collapses f onto one image). gamma, penalty_every: the critic's gradient penalty.
+    bf16: compute in bfloat16 where the device is fast at it; weights stay float32.
     rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
         deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
     """
@@ -113,7 +114,8 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(config.seed)
 
     def autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
+        enabled = self.config.bf16 and devices.fast_bf16(self.device)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def learning_rate(self) -> float:
         left = self.config.steps - self.step
@@ -166,6 +168,8 @@ class Trainer:
                 C_x = C(x)
             losses.freeze(C, True)
             loss_real = losses.loss_real(C_x, C(fz))
+            ff_z = ff[quarter:]
+            loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(ff_z))
             # Rolled by one, so that a restored image is not paired with its own original.
             loss_real_restored = losses.loss_real(C_x.roll(1), C(f_Ax))
             losses.freeze(C, False)
@@ -175,6 +179,7 @@ class Trainer:
             loss_restore = losses.distance(f_Ax, x)
             loss_f = (
                 lambdas.real * loss_real
+                + lambdas.real_again * loss_real_again
                 + lambdas.real_restored * loss_real_restored
                 + lambdas.rec * loss_rec
                 + lambdas.idem * r * loss_idem
@@ -186,7 +191,7 @@ class Trainer:
         self.opt_f.step()
 
         with self.autocast():
-            fake = torch.cat([fz[quarter:], f_Ax[:quarter]]).detach()
+            fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
             loss_C = loss_critic = losses.loss_critic(C(x), C(fake))
             if step % config.penalty_every == 0:
                 penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)
@@ -237,14 +242,19 @@ class Trainer:
                 net.load_state_dict(_under(state, name))
             for name, optimizer in (("opt_f", self.opt_f), ("opt_C", self.opt_C)):
                 moments: dict[int, dict[str, Tensor]] = {}
+                parameters = dict(enumerate(optimizer.param_groups[0]["params"]))
                 for key, value in _under(state, name).items():
                     index, kind = key.split(".")
+                    # Fused Adam walks memory: moments must be laid out as their parameters.
+                    if value.ndim:
+                        value = torch.empty_like(parameters[int(index)]).copy_(value)
                     moments.setdefault(int(index), {})[kind] = value
                 optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
             self.generator.set_state(state["generator"])
             self.step = int(header["step"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise WeightsError(f"{path}: not a checkpoint to resume from ({error})") from error
+            reason = one_line(error)
+            raise WeightsError(f"{path}: not a checkpoint to resume from ({reason})") from error
         return self
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from make_it_real.errors import WeightsError
+from make_it_real.errors import WeightsError, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,10 +67,15 @@ def resolve(name: str) -> Path:
 
     Raises WeightsError if nothing is found; only the last form uses the network.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"no model {name[:80]!r}: {reason}") from error
+    if is_folder:
         for candidate in (path / "model.safetensors", *sorted(path.glob("*.safetensors"))):
             if candidate.is_file() and "mir" in _header(candidate)[0]:
                 return candidate
@@ -111,8 +116,14 @@ def _header(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
             table = json.loads(file.read(length))
         metadata = table.pop("__metadata__", {})
         end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+        if not isinstance(metadata, dict):
+            raise TypeError("its metadata is no object")
+        if not all(isinstance(n, int) for entry in table.values() for n in entry["shape"]):
+            raise TypeError("a shape that is not of whole numbers")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise WeightsError(
+            f"{path}: not a readable safetensors file ({one_line(error)})"
+        ) from error
     except RecursionError as error:
         raise WeightsError(f"{path}: its header is nested too deep") from error
     if 8 + length + end != total:
@@ -138,9 +149,18 @@ def inspect(path: Path) -> ModelInfo:
             raise WeightsError(
                 f"{path}: model format {version}, this mir reads {FORMAT}; update make-it-real"
             )
-        return ModelInfo(**header)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path}: a damaged mir header ({error})") from error
+        info = ModelInfo(**header)
+        texts = (info.name, info.data, info.objective, info.version, info.licence)
+        objects = (info.config, info.framing, info.training, info.figures)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(info.steps, int):
+            raise TypeError("a text or a number is something else")
+        if not info.name.isprintable():
+            raise ValueError("a name with characters that can't be printed")
+        if not all(isinstance(part, dict) for part in objects):
+            raise TypeError("config, framing, training or figures is no object")
+        return info
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path}: a damaged mir header ({one_line(error)})") from error
 
 
 def fingerprint(path: Path) -> str:
@@ -174,10 +194,14 @@ def load(path: Path) -> "IGN":
         raise WeightsError(f"{path}: {size:,} parameters are over the limit of {MAX_PARAMETERS:,}")
     try:
         config = IGNConfig(**info.config)
+        if not config.blocks < len(table):
+            raise ValueError(f"{config.blocks} blocks out of {len(table)} tensors")
         with torch.device("meta"):
             expected = {name: list(t.shape) for name, t in IGN(config).state_dict().items()}
     except (TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{path}: a config that this mir can't build ({error})") from error
+        raise WeightsError(
+            f"{path}: a config that this mir can't build ({one_line(error)})"
+        ) from error
     found = {name: list(entry["shape"]) for name, entry in table.items()}
     if missing := sorted(expected.keys() - found.keys()):
         raise WeightsError(f"{path}: {len(missing)} tensors missing, the first {missing[0]}")
@@ -189,7 +213,7 @@ def load(path: Path) -> "IGN":
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: can't be read ({error})") from error
+        raise WeightsError(f"{path}: can't be read ({one_line(error)})") from error
     if bad := [name for name, t in state.items() if not bool(t.isfinite().all())]:
         raise WeightsError(f"{path}: {bad[0]} holds values that are not finite")
     f = IGN(config)
@@ -199,6 +223,7 @@ def load(path: Path) -> "IGN":
 
 def save_tensors(tensors: "Mapping[str, Tensor]", metadata: dict[str, str], path: Path) -> None:
     """Write a safetensors file that appears whole or not at all. Raises WeightsError."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
@@ -213,5 +238,6 @@ def save_tensors(tensors: "Mapping[str, Tensor]", metadata: dict[str, str], path
         except BaseException:
             os.unlink(temporary)
             raise
-    except OSError as error:
-        raise WeightsError(f"can't write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"can't write {path}: {reason}") from error

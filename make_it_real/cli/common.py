@@ -52,11 +52,18 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 _quiet = False
+_verbose = False
 
 
 def say(message: str) -> None:
     """A message for people, on stderr, unless --quiet."""
     if not _quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def detail(message: str) -> None:
+    """A message on stderr for those who asked for more by --verbose."""
+    if _verbose and not _quiet:
         print(message, file=sys.stderr, flush=True)
 
 
@@ -73,8 +80,10 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        global _quiet
-        _quiet = bool(kwargs.get("quiet"))
+        global _quiet, _verbose
+        _quiet, _verbose = bool(kwargs.get("quiet")), bool(kwargs.get("verbose"))
+        # A file name need not be valid text; it is printed as the bytes that it is.
+        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
         try:
             function(*args, **kwargs)
         except MirError as error:
@@ -101,11 +110,6 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-def usage_error(message: str) -> typer.BadParameter:
-    """What to raise for options that don't go together; exits with 2."""
-    return typer.BadParameter(message)
-
-
 def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
     """(f on its device, what its file says of itself, the file's fingerprint)."""
     path = weights.resolve(model)
@@ -114,8 +118,10 @@ def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
     import make_it_real
 
     f = make_it_real.load(str(path), device)
+    fingerprint = weights.fingerprint(path)
     say(f"{info.name} on {f.device}")
-    return f, info, weights.fingerprint(path)
+    detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")
+    return f, info, fingerprint
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def evaluate(
     model: common.Model = weights.DEFAULT_MODEL,
     as_json: common.Json = False,
     quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
     """Measure f on the test split of a labelled set of 28×28 digits, on the CPU.
@@ -68,6 +69,7 @@ def train_features(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order, jitter.")] = 0,
     overwrite: common.Overwrite = False,
     quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
     """Train the digit classifier that figures are measured with (10 minutes on two cores)."""

@@ -1,6 +1,7 @@
 """mir project: any image onto the images that f was trained on."""
 
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -58,10 +59,19 @@ def project(
     from make_it_real import batch as batching
 
     target = None if output is None or to_stdout else Path(output)
+    into_folder = output is not None and output.endswith(("/", os.sep))
     data = sys.stdin.buffer.read() if "-" in inputs else None
-    plan = batching.plan(
-        inputs, target, recursive=recursive, overwrite=overwrite or to_stdout, stdin=data
-    )
+    try:
+        plan = batching.plan(
+            inputs,
+            target,
+            recursive=recursive,
+            overwrite=overwrite or to_stdout,
+            into_folder=into_folder,
+            stdin=data,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     if to_stdout and len(plan.jobs) > 1:
         raise typer.BadParameter("-o - takes one image, and these are several")
 
@@ -78,8 +88,8 @@ def project(
             print(json.dumps(line | {"steps": steps, "model": model}), flush=True)
         elif result.status == "done":
             print(result.output)
-        if verbose and result.done:
-            common.say(f"{result.input}: {', '.join(result.done)}")
+        if result.done:
+            common.detail(f"{result.input}: {', '.join(result.done)}")
 
     for failure in plan.failed:
         report(failure)
@@ -89,10 +99,10 @@ def project(
     f, info, fingerprint = common.load_model(model, device)
 
     from make_it_real import images
-    from make_it_real.framing import Framing
+    from make_it_real.framing import described
 
     settings = batching.Settings(
-        framing=Framing(**info.framing),
+        framing=described(info.framing),
         steps=steps,
         batch=batch,
         how=fit,

@@ -53,6 +53,7 @@ def train(
     licence: Annotated[str, typer.Option("--licence", help="Of the weights, for their card.")] = "",
     device: common.Device = "auto",
     quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
@@ -95,6 +96,8 @@ def train(
         f"{len(images):,} images of {'×'.join(map(str, images.pixels.shape[1:]))}, "
         f"f of {sum(p.numel() for p in trainer.f.parameters()):,} parameters, on {chosen}"
     )
+
+    common.detail(f"{trainer.f.config}\n{trainer.config}")
 
     run = Run(output, trainer, images, name or output.resolve().name, licence)
     output.mkdir(parents=True, exist_ok=True)

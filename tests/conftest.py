@@ -1,0 +1,76 @@
+"""Fixtures that all tests share: small networks, a weights file, and files that are broken."""
+
+import io
+import struct
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from make_it_real import weights
+from make_it_real.model import IGN, IGNConfig
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have a model or a device of their own set; none is fetched."""
+    for name in ("MIR_MODEL", "MIR_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def _network(config: IGNConfig) -> IGN:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return IGN(config).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_f() -> IGN:
+    """An f of 28×28 grey images, of MNIST's shape, with the weights that it starts from."""
+    return _network(
+        IGNConfig(image_size=28, channels=1, stem=8, widths=(8, 16), bottleneck=8, blocks=2)
+    )
+
+
+@pytest.fixture
+def tiny_colour_f() -> IGN:
+    """An f of 32×32 colour images, with the weights that it starts from."""
+    return _network(
+        IGNConfig(image_size=32, channels=3, stem=8, widths=(8, 16), bottleneck=8, blocks=2)
+    )
+
+
+@pytest.fixture
+def tiny_model(tiny_f: IGN, tmp_path: Path) -> Path:
+    """``tiny_f`` as a weights file that frames its images as MNIST does."""
+    path = tmp_path / "tiny.safetensors"
+    framing = {"background": -1.0, "extent": 0.714, "stroke": 0.084}
+    info = weights.ModelInfo(name="tiny", config=asdict(tiny_f.config), framing=framing)
+    weights.save(tiny_f, info, path)
+    return path
+
+
+@pytest.fixture
+def huge_png() -> bytes:
+    """A small file whose header promises 80,000 × 80,000 pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", 80_000, 80_000, 8, 0, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+@pytest.fixture
+def truncated_png() -> bytes:
+    """The first half of a PNG of 64 × 64 pixels of noise."""
+    with io.BytesIO() as file:
+        Image.effect_noise((64, 64), 80).save(file, "PNG")
+        return file.getvalue()[: file.tell() // 2]

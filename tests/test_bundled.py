@@ -1,0 +1,72 @@
+"""The bundled model keeps its promises, on digits that it makes itself."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import make_it_real
+from make_it_real import batch, images, weights
+from make_it_real.degradations import degraded
+from make_it_real.evaluation import accuracy, classes
+from make_it_real.features import DigitClassifier
+from make_it_real.framing import described
+from make_it_real.projection import apply
+
+ROOT = Path(__file__).parent.parent
+DRAWN = sorted(p for p in (ROOT / "examples" / "inputs").iterdir() if "damaged" not in p.name)
+
+
+@pytest.fixture(scope="module")
+def f() -> make_it_real.IGN:
+    return make_it_real.load("mnist", "cpu")
+
+
+@pytest.fixture(scope="module")
+def judge() -> DigitClassifier:
+    return DigitClassifier.load(weights.bundled_folder() / "digits-classifier.safetensors")
+
+
+def test_noise_becomes_all_ten_digits(f: make_it_real.IGN, judge: DigitClassifier) -> None:
+    counts = torch.bincount(classes(judge, make_it_real.generate(f, range(400))), minlength=10)
+    assert (counts >= 12).all()
+
+
+def test_applying_f_again_changes_next_to_nothing(f: make_it_real.IGN) -> None:
+    fz = make_it_real.generate(f, range(100))
+    assert make_it_real.drift(f, fz).mean() < 0.008
+
+
+def test_f_comes_to_rest_near_its_first_answer(f: make_it_real.IGN) -> None:
+    first = y = make_it_real.generate(f, range(16))
+    for _ in range(299):
+        y = apply(f, y)
+    assert (y - first).abs().mean() < 0.06
+    assert ((apply(f, y) - y).abs().flatten(1).amax(1) <= 1e-4).float().mean() >= 0.75
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [("noise", 1.0), ("mask", 0.2), ("salt-and-pepper", 0.2), ("jpeg", 5)]
+)
+def test_damaged_digits_become_themselves_again(
+    f: make_it_real.IGN, judge: DigitClassifier, kind: str, level: float
+) -> None:
+    digits = make_it_real.generate(f, range(300), steps=3)
+    generator = torch.Generator().manual_seed(0)
+    damaged = degraded(digits, kind, level, generator=generator)
+    repaired = make_it_real.project(f, damaged)
+    read = classes(judge, digits)
+    assert accuracy(judge, repaired, read) > 0.8
+    assert (repaired - digits).abs().mean() < (damaged - digits).abs().mean()
+
+
+@pytest.mark.parametrize("path", DRAWN, ids=lambda path: path.stem)
+def test_drawn_digits_are_read_as_drawn(
+    f: make_it_real.IGN, judge: DigitClassifier, path: Path, tmp_path: Path
+) -> None:
+    framing = described(weights.inspect(weights.resolve("mnist")).framing)
+    (job,) = batch.plan([str(path)], tmp_path).jobs
+    (result,) = batch.run(f, [job], batch.Settings(framing))
+    assert result.status == "done"
+    image = images.read(job.output).colour * 2 - 1
+    assert int(classes(judge, image[None])) == int(path.stem[-1])

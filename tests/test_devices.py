@@ -1,0 +1,49 @@
+"""A device asked for by name is there, or the error says what to do."""
+
+import pytest
+import torch
+
+from make_it_real import devices
+from make_it_real.errors import DeviceError
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert devices.pick("cpu") == torch.device("cpu")
+
+
+def test_auto_prefers_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert devices.pick("auto").type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert devices.pick("auto").type == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert devices.pick("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(("name", "count"), [("cuda", 0), ("cuda:1", 1), ("cuda:0", 0)])
+def test_a_cuda_device_that_is_absent_is_an_error(
+    name: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(DeviceError, match="--device cpu or auto"):
+        devices.pick(name)
+
+
+def test_a_cuda_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.pick("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "xpu", "meta"])
+def test_other_names_are_errors(name: str) -> None:
+    with pytest.raises(DeviceError, match="auto, cpu"):
+        devices.pick(name)
+
+
+def test_mps_that_is_absent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="no Apple GPU"):
+        devices.pick("mps")

@@ -1,0 +1,239 @@
+"""f and the critic: bounds, independence of the images in a batch, and what they are built of."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from make_it_real.critic import Critic
+from make_it_real.model import IGN, BoundedOutput, IGNConfig, place
+
+
+def randomised(net: IGN | Critic, seed: int = 0) -> None:
+    """Weights as after training, for tests: a fresh residual block does nothing yet."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        parameter.data.add_(0.05 * noise)
+
+
+def network(size: int = 12, channels: int = 1, **changes: Any) -> IGN:
+    settings: dict[str, Any] = {"stem": 8, "widths": (8, 16), "bottleneck": 8, "blocks": 2}
+    torch.manual_seed(0)
+    f = IGN(IGNConfig(size, channels, **settings | changes))
+    randomised(f)
+    return f
+
+
+def noise(n: int, channels: int, size: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, channels, size, size, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "widths"),
+    [
+        (12, 1, (8, 16)), (12, 3, (8, 16)), (20, 1, (8, 16)), (20, 3, (16,)), (28, 1, (8, 16)),
+        (28, 3, (8, 16)), (32, 1, (8, 16, 24)), (32, 3, (8, 16)), (64, 1, (8, 16, 16)),
+        (64, 3, (8, 16, 16, 24)),
+    ],
+)  # fmt: skip
+def test_f_maps_images_to_images_of_their_size(
+    size: int, channels: int, widths: tuple[int, ...]
+) -> None:
+    f = network(size, channels, widths=widths)
+    x = noise(2, channels, size)
+    y = f(x)
+    assert y.shape == x.shape
+    assert y.dtype == torch.float32
+    assert y.isfinite().all()
+    assert not torch.equal(y, x)
+    assert f.source.from_seeds([0]).shape == (1, channels, size, size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_of_one_equals_a_batch_of_many(channels: int) -> None:
+    f, x = network(20, channels), noise(7, channels, 20)
+    one_by_one = torch.cat([f(image[None]) for image in x])
+    torch.testing.assert_close(f(x), one_by_one, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_an_image_does_not_feel_its_neighbours(training: bool) -> None:
+    f = network().train(training)
+    x = noise(3, 1, 12).requires_grad_()
+    (gradient,) = torch.autograd.grad(f(x)[1].sum(), x)
+    assert gradient[1].abs().max() > 0
+    assert gradient[0].abs().max() == 0
+    assert gradient[2].abs().max() == 0
+
+
+def test_running_f_changes_nothing_in_it() -> None:
+    f = network().train()
+    before = {name: value.clone() for name, value in f.state_dict().items()}
+    f(noise(4, 1, 12))
+    after = f.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_every_parameter_takes_part() -> None:
+    f = network()
+    (f(noise(2, 1, 12) * 0.3) * noise(2, 1, 12, seed=1)).sum().backward()
+    still = [name for name, p in f.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1000.0, -1000.0])
+def test_output_stays_within_its_bounds(scale: float) -> None:
+    f = network(12, 3)
+    y = f(scale * torch.ones(1, 3, 12, 12))
+    wild = f(scale * noise(2, 3, 12))
+    for each in (y, wild):
+        assert each.isfinite().all()
+        assert each.min() >= -1
+        assert each.max() <= 1
+
+
+def test_output_reaches_its_bounds_exactly() -> None:
+    y = network()(1000 * noise(2, 1, 12))
+    assert y.min() == -1
+    assert y.max() == 1
+
+
+def test_gradient_is_blocked_only_where_it_pushes_outward() -> None:
+    # (value, gradient of the loss by the output) → (output, gradient by the value). A step
+    # goes against the gradient: above 1, a negative one pushes further out.
+    table = [
+        (2.0, -3.0, 1.0, 0.0), (2.0, 3.0, 1.0, 3.0), (1.0, -3.0, 1.0, -3.0), (1.0, 3.0, 1.0, 3.0),
+        (0.5, -3.0, 0.5, -3.0), (0.5, 3.0, 0.5, 3.0), (0.0, 0.0, 0.0, 0.0),
+        (-1.0, -3.0, -1.0, -3.0), (-1.0, 3.0, -1.0, 3.0),
+        (-2.0, -3.0, -1.0, -3.0), (-2.0, 3.0, -1.0, 0.0),
+    ]  # fmt: skip
+    values, grads, outputs, wanted = torch.tensor(table).unbind(1)
+    values.requires_grad_()
+    bounded: Tensor = BoundedOutput.apply(values)  # type: ignore[no-untyped-call]
+    assert torch.equal(bounded, outputs)
+    bounded.backward(grads)
+    assert values.grad is not None
+    assert torch.equal(values.grad, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "made"), [(0.0, 0.0), (0.09, 0.0), (-0.1, 0.0), (0.3, 0.2), (-0.3, -0.2)]
+)
+def test_changes_within_the_dead_zone_are_not_made(change: float, made: float) -> None:
+    f = network(dead_zone=0.1)
+    f.last.weight.data.zero_()
+    f.seen.weight.data.zero_()
+    assert f.last.bias is not None
+    f.last.bias.data.fill_(change)
+    x = noise(3, 1, 12).clamp(-0.8, 0.8)
+    y = f(x).detach()
+    if made:
+        torch.testing.assert_close(y, x + made)
+    else:
+        assert torch.equal(y, x)
+
+
+def test_without_a_dead_zone_every_change_is_made() -> None:
+    narrow, none = network(dead_zone=0.1), network(dead_zone=0)
+    x = noise(3, 1, 12).clamp(-0.5, 0.5)
+    change = none(x) - x
+    inside = none(x).abs() < 0.99
+    wanted = change.sign() * (change.abs() - 0.1).clamp_min(0)
+    torch.testing.assert_close((narrow(x) - x)[inside], wanted[inside], atol=1e-6, rtol=0)
+
+
+def test_channels_last_computes_the_same() -> None:
+    f, x = network(20, 3), noise(3, 3, 20)
+    before = f(x)
+    torch.testing.assert_close(place(f, torch.device("cpu"))(x), before, atol=1e-5, rtol=0)
+    assert f.stem.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": 2}, "channels must be 1 or 3"),
+        ({"image_size": 30}, "multiple of 4"),
+        ({"image_size": 0}, "multiple of 4"),
+        ({"image_size": -4}, "multiple of 4"),
+        ({"image_size": 28, "widths": (64, 128, 256)}, "multiple of 8"),
+        ({"widths": ()}, "multiple"),
+        ({"widths": (64, 12)}, "multiples of 8"),
+        ({"widths": (64, -8)}, "multiples of 8"),
+        ({"stem": 0}, "multiples of 8"),
+        ({"stem": 20}, "multiples of 8"),
+        ({"bottleneck": 0}, "bottleneck must be at least 1"),
+        ({"blocks": 1}, "blocks at least 2"),
+        ({"dead_zone": -0.01}, "dead_zone must lie in"),
+        ({"dead_zone": 1.0}, "dead_zone must lie in"),
+        ({"dead_zone": float("nan")}, "dead_zone must lie in"),
+    ],
+)
+def test_a_config_that_cannot_be_built_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        IGNConfig(**changes)
+
+
+def test_a_config_read_from_json_equals_its_original() -> None:
+    assert IGNConfig(widths=[64, 128]) == IGNConfig()  # type: ignore[arg-type]
+    assert hash(IGNConfig(widths=[64, 128])) == hash(IGNConfig())  # type: ignore[arg-type]
+
+
+def test_no_norm_of_f_has_statistics_of_the_batch() -> None:
+    kinds = {type(module) for module in network().modules()}
+    assert nn.GroupNorm in kinds
+    assert not kinds & {nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm}
+
+
+def critic(size: int, channels: int, widths: tuple[int, ...]) -> Critic:
+    torch.manual_seed(0)
+    C = Critic(size, channels, widths)
+    randomised(C)
+    return C
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "widths"),
+    [(12, 1, (8, 16)), (20, 3, (8, 16)), (28, 1, (8, 16)), (32, 3, (8, 8, 16)), (64, 3, (8,) * 4)],
+)
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_the_critic_gives_one_logit_an_image(
+    size: int, channels: int, widths: tuple[int, ...], n: int
+) -> None:
+    logits = critic(size, channels, widths)(noise(n, channels, size))
+    assert logits.shape == (n,)
+    assert logits.isfinite().all()
+    assert n == 1 or logits.std() > 0
+
+
+def reference_std(features: list[list[float]]) -> list[float]:
+    """Image i's group: those of the same place among the quarters of the batch, else all."""
+    n = len(features)
+    apart = n // 4 if n % 4 == 0 else 1
+    out = []
+    for i in range(n):
+        group = [features[j] for j in range(n) if j % apart == i % apart]
+        deviations = []
+        for values in zip(*group, strict=True):
+            mean = sum(values) / len(values)
+            variance = sum((value - mean) ** 2 for value in values) / len(values)
+            deviations.append((variance + 1e-8) ** 0.5)
+        out.append(sum(deviations) / len(deviations))
+    return out
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 6, 8, 12])
+def test_minibatch_std_is_the_deviation_within_groups(n: int) -> None:
+    h = noise(n, 5, 3, seed=n)
+    std = critic(12, 1, (8, 16)).minibatch_std(h)
+    assert std.shape == (n, 1, 3, 3)
+    wanted = torch.tensor(reference_std(h.flatten(1).tolist()))
+    torch.testing.assert_close(std, wanted[:, None, None, None].expand_as(std))
+
+
+def test_the_critic_tells_many_images_from_one_image_repeated() -> None:
+    C, x = critic(12, 1, (8, 16)), noise(4, 1, 12)
+    assert (C(x)[0] - C(x[:1].expand(4, -1, -1, -1))[0]).abs() > 1e-4
