@@ -128,7 +128,7 @@ def _is_image(name: Path) -> bool:
 
 def _folder(path: Path) -> Iterator[Item]:
     for file in sorted(path.rglob("*")):
-        if _is_image(file.relative_to(path)):
+        if _is_image(file.relative_to(path)) and file.is_file():
             yield str(file), file
 
 

@@ -52,15 +52,20 @@ def noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Averaged down by a factor of level and enlarged again, bicubically."""
+    """Averaged down by a factor of level and enlarged again, bilinearly or bicubically."""
     out = images.clone()
+    cubic = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
     sides = (max(images.shape[2:]) / levels).round().int()
     for side in sides.unique().tolist():
-        chosen = sides == side
         ratio = side / max(images.shape[2:])
         small = (max(1, round(images.shape[2] * ratio)), max(1, round(images.shape[3] * ratio)))
-        reduced = F.adaptive_avg_pool2d(images[chosen], small)
-        out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode="bicubic")
+        for chosen, mode in (
+            ((sides == side) & cubic, "bicubic"),
+            ((sides == side) & ~cubic, "bilinear"),
+        ):
+            if chosen.any():
+                reduced = F.adaptive_avg_pool2d(images[chosen], small)
+                out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode=mode)
     return out
 
 
@@ -118,6 +123,32 @@ def thin(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.lerp(images, eroded, _per_image(levels))
 
 
+def glass(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Frosted glass: each pixel shows one at random within level pixels of it."""
+    n, _, h, w = images.shape
+    moved = torch.rand(n, h, w, 2, generator=generator, device=generator.device) * 2 - 1
+    moved = moved * levels[:, None, None, None] * 2 / torch.tensor([w, h], device=images.device)
+    upright = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
+    grid = F.affine_grid(upright, list(images.shape), align_corners=False) + moved.to(images)
+    return F.grid_sample(images, grid, mode="nearest", padding_mode="border", align_corners=False)
+
+
+def scan(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """A poor black-and-white scan: blurred by level pixels, then nearly all black or white."""
+    threshold = _per_image(_uniform(len(images), -0.2, 0.2, generator))
+    return ((blur(images, levels, generator) - threshold) * 6).clamp(-1, 1)
+
+
+def lines(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Lost scan lines: of each level rows one is kept and shown in place of the others."""
+    n, _, h, _ = images.shape
+    period = levels.round().long()[:, None]
+    phase = (torch.rand(n, 1, generator=generator, device=generator.device) * period).long()
+    rows = torch.arange(h, device=images.device)[None] + phase
+    kept = (rows // period * period - phase + period // 2).clamp(0, h - 1)
+    return images.gather(2, kept[:, None, :, None].expand_as(images))
+
+
 def grayscale(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Each pixel moved by a share of level to the mean of its channels (the paper's)."""
     return torch.lerp(images, images.mean(1, keepdim=True).expand_as(images), _per_image(levels))
@@ -147,13 +178,16 @@ def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 DEGRADATIONS: Mapping[str, Degradation] = {
-    "noise": Degradation(noise, "standard deviation", 0.15, (0.05, 3.0), log=True),
+    "noise": Degradation(noise, "standard deviation", 0.15, (0.1, 2.5), log=True),
     "low-resolution": Degradation(low_resolution, "factor", 4, (2, 5)),
     "mask": Degradation(mask, "share of the image", 0.25, (0.05, 0.5)),
     "blur": Degradation(blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),
     "contrast": Degradation(contrast, "share kept", 0.3, (0.15, 0.9)),
     "light": Degradation(light, "brightness at the edge", 0.5, (0.1, 0.9)),
     "thin": Degradation(thin, "share", 1.0, (0.3, 1.0)),
+    "glass": Degradation(glass, "pixels", 1.5, (0.5, 2.5)),
+    "scan": Degradation(scan, "standard deviation in pixels", 0.8, (0.3, 1.4)),
+    "lines": Degradation(lines, "rows", 3, (2, 4)),
     "grayscale": Degradation(grayscale, "share", 1.0, (1.0, 1.0)),
     "salt-and-pepper": Degradation(
         salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), trained=False

@@ -27,7 +27,8 @@ from make_it_real.model import IGN, IGNConfig, place
 from make_it_real.weights import save_tensors
 
 GREY_DAMAGE = (
-    *("noise",) * 5, *("low-resolution",) * 2, *("mask",) * 2, "blur", "contrast", "light", "thin",
+    *("noise",) * 8, *("low-resolution",) * 3, *("mask",) * 2, "blur", "contrast", "light", "thin",
+    "glass", "scan", "lines",
 )  # fmt: skip
 COLOUR_DAMAGE = ("noise",) * 3 + (
     "low-resolution", "mask", "blur", "contrast", "light", "grayscale",
@@ -75,6 +76,8 @@ class TrainConfig:
         object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
         if isinstance(self.lambdas, dict):
             object.__setattr__(self, "lambdas", Lambdas(**self.lambdas))
+        if unknown := [kind for kind in self.damage if kind not in DEGRADATIONS]:
+            raise ValueError(f"no such damage: {', '.join(unknown)}")
         kept_out = [kind for kind in self.damage if not DEGRADATIONS[kind].trained]
         if kept_out:
             raise ValueError(f"kept out of training on purpose: {', '.join(kept_out)}")

@@ -67,6 +67,8 @@ def resolve(name: str) -> Path:
 
     Raises WeightsError if nothing is found; only the last form uses the network.
     """
+    if not name:
+        raise WeightsError("no model named; the bundled models are " + ", ".join(bundled()))
     try:
         path = Path(name).expanduser()
         if path.is_file():

@@ -142,7 +142,6 @@ def test_existing_files_of_a_folder_are_skipped_and_counted(here: Path, tiny_mod
     assert sorted(os.listdir(here / "out")) == ["000000.png", "000001.png", "000002.png"]
 
 
-@pytest.mark.xfail(strict=True, reason="Path drops the dot that _target adds to say folder")
 def test_a_slash_at_the_end_means_a_folder(here: Path, tiny_model: Path) -> None:
     assert mir(tiny_model, "-n", 1, "-o", "x.png/").exit_code == 0
     assert os.listdir(here / "x.png") == ["000000.png"]
@@ -168,7 +167,8 @@ def test_stdout_gets_the_grid_and_nothing_else(here: Path, tiny_model: Path, tin
 def test_json_says_what_was_written(here: Path, tiny_model: Path) -> None:
     result = mir(tiny_model, "-n", 2, "-o", "out", "--json", "-q")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert lines == [{"seed": s, "output": f"out/00000{s}.png"} for s in (0, 1)]
+    rest = {"steps": 1, "model": "tiny"}
+    assert lines == [{"seed": s, "output": f"out/00000{s}.png", **rest} for s in (0, 1)]
     assert result.stderr == ""
     (line,) = mir(tiny_model, "--seeds", "5", "-k", 2, "--json").stdout.splitlines()
     wanted = {"seeds": [5], "output": "generated.png", "steps": 2, "model": "tiny"}
@@ -235,3 +235,21 @@ def test_a_device_that_is_not_there_exits_with_4(here: Path, tiny_model: Path, d
     (line,) = result.stderr.splitlines()
     assert device in line
     assert os.listdir(here) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-o", "d.jpg"), ("-o", ""), ("--seed", 2**63), ("--seed", 10**30), ("-o", "-", "--json")],
+)
+def test_outputs_and_seeds_that_make_no_sense_exit_with_2(
+    here: Path, tiny_model: Path, arguments: tuple[str | int, ...]
+) -> None:
+    assert mir(tiny_model, "-n", 1, *arguments).exit_code == 2
+    assert not os.listdir(here)
+
+
+def test_a_folder_done_before_is_skipped_and_said(here: Path, tiny_model: Path) -> None:
+    mir(tiny_model, "-n", 2, "-o", "out")
+    again = mir(tiny_model, "-n", 3, "-o", "out", "--json")
+    assert "2 skipped" in again.stderr
+    assert [json.loads(line)["seed"] for line in again.stdout.splitlines()] == [2]

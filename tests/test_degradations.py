@@ -14,7 +14,7 @@ KINDS = sorted(DEGRADATIONS)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 12, 20), (3, 12, 20)]
 NEUTRAL = {
     "noise": 0, "mask": 0, "contrast": 1, "light": 0, "thin": 0, "grayscale": 0, "blur": 0,
-    "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1,
+    "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1, "glass": 0, "lines": 1,
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_the_neutral_level_changes_nothing(kind: str, shape: tuple[int, int, int
     torch.testing.assert_close(y, x, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "jpeg"])
+@pytest.mark.parametrize("kind", sorted(NEUTRAL))
 def test_each_image_gets_its_own_level(kind: str) -> None:
     damage, x = DEGRADATIONS[kind], pictures(2, 3)
     y = apply(kind, x, [NEUTRAL[kind], damage.default])
@@ -347,3 +347,28 @@ def test_default_and_trained_levels_make_sense(kind: str) -> None:
     assert low <= damage.default <= high
     assert damage.unit
     assert low > 0 or not damage.log
+
+
+def test_lines_show_one_row_of_each_few_in_place_of_the_others() -> None:
+    x = pictures(4, 1, 12, 12)
+    y = apply("lines", x, [3.0] * 4)
+    for before, after in zip(x[:, 0], y[:, 0], strict=True):
+        assert all(any(torch.equal(row, kept) for kept in before) for row in after)
+        assert len(after.unique(dim=0)) <= 5
+
+
+def test_glass_only_moves_pixels_and_not_far() -> None:
+    x = torch.arange(400.0).view(1, 1, 20, 20)
+    y = apply("glass", x, [2.0])
+    assert torch.isin(y, x).all()
+    rows, columns = y // 20 - x // 20, y % 20 - x % 20
+    assert rows.abs().max() <= 2
+    assert columns.abs().max() <= 2
+    assert (y != x).float().mean() > 0.5
+
+
+def test_a_scan_is_nearly_all_black_or_white() -> None:
+    x = torch.linspace(-1, 1, 64).repeat(2, 1, 64, 1)
+    y = apply("scan", x, [0.3, 1.0])
+    assert (y.abs() == 1).float().mean() > 0.75
+    assert (y.diff(dim=3) >= 0).all()

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
@@ -108,6 +109,15 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(1) from error
 
     return wrapped
+
+
+def output_path(output: str | None) -> tuple[Path | None, bool]:
+    """What -o says: (path or None for the default and for stdout, ends in a slash: a folder)."""
+    if output == "":
+        raise typer.BadParameter("-o is empty; name a file or a folder")
+    if output is None or output == "-":
+        return None, False
+    return Path(output), output.endswith(("/", os.sep))
 
 
 def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":

@@ -3,13 +3,18 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from make_it_real import weights
 from make_it_real.cli import common
 from make_it_real.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -54,13 +59,17 @@ def generate(
     The same seed gives the same image whatever the batch and the device.
     """
     try:
-        wanted = parse_seeds(seeds) if seeds is not None else list(range(seed, seed + n))
+        wanted = parse_seeds(seeds if seeds is not None else f"{seed}-{seed + n - 1}")
     except ValueError as error:
         raise typer.BadParameter(f"--seeds: {error}") from error
     if output == "-" and as_json:
         raise typer.BadParameter("-o - and --json both write to stdout")
-    target = _target(output)
-    to_grid = output == "-" or target.suffix.lower() == ".png"
+    path, is_folder = common.output_path(output)
+    target = path or _free()
+    suffix = "" if is_folder or target.is_dir() else target.suffix.lower()
+    if suffix in (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"):
+        raise typer.BadParameter(f"-o {output}: grids are written as .png")
+    to_grid = output == "-" or suffix == ".png"
     if to_grid and output != "-" and target.exists() and not overwrite:
         raise ImageError(f"{target} exists; --overwrite replaces it")
 
@@ -72,45 +81,40 @@ def generate(
     from make_it_real.projection import generate as make
 
     text = images.provenance(info.name, fingerprint, steps)
-    made = []
-    skipped = 0
-    if not to_grid:
-        images.make_folder(target)
-    with common.progress_bar(len(wanted), "generating") as advance:
-        for start in range(0, len(wanted), batch):
-            chunk = wanted[start : start + batch]
-            if not to_grid and not overwrite:
-                kept = [s for s in chunk if not _file(target, s).exists()]
-                skipped += len(chunk) - len(kept)
-                chunk = kept
-            for number, image in zip(chunk, make(f, chunk, steps, batch=batch).cpu(), strict=True):
-                advance()
-                if to_grid:
-                    made.append(image)
-                    continue
-                path = _file(target, number)
-                data = images.encode(image, text={**text, "seed": str(number)})
-                images.write_bytes(path, data, overwrite=overwrite)
-                print(json.dumps({"seed": number, "output": str(path)}) if as_json else path)
-    if skipped:
+
+    def made(numbers: list[int]) -> "Iterator[tuple[int, torch.Tensor]]":
+        with common.progress_bar(len(numbers), "generating") as advance:
+            for start in range(0, len(numbers), batch):
+                chunk = numbers[start : start + batch]
+                for item in zip(chunk, make(f, chunk, steps, batch=batch).cpu(), strict=True):
+                    yield item
+                    advance()
+
+    if to_grid:
+        sheet = images.grid(torch.stack([image for _, image in made(wanted)]))
+        data = images.encode(sheet, text={**text, "seeds": _short(wanted)})
+        if output == "-":
+            sys.stdout.buffer.write(data)
+            return
+        images.make_folder(target.parent)
+        images.write_bytes(target, data, overwrite=overwrite)
+        report = {"seeds": wanted, "output": str(target), "steps": steps, "model": info.name}
+        print(json.dumps(report) if as_json else target)
+        return
+    images.make_folder(target)
+    missing = [s for s in wanted if overwrite or not _file(target, s).exists()]
+    for number, image in made(missing):
+        file = _file(target, number)
+        data = images.encode(image, text={**text, "seed": str(number)})
+        images.write_bytes(file, data, overwrite=overwrite)
+        report = {"seed": number, "output": str(file), "steps": steps, "model": info.name}
+        print(json.dumps(report) if as_json else file)
+    if skipped := len(wanted) - len(missing):
         common.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
-    if not to_grid:
-        return
-    data = images.encode(images.grid(torch.stack(made)), text={**text, "seeds": _short(wanted)})
-    if output == "-":
-        sys.stdout.buffer.write(data)
-        return
-    images.make_folder(target.parent)
-    images.write_bytes(target, data, overwrite=overwrite)
-    report = {"seeds": wanted, "output": str(target), "steps": steps, "model": info.name}
-    print(json.dumps(report) if as_json else target)
 
 
-def _target(output: str | None) -> Path:
-    """Where the images go: what -o says, or the first free generated.png, generated_2.png, …"""
-    if output is not None:
-        # A slash at the end says folder, even one called x.png/.
-        return Path(output) / "." if output.endswith("/") else Path(output)
+def _free() -> Path:
+    """The first of generated.png, generated_2.png, … that does not exist."""
     path, number = Path("generated.png"), 1
     while path.exists():
         number += 1

@@ -1,11 +1,9 @@
 """mir project: any image onto the images that f was trained on."""
 
 import json
-import os
 import sys
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -58,8 +56,7 @@ def project(
 
     from make_it_real import batch as batching
 
-    target = None if output is None or to_stdout else Path(output)
-    into_folder = output is not None and output.endswith(("/", os.sep))
+    target, into_folder = common.output_path(output)
     data = sys.stdin.buffer.read() if "-" in inputs else None
     try:
         plan = batching.plan(

@@ -44,6 +44,12 @@ def train(
         int | None, typer.Option("--channels", min=1, max=3, help="1 or 3, for images [3].")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror images at random.")] = False,
+    damage: Annotated[
+        str | None,
+        typer.Option(
+            "--damage", help="Kinds to learn to repair, by commas; twice: twice as often."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     save_every: Annotated[
@@ -59,9 +65,11 @@ def train(
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
     Ctrl-C saves and exits with 130; --resume goes on from there. --resume takes a new --steps,
-    --decay-steps and --lr; the rest stays as the run was begun.
+    --decay-steps, --lr and --damage; the rest stays as the run was begun.
     """
     checkpoint = output / CHECKPOINT
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"-o {output} is a file; name a folder")
     if resume and not checkpoint.exists():
         raise typer.BadParameter(f"{checkpoint} is not there to resume from")
     if not resume and checkpoint.exists():
@@ -76,6 +84,12 @@ def train(
 
     chosen = devices.pick(device)
     changes: dict[str, Any] = {"steps": steps, "decay_steps": decay_steps, "lr": lr}
+    if damage is not None:
+        changes["damage"] = tuple(damage.split(","))
+        try:
+            training.TrainConfig(damage=changes["damage"])
+        except ValueError as error:
+            raise typer.BadParameter(f"--damage: {error}") from error
     if resume:
         trainer = training.Trainer.load(checkpoint, chosen, **changes)
         config = trainer.f.config
