@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from make_it_real.errors import WeightsError
-from make_it_real.framing import Fit, Framing, described, fit, measure, stroke_width
+from make_it_real.framing import Fit, Framing, described, fit, measure
 from make_it_real.images import Picture, to_images, to_pixels
+from make_it_real.ink import stroke_width
 
 MNIST = Framing(background=-1.0, extent=0.714, stroke=0.084)
 DARK_ON_WHITE = Framing(background=1.0, extent=0.714, stroke=0.084)

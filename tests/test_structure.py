@@ -14,7 +14,7 @@ import make_it_real
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
     ("errors", "source", "devices"),
-    ("model", "critic", "images", "framing", "degradations"),
+    ("model", "critic", "images", "framing", "ink", "degradations"),
     ("projection", "weights", "data", "losses", "metrics", "features"),
     ("training", "evaluation", "batch"),
     ("cli", "__main__"),
