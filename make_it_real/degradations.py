@@ -51,6 +51,24 @@ def noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     return images + _per_image(levels) * _randn_like(images, generator)
 
 
+def coarse_noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """x + σ·n where n is constant over squares of 2 to 5 pixels, as of poor video."""
+    out, device = images.clone(), generator.device
+    sides = torch.randint(2, 6, (len(images),), generator=generator, device=device)
+    for side in range(2, 6):
+        x = images[sides == side]
+        if not len(x):
+            continue
+        n, c, h, w = x.shape
+        shape = (n, c, h // side + 2, w // side + 2)
+        squares = torch.randn(shape, generator=generator, device=device)
+        squares = squares.repeat_interleave(side, 2).repeat_interleave(side, 3)
+        top, left = torch.randint(side, (2,), generator=generator, device=device).tolist()
+        noise = squares[..., top : top + h, left : left + w]
+        out[sides == side] = x + _per_image(levels[sides == side]) * noise
+    return out
+
+
 def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Averaged down by a factor of level and enlarged again, bilinearly or bicubically."""
     out = images.clone()
@@ -179,6 +197,7 @@ def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 DEGRADATIONS: Mapping[str, Degradation] = {
     "noise": Degradation(noise, "standard deviation", 0.15, (0.1, 2.5), log=True),
+    "coarse-noise": Degradation(coarse_noise, "standard deviation", 0.4, (0.1, 1.0), log=True),
     "low-resolution": Degradation(low_resolution, "factor", 4, (2, 5)),
     "mask": Degradation(mask, "share of the image", 0.25, (0.05, 0.5)),
     "blur": Degradation(blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),

@@ -27,8 +27,8 @@ from make_it_real.model import IGN, IGNConfig, place
 from make_it_real.weights import save_tensors
 
 GREY_DAMAGE = (
-    *("noise",) * 8, *("low-resolution",) * 3, *("mask",) * 2, "blur", "contrast", "light", "thin",
-    "glass", "scan", "lines",
+    *("noise",) * 7, *("coarse-noise",) * 4, *("low-resolution",) * 4, *("mask",) * 2,
+    *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", "lines",
 )  # fmt: skip
 COLOUR_DAMAGE = ("noise",) * 3 + (
     "low-resolution", "mask", "blur", "contrast", "light", "grayscale",

@@ -15,6 +15,7 @@ SHAPES = [(1, 28, 28), (3, 32, 32), (1, 12, 20), (3, 12, 20)]
 NEUTRAL = {
     "noise": 0, "mask": 0, "contrast": 1, "light": 0, "thin": 0, "grayscale": 0, "blur": 0,
     "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1, "glass": 0, "lines": 1,
+    "coarse-noise": 0,
 }  # fmt: skip
 
 
