@@ -94,7 +94,7 @@ def main() -> None:
     damaged = make_damaged(f)
     drawn = sorted(set(INPUTS.iterdir()) - set(damaged))
     rows = [
-        ("drawn by hand: mir project examples/inputs", drawn),
+        ("drawn with pen, chalk, crayon, …: mir project examples/inputs", drawn),
         ("damaged: noise, holes, blur, … the last two of kinds that training never saw", damaged),
     ]
     overview(f, rows, described(weights.inspect(model).framing))

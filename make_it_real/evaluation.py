@@ -41,6 +41,11 @@ def classes(net: DigitClassifier, images: Tensor) -> Tensor:
     return torch.cat([net(part).argmax(1) for part in images.split(BATCH)])
 
 
+def mean_psnr(a: Tensor, b: Tensor) -> float:
+    """Mean PSNR in dB, an image that is exactly right counted as 100 dB."""
+    return float(psnr(a, b).clamp_max(100).mean())
+
+
 def accuracy(net: DigitClassifier, images: Tensor, labels: Tensor) -> float:
     """The share of images (N, 1, 28, 28) that the classifier reads as their label (N,)."""
     return float(classes(net, images).eq(labels).float().mean())
@@ -88,7 +93,7 @@ def fidelity(f: IGN, test: Tensor) -> Figures:
     fx = project(f, test, batch=BATCH)
     return {
         "fidelity": float(mean_abs(fx, test).mean()),
-        "fidelity_psnr": float(psnr(fx, test).clamp_max(100).mean()),
+        "fidelity_psnr": mean_psnr(fx, test),
     }
 
 
@@ -117,7 +122,7 @@ def projection(
 
     def judge(images: Tensor, suffix: str) -> Figures:
         right = accuracy(net, images, labels)
-        return {f"acc_{suffix}": right, f"psnr_{suffix}": float(psnr(images, x).mean())}
+        return {f"acc_{suffix}": right, f"psnr_{suffix}": mean_psnr(images, x)}
 
     for kind, level in DAMAGE:
         damaged = degraded(x, kind, level, generator=generator)

@@ -157,9 +157,10 @@ class IGN(nn.Module):
             h = F.silu(normed(conv(h)))
             h = F.silu(h + merge(h + skips.pop()))
         change = F.softshrink((self.last(h) + self.seen(images)).float(), self.config.dead_zone)
-        if not self.training and self.config.rest:
-            change = change * self.gate(change)
         out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
+        if not self.training and self.config.rest:
+            made = out - images
+            out = (images + self.gate(made) * made).clamp(-1, 1)
         return out
 
     def gate(self, change: Tensor) -> Tensor:
