@@ -69,6 +69,10 @@ def resolve(name: str) -> Path:
     """
     if not name:
         raise WeightsError("no model named; the bundled models are " + ", ".join(bundled()))
+    known = bundled()
+    if name in known:
+        # Even where a folder is called so: MNIST's own files often lie in one called mnist.
+        return known[name]
     try:
         path = Path(name).expanduser()
         if path.is_file():
@@ -82,9 +86,6 @@ def resolve(name: str) -> Path:
             if candidate.is_file() and "mir" in _header(candidate)[0]:
                 return candidate
         raise WeightsError(f"{name}: this folder holds no model (*.safetensors)")
-    known = bundled()
-    if name in known:
-        return known[name]
     owner, _, repo = name.partition("/")
     if path.suffix == ".safetensors" or not repo or "/" in repo or owner in ("", ".", "..", "~"):
         raise WeightsError(

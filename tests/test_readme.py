@@ -43,6 +43,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
 def run(command: str, folder: Path) -> None:
     # The package under test is found from the folder too, where it is not installed.
     path = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
@@ -71,11 +76,11 @@ def test_every_command_works_in_the_order_of_the_readme(folder: Path) -> None:
             run(command, folder)
             done += 1
     assert done >= 10
-    assert Image.open(folder / "digits.png").size == (8 * 30 - 2, 8 * 30 - 2)
+    assert size(folder / "digits.png") == (8 * 30 - 2, 8 * 30 - 2)
     assert len(list((folder / "cleaned").iterdir())) == 20
-    assert Image.open(folder / "two.png").size == (28, 28)
-    assert Image.open(folder / "digits" / "000080.png").size == (28, 28)
-    assert Image.open(folder / "mine.png").size == (8 * 66 - 2, 8 * 66 - 2)
+    assert size(folder / "two.png") == (28, 28)
+    assert size(folder / "digits" / "000080.png") == (28, 28)
+    assert size(folder / "mine.png") == (8 * 66 - 2, 8 * 66 - 2)
 
 
 def test_every_python_block_runs(folder: Path) -> None:

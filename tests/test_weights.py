@@ -394,11 +394,6 @@ def test_a_bundled_name_is_found(shelf: Path) -> None:
     assert weights.resolve(weights.DEFAULT_MODEL) == shelf / "mnist.safetensors"
 
 
-def test_a_file_comes_before_a_bundled_name(shelf: Path, tmp_path: Path) -> None:
-    (tmp_path / "mnist").write_bytes(b"mine")
-    assert weights.resolve("mnist") == Path("mnist")
-
-
 def test_a_file_is_taken_by_its_path(tiny_model: Path) -> None:
     assert weights.resolve(str(tiny_model)) == tiny_model
 
@@ -484,3 +479,13 @@ def test_the_hub_is_asked_for_the_revision_named(
     assert asked == [
         ("owner/name", "model.safetensors", "v1.0"), ("owner/name", "model.safetensors", None),
     ]  # fmt: skip
+
+
+def test_a_bundled_name_wins_over_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mnist").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert weights.resolve("mnist") == weights.bundled()["mnist"]
+    with pytest.raises(WeightsError, match="holds no model"):
+        weights.resolve("./mnist")

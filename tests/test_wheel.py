@@ -25,6 +25,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
 def run(installed: Path, folder: Path, *words: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
     # Nothing listens there: any attempt to use the network fails.
@@ -37,8 +42,8 @@ def test_the_wheel_works_offline_outside_the_checkout(installed: Path, tmp_path:
     Image.new("L", (60, 40), 255).save(tmp_path / "a.png")
     run(installed, tmp_path, "generate", "--n", "4", "-o", "four.png")
     run(installed, tmp_path, "project", "a.png")
-    assert Image.open(tmp_path / "four.png").size == (58, 58)
-    assert Image.open(tmp_path / "a_real.png").size == (28, 28)
+    assert size(tmp_path / "four.png") == (58, 58)
+    assert size(tmp_path / "a_real.png") == (28, 28)
 
 
 def test_the_wheel_carries_the_weights_and_their_card_and_no_tests(installed: Path) -> None:
