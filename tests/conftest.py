@@ -55,6 +55,15 @@ def tiny_model(tiny_f: IGN, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
 def huge_png() -> bytes:
     """A small file whose header promises 80,000 × 80,000 pixels."""
 

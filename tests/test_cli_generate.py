@@ -20,15 +20,6 @@ from make_it_real.model import IGN
 from make_it_real.projection import generate
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def mir(model: Path, *arguments: object) -> Result:
     line = ["generate", "-m", str(model), "-d", "cpu", *map(str, arguments)]
     return CliRunner().invoke(app, line)

@@ -40,13 +40,10 @@ def everything_in(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(here: Path) -> Path:
     """The current folder, which holds a.png alone."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(sketch())
-    monkeypatch.chdir(folder)
-    return folder
+    (here / "a.png").write_bytes(sketch())
+    return here
 
 
 def mir(model: Path | str, *arguments: str, stdin: bytes | None = None) -> Result:

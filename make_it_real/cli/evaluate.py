@@ -72,7 +72,7 @@ def train_features(
     verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
-    """Train the digit classifier that figures are measured with (10 minutes on two cores)."""
+    """Train the digit classifier that figures are measured with (4 minutes on two cores)."""
     if output.exists() and not overwrite:
         raise typer.BadParameter(f"{output} exists; --overwrite replaces it")
 
