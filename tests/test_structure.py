@@ -13,10 +13,10 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices"),
-    ("model", "critic", "images", "framing", "ink", "degradations"),
+    ("errors", "source", "devices", "sharing"),
+    ("model", "critic", "images", "decoding", "framing", "ink", "restoring", "degradations"),
     ("projection", "weights", "data", "losses", "metrics", "features"),
-    ("training", "evaluation", "batch"),
+    ("training", "evaluation", "batch", "jobs", "report", "watching"),
     ("cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS, 1) for name in names}
