@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from make_it_real.errors import ImageError, one_line
+from make_it_real.profiles import colour_profile, converted, grey_curve, is_srgb, lab_profile
 
 # MPO, the format of 3D cameras, is opened as the JPEG that it begins with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
@@ -27,7 +28,7 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**31
-ORIENTATION = 0x0112
+ORIENTATION, PHOTOMETRIC = 0x0112, 0x0106
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -72,7 +73,7 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     data = source if isinstance(source, bytes) else _bytes(source)
     if not data:
         raise ImageError("the file is empty")
-    heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
+    heic = _is_heic(data)
     if heic and not _heic_opener():
         raise ImageError("HEIC needs an extra: pip install 'make-it-real[heic]'")
     try:
@@ -105,6 +106,12 @@ def _bytes(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise ImageError("more than 2 GiB, and no end")
     return data
+
+
+def _is_heic(data: bytes) -> bool:
+    """Whether data begin as HEIC does. AVIF may have the same brand, and then names its own too."""
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    return data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS and b"avif" not in brands
 
 
 @lru_cache(maxsize=1)
@@ -160,7 +167,7 @@ def _picture(image: Image.Image) -> Picture:
         notes.append("turned upright")
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return Picture(_levels(image), None, tuple(notes), tuple(cautions), metadata)
+        return _deep(image, notes, cautions, metadata)
     alpha = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "1", "LA", "La") else "RGBA")
@@ -189,14 +196,35 @@ def _kept(exif: Image.Exif) -> bytes | None:
         return None
 
 
-def _levels(image: Image.Image) -> Tensor:
-    """16- and 32-bit grey → float32 (1, H, W) in [0, 1], scaled by the full range in use."""
+def _deep(image: Image.Image, notes: list[str], cautions: list[str], metadata: Metadata) -> Picture:
+    """The picture of 16- and 32-bit grey, which Pillow can't convert."""
+    levels, alpha = _levels(image), None
+    if image.info.get("transparency") is not None:
+        alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
+    if metadata.icc:
+        try:
+            profile = colour_profile(metadata.icc)
+            if not is_srgb(profile):
+                curve = grey_curve(profile)
+                levels = np.interp(levels, np.linspace(0, 1, 256), curve / 255).astype(np.float32)
+                notes.append("colours converted to sRGB")
+        except Exception as error:
+            cautions.append(f"its colour profile can't be used ({one_line(error)})")
+    opaque = None if alpha is None or bool(alpha.all()) else torch.from_numpy(alpha)
+    return Picture(torch.from_numpy(levels)[None], opaque, tuple(notes), tuple(cautions), metadata)
+
+
+def _levels(image: Image.Image) -> Any:
+    """16- and 32-bit grey → float32 array (H, W) in [0, 1], scaled by the full range in use."""
     values = np.asarray(image, dtype=np.float32)
+    if image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
+        # Pillow turns TIFF's "white is zero" round for 1 and 8 bits only.
+        values = 65535 - values
     # Neither "I" nor "F" says what white is: the narrowest usual range that holds the peak.
     peak = float(values[np.isfinite(values)].max(initial=0))
     ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0, 2.0**31 - 1)
     full = next((r for r in ranges if peak <= r), peak)
-    return torch.from_numpy(np.nan_to_num(values / full).clip(0, 1))[None]
+    return np.nan_to_num(values / full).clip(0, 1)
 
 
 def _planes(image: Image.Image) -> Tensor:
@@ -215,7 +243,10 @@ def _in_srgb(
             profile = colour_profile(icc)
             if is_srgb(profile):
                 return image.convert(target)
-            out = _converted(image, profile, colour_profile(None), "RGB").convert(target)
+            if image.mode == "L":
+                out = image.point([round(level) for level in grey_curve(profile)])
+            else:
+                out = converted(image, profile, colour_profile(None), "RGB")
         except Exception as error:
             # Little CMS reports damaged and mismatched profiles by several types.
             cautions.append(f"its colour profile can't be used ({one_line(error)})")
@@ -223,54 +254,6 @@ def _in_srgb(
             notes.append("colours converted to sRGB")
             return out
     if image.mode == "LAB":
-        from PIL import ImageCms
-
-        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         notes.append("colours converted to sRGB")
-        return _converted(image, lab, colour_profile(None), "RGB")
+        return converted(image, lab_profile(), colour_profile(None), "RGB", exact=True)
     return image.convert(target)
-
-
-def colour_profile(icc: bytes | None) -> Any:
-    """An ImageCmsProfile of an ICC profile's bytes; None is sRGB. Raises OSError on damage."""
-    # Little CMS is loaded for the few files that need it only.
-    from PIL import ImageCms
-
-    if icc is None:
-        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-
-
-def is_srgb(profile: Any) -> bool:
-    """Whether a profile names itself sRGB, as nearly all that cameras write do."""
-    return "srgb" in (profile.profile.profile_description or "").lower()
-
-
-def _converted(image: Image.Image, source: Any, target: Any, mode: str) -> Image.Image:
-    """Colours from one profile to another, by relative colorimetry with black kept black."""
-    from PIL import ImageCms
-
-    out = ImageCms.profileToProfile(
-        image, source, target,
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode=mode,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )  # fmt: skip
-    assert out is not None, "profileToProfile returns an image unless told to work in place"
-    return out
-
-
-def from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None]:
-    """An L or RGB image in sRGB → its colours in the profile ``icc``, and that profile.
-
-    Where it is no profile for such an image (CMYK, damaged), the image stays in sRGB and None
-    is returned for the profile.
-    """
-    try:
-        profile = colour_profile(icc)
-        if is_srgb(profile):
-            return image, icc
-        return _converted(image.convert("RGB"), colour_profile(None), profile, image.mode), icc
-    except Exception:
-        # The picture matters more than the profile; readers take untagged files as sRGB.
-        return image, None

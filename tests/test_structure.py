@@ -13,7 +13,7 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices", "sharing"),
+    ("errors", "source", "devices", "sharing", "profiles"),
     ("model", "critic", "images", "decoding", "framing", "ink", "restoring", "degradations"),
     ("projection", "weights", "data", "losses", "metrics", "features"),
     ("training", "evaluation", "batch", "jobs", "report", "watching"),
