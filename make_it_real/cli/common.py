@@ -4,6 +4,7 @@ Nothing here imports torch, so that --help and wrong usage answer at once.
 """
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -75,12 +76,17 @@ def be_quiet() -> None:
 def detail(message: str) -> None:
     """A message on stderr for those who asked for more by --verbose."""
     if _verbose and not _quiet:
-        print(message, file=sys.stderr, flush=True)
+        print(_on_one_line(message), file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:
     """An error or a warning, one line on stderr."""
-    print(f"mir: {message}", file=sys.stderr, flush=True)
+    print(f"mir: {_on_one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _on_one_line(message: str) -> str:
+    """A message whose control characters are spelt out: file names may have them."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
 
 
 P = ParamSpec("P")
