@@ -29,6 +29,14 @@ SUFFIXES = frozenset(
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**31
 ORIENTATION, PHOTOMETRIC = 0x0112, 0x0106
+# TIFF's tags on size, samples, strips, tiles and palette (TIFF 6.0), ICC's and Photoshop's.
+LAYOUT = frozenset(
+    (
+        ORIENTATION, PHOTOMETRIC, *range(254, 260), 263, 264, 265, 266, 273, 277, 278,
+        279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 301, 317, *range(320, 326), 330, 332, 334,
+        336, *range(338, 344), 347, *range(512, 522), *range(529, 533), 34377, 34675,
+    )
+)  # fmt: skip
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -183,13 +191,18 @@ def _picture(image: Image.Image) -> Picture:
 
 
 def _kept(exif: Image.Exif) -> bytes | None:
-    """An EXIF block as it may be written again; None where there is none, or a damaged one."""
+    """An EXIF block as it may be written again; None where there is none, or a damaged one.
+
+    It goes without what is no longer so, or is kept elsewhere: the orientation, and of a TIFF
+    how its pixels were stored, and its colour profile.
+    """
     if not exif:
         return None
     try:
         kept = Image.Exif()
         kept.load(exif.tobytes())
-        kept.pop(ORIENTATION, None)
+        for tag in LAYOUT:
+            kept.pop(tag, None)
         return kept.tobytes() if len(kept) else None
     except Exception:
         # Written by cameras and phones of all kinds, and then cut by other tools.

@@ -60,11 +60,13 @@ def converted(
 def from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None]:
     """An L or RGB image in sRGB → its colours in the profile ``icc``, and that profile.
 
-    Where it is no profile for such an image (CMYK, damaged), the image stays in sRGB and None
-    is returned for the profile.
+    Where it is no profile for such an image (of CMYK, of RGB for grey, damaged), the image stays
+    in sRGB and None is returned for the profile.
     """
     try:
         profile = colour_profile(icc)
+        if profile.profile.xcolor_space.strip() != {"L": "GRAY"}.get(image.mode, image.mode):
+            return image, None
         if is_srgb(profile):
             return image, icc
         return converted(image.convert("RGB"), colour_profile(None), profile, image.mode), icc
