@@ -11,17 +11,27 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from imagefiles import (
+    ADOBE_TO_XYZ,
+    D50,
+    SRGB_TO_XYZ,
+    SWAPPED_TO_XYZ,
+    chunk,
+    encoded,
+    profile,
+    restful,
+)  # fmt: skip
 from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from make_it_real import decoding, images, profiles, weights
+from make_it_real import decoding, images, profiles
 from make_it_real.cli import app
 from make_it_real.errors import ImageError
 from make_it_real.model import IGN
@@ -77,18 +87,6 @@ def srgb(linear: Array) -> Array:
     return result
 
 
-# Columns: the CIE XYZ (D50) of red, green and blue, as ICC profiles store them.
-SRGB_TO_XYZ = np.array(
-    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
-)
-ADOBE_TO_XYZ = np.array(
-    [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]
-)
-# One whose red is sRGB's green, and so on: a reader that ignores it is far off.
-SWAPPED_TO_XYZ = SRGB_TO_XYZ[:, [1, 2, 0]]
-D50 = np.array([0.9642, 1.0, 0.8249])
-
-
 def shown(values: Array, matrix: Array, gamma: float) -> Array:
     """Values (H, W, 3) in 0–255 under a matrix profile → sRGB in 0–255."""
     xyz = (values / 255.0) ** gamma @ matrix.T
@@ -103,42 +101,7 @@ def shown_lab(lab: Array) -> Array:
     return srgb(xyz @ np.linalg.inv(SRGB_TO_XYZ).T)
 
 
-def profile(gamma: float, matrix: Array | None = None) -> bytes:
-    """An ICC profile (version 2), written out: for RGB with a matrix, else for grey."""
-
-    def fixed(*values: float) -> bytes:
-        return b"".join(struct.pack(">i", round(v * 65536)) for v in values)
-
-    name = b"a profile of the tests\0"
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-    tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),
-        b"cprt": b"text" + bytes(4) + b"none\0",
-        b"wtpt": b"XYZ " + bytes(4) + fixed(*D50),
-    }
-    if matrix is None:
-        tags[b"kTRC"] = curve
-    else:
-        for letter, column in zip((b"r", b"g", b"b"), matrix.T, strict=True):
-            tags[letter + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*column)
-            tags[letter + b"TRC"] = curve
-    table, body = struct.pack(">I", len(tags)), b""
-    for tag, content in tags.items():
-        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
-        body += content + bytes(-len(content) % 4)
-    space = b"GRAY" if matrix is None else b"RGB "
-    head = bytes(4) + struct.pack(">I", 0x02100000) + b"mntr" + space + b"XYZ "
-    head += bytes(12) + b"acsp" + bytes(28) + fixed(*D50) + bytes(48)
-    return struct.pack(">I", 128 + len(table) + len(body)) + head + table + body
-
-
 # Files
-
-
-def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
-    with io.BytesIO() as file:
-        image.save(file, format, **options)
-        return file.getvalue()
 
 
 def picture(*bands: Array, mode: str) -> Image.Image:
@@ -151,10 +114,6 @@ def indexed() -> Image.Image:
     image.putpalette(PALETTE.tobytes())
     assert image.mode == "P"
     return image
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(kind: int, depth: int, rows: Array, *more: bytes) -> bytes:
@@ -468,20 +427,11 @@ def bad() -> dict[str, Bad]:
     return files
 
 
-def identity(f: IGN, path: Path) -> Path:
-    """Weights of f made such that f(x) = x, saved as a model of full pictures."""
-    for part in (f.last.weight, f.last.bias, f.seen.weight):
-        assert part is not None
-        part.zero_()
-    weights.save(f, weights.ModelInfo(name="rest", config=asdict(f.config)), path)
-    return path
-
-
 @pytest.fixture
 def models(tiny_f: IGN, tiny_colour_f: IGN, tmp_path: Path) -> dict[str, Path]:
     return {
-        "grey": identity(tiny_f, tmp_path / "grey.safetensors"),
-        "colour": identity(tiny_colour_f, tmp_path / "colour.safetensors"),
+        "grey": restful(tiny_f, tmp_path / "grey.safetensors"),
+        "colour": restful(tiny_colour_f, tmp_path / "colour.safetensors"),
     }
 
 
