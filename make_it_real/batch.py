@@ -5,6 +5,7 @@ line of the report and nothing else.
 """
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,11 @@ from make_it_real.projection import apply
 ACCELERATOR_WORKERS = 4
 # Decoded pictures that wait for f in one worker; at 12 bytes a pixel some 400 MB.
 HELD_PIXELS = 32_000_000
+# Pictures up to this size cost more Python than decoding.
+SMALL_PIXELS = 65_536
+# Seconds after which a thread that runs Python lets another one in; Python's own 0.005 is as
+# long as all the layers of a small f together, each of which has to be let in once.
+SWITCH_INTERVAL = 0.0005
 _EXISTS = "the output exists; --overwrite replaces it"
 
 
@@ -87,6 +93,8 @@ def run(
     )
     if alone:
         torch.set_num_threads(1)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         running: deque[Future[list[Result]]] = deque(pool.submit(worker.do, b) for b in ahead)
         ahead.clear()
@@ -100,6 +108,7 @@ def run(
         worker.closed = True
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+        sys.setswitchinterval(interval)
 
 
 def _batches(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
@@ -125,6 +134,7 @@ class _Worker:
     ) -> None:
         self.f, self.settings, self.turn, self.stop = f, settings, turn, stop
         self.closed = False
+        self.files, self.small = Lock(), True
         self.swept: set[Path] = set()
         self.made: set[Path] = set()
 
@@ -134,17 +144,29 @@ class _Worker:
     def do(self, jobs: list[Job]) -> list[Result]:
         """Read, project and write one batch, in parts where its pictures are large."""
         results: list[Result] = []
+        waiting = deque(jobs)
+        while waiting and not self.stopping():
+            results += self.flush(self.read_some(waiting))
+        return results
+
+    def read_some(self, jobs: deque[Job]) -> list["_Item | Result"]:
+        """Take jobs off the front and read them, up to as many pixels as may wait for f."""
         held: list[_Item | Result] = []
         pixels = 0
-        for job in jobs:
-            if self.stopping():
-                break
-            held.append(item := self.read(job))
-            pixels += item.picture.colour[0].numel() if isinstance(item, _Item) else 0
-            if pixels > HELD_PIXELS:
-                results += self.flush(held)
-                held, pixels = [], 0
-        return results + self.flush(held)
+        with self.files_turn():
+            while jobs and pixels < HELD_PIXELS and not self.stopping():
+                held.append(item := self.read(jobs.popleft()))
+                pixels += item.picture.colour[0].numel() if isinstance(item, _Item) else 0
+        self.small = pixels <= SMALL_PIXELS * len(held)
+        return held
+
+    def files_turn(self) -> AbstractContextManager[Any]:
+        """What to hold while reading or writing.
+
+        Small files are nearly all Python, in which one thread runs at a time: two workers at
+        it hinder each other, and f in a third. Large ones are decoded side by side.
+        """
+        return self.files if self.small else nullcontext()
 
     def flush(self, held: list[_Item | Result]) -> list[Result]:
         """The results of what was read, in order; of those not written before ``stop``, none."""
@@ -197,23 +219,24 @@ class _Worker:
             y = y.cpu()
         share = (time.perf_counter() - start) / len(items)
         results = []
-        for index, item in enumerate(items):
-            if self.stopping() and index:
-                break
-            result = Result(
-                str(item.job.source),
-                str(item.job.output),
-                "done",
-                warnings=item.picture.warnings,
-                inverted=item.fitted.inverted,
-                done=item.fitted.done,
-                drift_before=before[index] if before else None,
-                drift_after=after[index] if after else None,
-            )
-            start = time.perf_counter()
-            result = self.write(item, y[index], result)
-            seconds = item.seconds + share + time.perf_counter() - start
-            results.append(replace(result, seconds=round(seconds, 6)))
+        with self.files_turn():
+            for index, item in enumerate(items):
+                if self.stopping() and index:
+                    break
+                result = Result(
+                    str(item.job.source),
+                    str(item.job.output),
+                    "done",
+                    warnings=item.picture.warnings,
+                    inverted=item.fitted.inverted,
+                    done=item.fitted.done,
+                    drift_before=before[index] if before else None,
+                    drift_after=after[index] if after else None,
+                )
+                start = time.perf_counter()
+                result = self.write(item, y[index], result)
+                seconds = item.seconds + share + time.perf_counter() - start
+                results.append(replace(result, seconds=round(seconds, 6)))
         return results
 
     def write(self, item: _Item, y: Tensor, result: Result) -> Result:

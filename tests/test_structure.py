@@ -164,3 +164,15 @@ print(json.dumps(report))
         assert length > 5, line
         wrong = not line or "--nonsense" in line
         assert exit_code == (2 if wrong else 0), line
+
+
+def test_a_model_is_loaded_and_used_without_torchs_compiler() -> None:
+    # It takes as long to import as torch itself, and some innocent calls drag it in.
+    code = """
+import json, sys
+import make_it_real
+f = make_it_real.load("mnist", "cpu")
+make_it_real.project(f, make_it_real.generate(f, [0]))
+print(json.dumps([m for m in ("torch._dynamo", "sympy") if m in sys.modules]))
+"""
+    assert json.loads(python(code)) == []
