@@ -18,6 +18,7 @@ class Critic(nn.Module):
 
     def __init__(self, image_size: int, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
+        self.image_size, self.channels, self.widths = image_size, channels, widths
         ins = (channels, *widths[:-1])
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in zip(ins, widths, strict=True)

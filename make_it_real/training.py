@@ -6,7 +6,7 @@ generator, everything that has a state is in the checkpoint, and nothing is unpi
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from make_it_real import devices, losses
+from make_it_real.augmentation import Augmentation
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.degradations import DEGRADATIONS, randomly_degraded
@@ -24,7 +25,7 @@ from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import to_images
 from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig, place
-from make_it_real.weights import save_tensors
+from make_it_real.tensorfile import save_tensors
 
 GREY_DAMAGE = (
     *("noise",) * 7, *("coarse-noise",) * 4, *("low-resolution",) * 4, *("mask",) * 2,
@@ -48,6 +49,9 @@ class TrainConfig:
     bf16: compute in bfloat16 where the device is fast at it; weights stay float32.
     rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
         deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
+    augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
+    hold_out: images kept from training, to be measured against. start: the model that f
+        started from, and the beginning of its hash.
     """
 
     steps: int = 12_000
@@ -67,6 +71,9 @@ class TrainConfig:
     damage: tuple[str, ...] = GREY_DAMAGE
     critic_widths: tuple[int, ...] = (64, 128)
     flip: bool = False
+    augment: float = 0.0
+    hold_out: int = 0
+    start: str = ""
     seed: int = 0
     bf16: bool = True
     lambdas: Lambdas = field(default_factory=Lambdas)
@@ -134,6 +141,14 @@ class Trainer:
             x = torch.where(coin[:, None, None, None], x.flip(3), x)
         return x
 
+    def shown(self) -> Callable[[Tensor], Tensor]:
+        """What a step does to all images before the critic sees them: one drawn law for all."""
+        config = self.config
+        if not config.augment:
+            return lambda images: images
+        change = Augmentation.draw(config.batch, config.augment, self.generator)
+        return lambda images: change[: len(images)](images)
+
     def damaged(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """Ax: each image of x damaged in one drawn way, some in two."""
         n, config = len(x), self.config
@@ -157,6 +172,7 @@ class Trainer:
         x = self.batch(pixels)
         z = f.source.sample(len(x), generator)
         Ax = self.damaged(x, f.source.sample(len(x), generator), generator)
+        shown = self.shown()
         with self.autocast():
             fz, f_Ax, fx = f(torch.cat([z, Ax, x[:half]])).split([len(x), len(x), half])
             rest = int(
@@ -168,13 +184,13 @@ class Trainer:
             ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
 
             with torch.no_grad():
-                C_x = C(x)
+                C_x = C(shown(x))
             losses.freeze(C, True)
-            loss_real = losses.loss_real(C_x, C(fz))
+            loss_real = losses.loss_real(C_x, C(shown(fz)))
             ff_z = ff[quarter:]
-            loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(ff_z))
+            loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(shown(ff_z)))
             # Rolled by one, so that a restored image is not paired with its own original.
-            loss_real_restored = losses.loss_real(C_x.roll(1), C(f_Ax))
+            loss_real_restored = losses.loss_real(C_x.roll(1), C(shown(f_Ax)))
             losses.freeze(C, False)
             loss_rec = losses.distance(fx, x[:half])
             loss_idem = losses.distance(ff, target)
@@ -194,7 +210,7 @@ class Trainer:
         self.opt_f.step()
 
         with self.autocast():
-            fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
+            x, fake = shown(x), shown(torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach())
             loss_C = loss_critic = losses.loss_critic(C(x), C(fake))
             if step % config.penalty_every == 0:
                 penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)

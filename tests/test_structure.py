@@ -13,10 +13,10 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices"),
-    ("model", "critic", "images", "framing", "ink", "degradations"),
+    ("errors", "source", "devices", "tensorfile"),
+    ("model", "critic", "images", "framing", "ink", "degradations", "augmentation"),
     ("projection", "weights", "data", "losses", "metrics", "features"),
-    ("training", "evaluation", "batch"),
+    ("training", "evaluation", "batch", "holdout", "starting"),
     ("cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS, 1) for name in names}
