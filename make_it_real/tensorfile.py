@@ -92,18 +92,21 @@ def _digits(number: int) -> str:
     return f"{number:,}" if number < 10**18 else "far more"
 
 
-def check_tensors(path: Path, table: Table, expected: Mapping[str, list[int]]) -> None:
-    """Raises WeightsError unless the tensors are exactly those expected, all of floats."""
+def check_tensors(path: Path, table: Table, expected: "Mapping[str, Tensor]") -> None:
+    """Raises WeightsError unless the tensors are those expected: names, shapes, floats or not.
+
+    expected: a network's state, which may lie on torch's meta device.
+    """
     if missing := sorted(expected.keys() - table.keys()):
         raise WeightsError(f"{path}: {len(missing)} tensors missing, the first {missing[0]}")
     if extra := sorted(table.keys() - expected.keys()):
         raise WeightsError(f"{path}: {len(extra)} tensors too many, the first {extra[0][:80]!r}")
-    for name, shape in expected.items():
-        found = table[name]
+    for name, tensor in expected.items():
+        found, shape = table[name], list(tensor.shape)
         if found["shape"] != shape:
             raise WeightsError(f"{path}: {name} has shape {found['shape']}, not {shape}")
-        if found["dtype"] not in FLOATS:
-            raise WeightsError(f"{path}: {name} is of {found['dtype']}, not of floats")
+        if tensor.is_floating_point() is not (found["dtype"] in FLOATS):
+            raise WeightsError(f"{path}: {name} is of {found['dtype']}, not of {tensor.dtype}")
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":

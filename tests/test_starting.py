@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
+from typer.testing import CliRunner, Result
 
 from make_it_real import starting, training, weights
+from make_it_real.cli import app, run
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError
@@ -112,7 +115,8 @@ def test_everything_is_taken_at_the_same_size(old: Path, critic: Critic) -> None
     assert same(critic.state_dict(), trainer.C.state_dict()) == critic.state_dict().keys()
     # z has the new images' spectrum.
     fresh = training.begin(images, MODEL, trainer.config, CPU)
-    assert torch.equal(trainer.f.source.std, fresh.f.source.std)
+    for name in ("source.mean", "source.std"):
+        assert torch.equal(trainer.f.state_dict()[name], fresh.f.state_dict()[name])
     assert len(notes) == 1
     assert "f starts from old, sha256" in notes[0]
     assert trainer.config.start == f"old, sha256 {weights.fingerprint(old)}"
@@ -175,3 +179,95 @@ def test_without_a_critic_a_new_one_gets_a_head_start(
 
     assert lead(trainer.C) > lead(fresh.C)
     assert trainer.step == 0
+
+
+# --- mir train --from ---
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, pixels in enumerate(pictures(24, 16, 3).pixels):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{i:02}.png")
+    return folder
+
+
+def mir(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_mir_train_from_a_model_takes_its_size_and_says_what_it_does(
+    photos: Path, old: Path, critic: Critic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CHECK_EVERY", 2)
+    out = tmp_path / "run"
+    options = ["--batch", 16, "--steps", 4, "--device", "cpu", "-v"]
+    result = mir("train", photos, "--from", old, "-o", out, *options)
+    assert result.exit_code == 0, result.output
+    for said in ("f starts from old, sha256", "60% of what the critic sees", "4 images held out"):
+        assert said in result.stderr, said
+    assert "step 2: held-out distance" in result.stderr
+    info = weights.inspect(out / "model.safetensors")
+    assert (info.config["image_size"], info.config["channels"]) == (12, 1)
+    assert info.data == "photos, 20 images"
+    assert info.training["hold_out"] == 4
+    assert info.training["augment"] == 0.6
+    assert info.steps in (2, 4)
+    assert info.figures["held_out_distance"] > 0
+    assert load_critic(out / "critic.safetensors").widths == (8, 16)
+
+    again = mir("train", photos, "-o", out, "--resume", "--steps", 5, "--device", "cpu")
+    assert again.exit_code == 0, again.output
+    assert "4 images held out" in again.stderr
+    # And from the run's folder, whose critic is found; at a size of one's own.
+    third = mir(
+        "train", photos, "--from", out, "-o", tmp_path / "third", "--size", 16, "--no-early-stop",
+        "--batch", 16, "--steps", 1, "--device", "cpu", "--augment", 0,
+    )  # fmt: skip
+    assert third.exit_code == 0, third.output
+    assert "so begun anew in f: expand, position, squeeze" in third.stderr
+    assert "so begun anew in the critic: head" in third.stderr
+    assert "held out" not in third.stderr
+    assert "the critic sees" not in third.stderr
+    assert weights.inspect(tmp_path / "third" / "model.safetensors").config["image_size"] == 16
+
+
+def test_training_ends_where_nothing_gets_nearer_to_held_out_images(
+    photos: Path, old: Path, critic: Critic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CHECK_EVERY", 1)
+    monkeypatch.setattr(run, "PATIENCE", 2)
+    monkeypatch.setattr("make_it_real.holdout.Watch.copied", lambda self, images: 0.5)
+    distances = iter([3.0, 2.0, 4.0, 2.5])
+    monkeypatch.setattr("make_it_real.holdout.Watch.distance", lambda self, images: next(distances))
+    out = tmp_path / "run"
+    result = mir(
+        "train", photos, "--from", old, "-o", out, "--batch", 16, "--steps", 99, "--device", "cpu"
+    )
+    assert result.exit_code == 0, result.output
+    assert "stopped at step 4: no lower held-out distance than 2.000 in 2 steps" in result.stderr
+    assert result.stderr.count("50% of what f makes are nearly training images") == 1
+    info = weights.inspect(out / "model.safetensors")
+    assert (info.steps, info.figures["held_out_distance"]) == (2, 2.0)
+    assert training.Trainer.load(out / "checkpoint.safetensors", CPU).step == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--from", "nowhere"], 4, "no model 'nowhere'"),
+        (["--from", "OLD", "--objective", "ign"], 2, "--from begins a run"),
+        (["--from", "OLD", "--size", "18"], 2, "multiple of 4"),
+        (["--objective", "ign", "--augment", "0.5"], 2, "for --objective adversarial"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_mir_train_from_refuses_what_does_not_work(
+    photos: Path, old: Path, tmp_path: Path, options: list[str], code: int, message: str
+) -> None:
+    words = [str(old) if word == "OLD" else word for word in options]
+    result = mir("train", photos, "-o", tmp_path / "run", "--device", "cpu", *words)
+    assert result.exit_code == code
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()

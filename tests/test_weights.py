@@ -351,7 +351,7 @@ def test_a_shape_that_is_none_is_refused(tiny_model: Path, shape: object) -> Non
 
 def test_tensors_of_whole_numbers_are_refused(tiny_model: Path) -> None:
     change_tensors(tiny_model, lambda t: t.update({"stem.bias": torch.zeros(8).long()}))
-    refused(tiny_model, "stem.bias is of I64, not of floats", by_inspect=False)
+    refused(tiny_model, "stem.bias is of I64, not of torch.float32", by_inspect=False)
 
 
 def test_too_many_tensors_are_refused(tiny_model: Path) -> None:
