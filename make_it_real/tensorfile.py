@@ -146,3 +146,28 @@ def save_tensors(tensors: "Mapping[str, Tensor]", metadata: dict[str, str], path
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"can't write {path}: {reason}") from error
+
+
+def rewrite(path: Path, metadata: dict[str, str]) -> None:
+    """Give a file other metadata; its tensors' bytes stay as they are. Raises WeightsError."""
+    _, table = read_header(path)
+    text = json.dumps({"__metadata__": metadata, **table}).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        raise WeightsError(f"{path}: a header of {len(text):,} bytes would be too long")
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            file.seek(length, os.SEEK_CUR)
+            body = file.read()
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as new:
+                new.write(struct.pack("<Q", len(text)) + text + body)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise WeightsError(f"can't write {path}: {error.strerror or error}") from error

@@ -16,7 +16,9 @@ from make_it_real.errors import WeightsError, one_line
 from make_it_real.tensorfile import check_tensors, read_header, read_tensors, save_tensors
 
 if TYPE_CHECKING:
-    from make_it_real.model import IGN
+    from torch import Tensor
+
+    from make_it_real.model import IGN, IGNConfig
 
 FORMAT = 1
 DEFAULT_MODEL = "mnist"
@@ -27,7 +29,8 @@ class ModelInfo:
     """What a weights file says of itself.
 
     config: fields of ``IGNConfig``; framing: fields of ``Framing``. data: the data set and
-    split. training: fields of ``TrainConfig``. figures: measured figures by name.
+    split. training: fields of ``TrainConfig``. figures: measured figures by name. probe: what
+    ``probe.py`` checks f against.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ModelInfo:
     licence: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
 
 
 def bundled_folder() -> Path:
@@ -84,19 +88,9 @@ def resolve(name: str) -> Path:
             f"no model {name!r}: not a file or folder, and the bundled models are "
             f"{', '.join(known) or 'none'}"
         )
-    return _download(name)
+    from make_it_real import hub
 
-
-def _download(name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    repo, _, revision = name.partition("@")
-    try:
-        return Path(hf_hub_download(repo, "model.safetensors", revision=revision or None))
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise WeightsError(f"can't get {name!r} from the hub: {reason}") from error
+    return hub.fetch(name)
 
 
 def inspect(path: Path) -> ModelInfo:
@@ -108,21 +102,21 @@ def inspect(path: Path) -> ModelInfo:
     if "mir" not in metadata:
         raise WeightsError(f"{path}: a safetensors file, but not a mir model")
     try:
-        header = json.loads(metadata["mir"])
-        version = header.pop("format")
+        fields = json.loads(metadata["mir"])
+        version = fields.pop("format")
         if version != FORMAT:
             raise WeightsError(
                 f"{path}: model format {version}, this mir reads {FORMAT}; update make-it-real"
             )
-        info = ModelInfo(**header)
+        info = ModelInfo(**fields)
         texts = (info.name, info.data, info.objective, info.version, info.licence)
-        objects = (info.config, info.framing, info.training, info.figures)
+        objects = (info.config, info.framing, info.training, info.figures, info.probe)
         if not all(isinstance(text, str) for text in texts) or not isinstance(info.steps, int):
             raise TypeError("a text or a number is something else")
-        if not info.name.isprintable():
-            raise ValueError("a name with characters that can't be printed")
+        if not all(text.isprintable() for text in texts):
+            raise ValueError("a text with characters that can't be printed")
         if not all(isinstance(part, dict) for part in objects):
-            raise TypeError("config, framing, training or figures is no object")
+            raise TypeError("config, framing, training, figures or probe is no object")
         return info
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: a damaged mir header ({one_line(error)})") from error
@@ -134,14 +128,31 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def header(info: ModelInfo) -> str:
+    """The text that a file's metadata holds under ``mir``."""
+    return json.dumps({"format": FORMAT, **asdict(info)})
+
+
 def save(f: "IGN", info: ModelInfo, path: Path) -> None:
     """Write f and its header as one file, whole or not at all."""
-    header = {"format": FORMAT, **asdict(info)}
-    save_tensors(f.state_dict(), {"mir": json.dumps(header)}, path)
+    save_tensors(f.state_dict(), {"mir": header(info)}, path)
 
 
 def load(path: Path) -> "IGN":
     """f with its parameters, on the CPU, in evaluation mode and float32.
+
+    Raises WeightsError as ``read`` does.
+    """
+    from make_it_real.model import IGN
+
+    config, state = read(path)
+    f = IGN(config)
+    f.load_state_dict(state)
+    return f.eval().requires_grad_(False)
+
+
+def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
+    """f's config and its parameters, on the CPU, in float32.
 
     Raises WeightsError if the file is not whole, not a mir model, of a newer format, or if
     its tensors are not exactly those, by name, shape and finiteness, that its config asks for.
@@ -164,7 +175,4 @@ def load(path: Path) -> "IGN":
             f"{path}: a config that this mir can't build ({one_line(error)})"
         ) from error
     check_tensors(path, table, expected)
-    state = read_tensors(path)
-    f = IGN(config)
-    f.load_state_dict({name: t.float() for name, t in state.items()})
-    return f.eval().requires_grad_(False)
+    return config, {name: t.float() for name, t in read_tensors(path).items()}

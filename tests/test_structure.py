@@ -15,8 +15,18 @@ PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
     ("errors", "source", "devices", "tensorfile"),
     ("model", "dcgan", "critic", "images", "framing", "ink", "degradations", "augmentation"),
-    ("projection", "weights", "data", "losses", "metrics", "features"),
-    ("trainer", "training", "published", "evaluation", "batch", "holdout", "starting"),
+    ("projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe"),
+    (
+        "trainer",
+        "training",
+        "published",
+        "evaluation",
+        "batch",
+        "holdout",
+        "starting",
+        "pretrained",
+        "export",
+    ),
     ("cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS, 1) for name in names}

@@ -134,6 +134,8 @@ class Run:
         self._samples(self.folder / "samples" / f"{trainer.step:06d}.png")
 
     def _save_model(self, **figures: Any) -> None:
+        from make_it_real import probe
+
         trainer = self.trainer
         info = weights.ModelInfo(
             name=self.name,
@@ -147,7 +149,7 @@ class Run:
             training=asdict(trainer.config),
             figures=figures,
         )
-        weights.save(trainer.shipped, info, self.folder / MODEL)
+        probe.save(trainer.shipped, info, self.folder / MODEL)
 
     def _samples(self, path: Path) -> None:
         """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
