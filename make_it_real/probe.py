@@ -67,6 +67,8 @@ def check(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: loads, but has no probe to be checked against")
     try:
         seeds = tuple(int(seed) for seed in info.probe["seeds"][:64])
+        if not all(0 <= seed < 2**63 for seed in seeds):
+            raise ValueError("a seed out of range")
         stored = torch.tensor(list(bytes.fromhex(info.probe["pixels"])))
         tensors = str(info.probe["tensors"])
     except (KeyError, TypeError, ValueError) as error:

@@ -122,11 +122,12 @@ def head_start(trainer: Trainer, images: ImageSet, steps: int) -> None:
     f, C, config, generator = trainer.f, trainer.C, trainer.config, trainer.generator
     pixels = images.pixels.to(trainer.device)
     for step in range(steps):
-        x, shown = trainer.batch(pixels), trainer.shown()
+        x, change = trainer.batch(pixels), trainer.augmentation()
         with trainer.autocast():
             with torch.no_grad():
-                fz = shown(f(f.source.sample(len(x), generator)))
-            x = shown(x)
+                fz = f(f.source.sample(len(x), generator))
+            if change is not None:
+                x, fz = change(x), change(fz)
             loss = losses.loss_critic(C(x), C(fz))
             if step % config.penalty_every == 0:
                 penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fz)

@@ -59,7 +59,8 @@ class BaseTrainer:
     """f, other networks and their optimizers, on one device.
 
     A child adds to ``nets`` and ``optimizers`` (by the names they have in the checkpoint) and
-    says what a step does. objective: its name on the command line; title: in weights files.
+    says what a step does. accumulate: parts that a step's batch is worked off in, for memory;
+    what is learned is the same. objective: its name on the command line; title: in weights files.
     """
 
     objective: ClassVar[str]
@@ -69,6 +70,7 @@ class BaseTrainer:
     def __init__(self, model: IGNConfig, config: Any, device: torch.device) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.step = config, device, 0
+        self.accumulate = 1
         self.f = place(IGN(model), device)
         self.nets: dict[str, nn.Module] = {"f": self.f}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}

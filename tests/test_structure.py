@@ -13,7 +13,7 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices", "tensorfile"),
+    ("errors", "source", "devices", "tensorfile", "distributed"),
     ("model", "dcgan", "critic", "images", "framing", "ink", "degradations", "augmentation"),
     ("projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe"),
     (

@@ -56,6 +56,12 @@ _quiet = False
 _verbose = False
 
 
+def hush() -> None:
+    """Say nothing more that is no error: another process does."""
+    global _quiet
+    _quiet = True
+
+
 def say(message: str) -> None:
     """A message for people, on stderr, unless --quiet."""
     if not _quiet:

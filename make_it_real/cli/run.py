@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import signal
 import time
 from collections import deque
@@ -55,16 +56,20 @@ class Run:
         """Train, show, log and save every ``save_every`` seconds. True where it was stopped.
 
         limit: seconds of this call after which training ends, as it does after its last step.
+        Of several processes the first alone writes; they stop together.
         """
+        from make_it_real import distributed
         from make_it_real.trainer import train as steps
 
         before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         trainer, recent = self.trainer, deque["BaseRecord"](maxlen=LOG_EVERY)
         began = saved = since = time.monotonic()
+        leads = distributed.rank() == 0
+        log_file = self.folder / LOG if leads else Path(os.devnull)
         try:
             with (
                 common.training_bar(trainer.config.steps) as show,
-                (self.folder / LOG).open("a", encoding="utf-8") as log,
+                log_file.open("a", encoding="utf-8") as log,
             ):
                 for record in steps(trainer, self.images):
                     recent.append(record)
@@ -77,14 +82,15 @@ class Run:
                         log.write(json.dumps(line) + "\n")
                         log.flush()
                         show(line)
-                    if record.step % CHECK_EVERY == 0 and self._check():
-                        break
-                    if time.monotonic() - saved > save_every:
+                    done = record.step % CHECK_EVERY == 0 and leads and self._check()
+                    if leads and time.monotonic() - saved > save_every:
                         self.save()
                         saved = time.monotonic()
-                    if self.stopped or (limit is not None and time.monotonic() - began >= limit):
+                    done = done or (limit is not None and time.monotonic() - began >= limit)
+                    if distributed.agreed(self.stopped or done):
                         break
-            self.save()
+            if leads:
+                self.save()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

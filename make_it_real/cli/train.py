@@ -97,6 +97,9 @@ def train(
         str | None,
         typer.Option("--lambdas", help="ign: weights of L_rec, L_idem, L_tight [20,20,2.5]."),
     ] = None,
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", min=1, help="Work each batch off in so many parts.")
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     save_every: Annotated[
@@ -112,7 +115,8 @@ def train(
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
     Ctrl-C saves and exits with 130; --resume goes on from there. --resume takes a new --steps,
-    --decay-steps, --lr and --damage; the rest stays as the run was begun.
+    --decay-steps, --lr and --damage; the rest stays as the run was begun. torchrun -m
+    make_it_real train … divides each batch among processes; the result is the same.
     """
     checkpoint = output / CHECKPOINT
     if output.exists() and not output.is_dir():
@@ -138,12 +142,14 @@ def train(
         if value is not None and objective != "ign" and not resume:
             raise typer.BadParameter(f"{option} is for --objective ign")
 
-    from make_it_real import devices, holdout, published, starting, training
+    from make_it_real import devices, distributed, holdout, published, starting, training
     from make_it_real import trainer as trainers
     from make_it_real.data import load
     from make_it_real.losses import PublishedLambdas
 
-    chosen = devices.pick(device)
+    chosen = distributed.begin(devices.pick(device))
+    if distributed.rank():
+        common.hush()
     if resume:
         objective = "ign" if trainers.objective_of(checkpoint) == "ign" else "adversarial"
     recipe: Any = published if objective == "ign" else training
@@ -202,6 +208,14 @@ def train(
                         common.say(note)
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(f"{data}: {error}") from error
+    parts = distributed.size() * accumulate
+    if parts > 1 and (objective == "ign" or trainer.config.batch % (16 * parts)):
+        raise typer.BadParameter(
+            f"{parts} parts of a batch need --objective adversarial and a --batch that is a "
+            f"multiple of {16 * parts}"
+        )
+    trainer.accumulate = accumulate
+    distributed.same(trainer.state().values())
     for reason in images.skipped[:10]:
         common.complain(f"left out: {reason}")
     common.say(
@@ -212,7 +226,8 @@ def train(
     common.detail(f"{trainer.f.config}\n{trainer.config}")
 
     watch = None
-    if held is not None and len(held) and early_stop is not False:
+    leads = distributed.rank() == 0
+    if leads and held is not None and len(held) and early_stop is not False:
         before = weights.inspect(output / MODEL).figures if resume else {}
         best = before.get("held_out_distance", float("inf"))
         watch = holdout.Watch(images.pixels, held, best)
@@ -222,7 +237,8 @@ def train(
     if run.follow(save_every * 60, None if minutes is None else minutes * 60):
         common.complain(f"interrupted at step {trainer.step}; --resume goes on from {checkpoint}")
         raise typer.Exit(common.INTERRUPTED)
-    print(output / MODEL)
+    if leads:
+        print(output / MODEL)
 
 
 def _against_memorising(n: int, augment: float | None, watched: bool) -> dict[str, Any]:
