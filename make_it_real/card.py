@@ -1,6 +1,7 @@
 """A model's card: what its header says, for people to read and for the hub to sort by."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,12 +43,12 @@ def training_command(info: ModelInfo) -> str:
     if info.objective.startswith("idempotent"):
         words.append("--objective ign")
     if settings.get("start"):
-        words.append(f"--from '{str(settings['start']).partition(',')[0]}'")
+        words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
     for name in ("steps", "decay_steps", "batch", "lr", "seed", "augment"):
         if settings.get(name) is not None:
-            words.append(f"--{name.replace('_', '-')} {settings[name]}")
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(settings[name]))}")
     if isinstance(damage := settings.get("damage"), list):
-        words.append(f"--damage {','.join(map(str, damage))}")
+        words.append(f"--damage {shlex.quote(','.join(map(str, damage)))}")
     if settings.get("flip"):
         words.append("--flip")
     return " ".join(words)

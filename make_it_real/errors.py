@@ -2,6 +2,7 @@
 
 MirError                    anything below; exit code 1
 ├── ImageError              an image can't be read, used or written; exit code 1
+│   └── OutputExistsError   the file to write is there already; exit code 1
 ├── DataError               a data set can't be read; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
@@ -19,6 +20,10 @@ class MirError(Exception):
 
 class ImageError(MirError):
     """An image can't be read, used or written."""
+
+
+class OutputExistsError(ImageError):
+    """The file to write is there already, and nobody asked for it to be replaced."""
 
 
 class DataError(MirError):

@@ -15,7 +15,6 @@ from huggingface_hub import ModelHubMixin
 from make_it_real import card, hub, images, model, probe, projection, weights
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.model import IGNConfig
-from make_it_real.starting import critic_path
 
 SAMPLES = 64
 MAX_CONFIG_BYTES = 100_000
@@ -138,6 +137,6 @@ def push_file(
         folder = Path(temporary)
         write_folder(f, info, folder, repo)
         (folder / hub.MODEL).write_bytes(path.read_bytes())
-        if critic_path(path).is_file():
-            (folder / hub.CRITIC).write_bytes(critic_path(path).read_bytes())
+        if weights.critic_path(path).is_file():
+            (folder / hub.CRITIC).write_bytes(weights.critic_path(path).read_bytes())
         return hub.push(folder, repo, revision=revision, private=private)

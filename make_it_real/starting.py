@@ -21,15 +21,7 @@ from make_it_real.errors import WeightsError, one_line
 from make_it_real.tensorfile import check_tensors, read_header, read_tensors, save_tensors
 from make_it_real.training import Trainer, begin, default_config
 
-CRITIC = "critic.safetensors"
 HEAD_START = 200
-
-
-def critic_path(model: Path) -> Path:
-    """Where the critic of a model file lies, whether or not it is there."""
-    if model.name == "model.safetensors":
-        return model.with_name(CRITIC)
-    return model.with_name(f"{model.stem}.{CRITIC}")
 
 
 def save_critic(C: Critic, path: Path, *, half: bool = False) -> None:
@@ -85,7 +77,7 @@ def begin_from(
     old, info = weights.load(path), weights.inspect(path)
     channels, size = images.pixels.shape[1:3]
     config = replace(old.config, image_size=size, channels=channels)
-    beside = critic_path(path)
+    beside = weights.critic_path(path)
     C = load_critic(beside) if beside.is_file() else None
     if C is not None:
         changes["critic_widths"] = C.widths

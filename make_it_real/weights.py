@@ -122,6 +122,13 @@ def inspect(path: Path) -> ModelInfo:
         raise WeightsError(f"{path}: a damaged mir header ({one_line(error)})") from error
 
 
+def critic_path(model: Path) -> Path:
+    """Where the critic of a model file lies, whether or not it is there."""
+    if model.name == "model.safetensors":
+        return model.with_name("critic.safetensors")
+    return model.with_name(f"{model.stem}.critic.safetensors")
+
+
 def fingerprint(path: Path) -> str:
     """The first 16 hexadecimal digits of the file's SHA-256, to name what made an image."""
     with path.open("rb") as file:

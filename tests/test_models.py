@@ -71,6 +71,14 @@ def test_info_shows_the_card(probed: Path) -> None:
     assert len(missing.stderr.splitlines()) == 1
 
 
+def test_info_shows_nothing_that_a_terminal_would_obey(probed: Path) -> None:
+    info = replace(weights.inspect(probed), figures={"\x1b[2J\x9b31m": 1.0})
+    weights.save(weights.load(probed), info, probed)
+    for shown in (mir("info", probed).stdout, mir("info", probed, "--json").stdout):
+        assert "\x1b" not in shown
+        assert "\x9b" not in shown
+
+
 @pytest.mark.parametrize(
     ("licence", "tag"),
     [

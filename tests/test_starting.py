@@ -17,7 +17,8 @@ from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError
 from make_it_real.model import IGN, IGNConfig
-from make_it_real.starting import begin_from, critic_path, load_critic, save_critic
+from make_it_real.starting import begin_from, load_critic, save_critic
+from make_it_real.weights import critic_path
 
 CPU = torch.device("cpu")
 MODEL = IGNConfig(12, 1, 8, (8, 16), 8, 2)

@@ -4,12 +4,14 @@ Nothing here imports torch, so that --help and wrong usage answer at once.
 """
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
@@ -18,6 +20,8 @@ from make_it_real import weights
 from make_it_real.errors import MirError
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from rich.progress import Progress
 
     from make_it_real.model import IGN
@@ -56,16 +60,16 @@ _quiet = False
 _verbose = False
 
 
-def hush() -> None:
-    """Say nothing more that is no error: another process does."""
-    global _quiet
-    _quiet = True
-
-
 def say(message: str) -> None:
     """A message for people, on stderr, unless --quiet."""
     if not _quiet:
         print(message, file=sys.stderr, flush=True)
+
+
+def be_quiet() -> None:
+    """From here on as with --quiet: another process speaks."""
+    global _quiet
+    _quiet = True
 
 
 def detail(message: str) -> None:
@@ -170,7 +174,71 @@ def rich_progress(*columns: Any) -> "Progress":
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(), *columns,
         console=Console(stderr=True), disable=_quiet or not sys.stderr.isatty(),
+        # Else what is printed on a stdout that goes to a file would end up on the terminal.
+        redirect_stdout=sys.stdout.isatty(),
     )  # fmt: skip
+
+
+@contextmanager
+def job_bar(total: int) -> "Iterator[Callable[[int], None]]":
+    """A bar for a folder job, with rate and failures; yields what to call with the latter."""
+    if total < 2:
+        yield lambda failed: None
+        return
+    from rich.progress import TextColumn
+
+    with rich_progress(TextColumn("{task.fields[rate]}")) as bar:
+        task = bar.add_task("projecting", total=total, rate="")
+
+        def advance(failed: int) -> None:
+            bar.advance(task)
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed or 0
+            bar.update(task, rate=f"{speed:.0f} images/s" + f", {failed} failed" * bool(failed))
+
+        yield advance
+
+
+def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds: float) -> None:
+    """What became of a job's files: a table on a terminal, else one line."""
+    rows = [(status, n) for status, n in sorted(counts.items()) if n]
+    rows += [("not reached", left)] if left else []
+    rate = f"{counts['done'] / seconds:.1f} images/s" if seconds and counts["done"] else ""
+    if _quiet:
+        return
+    if not sys.stderr.isatty():
+        say(", ".join(f"{n} {status}" for status, n in rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for status, n in rows:
+        table.add_row(status, f"{n:,}", rate if status == "done" else "")
+    for reason, n in reasons.most_common(5):
+        table.add_row("", f"{n:,}", reason)
+    Console(stderr=True, markup=False).print(table)
+
+
+@contextmanager
+def stop_on_signals() -> "Iterator[Event]":
+    """An event that Ctrl-C or SIGTERM sets, so that what is in hand is finished.
+
+    A second signal interrupts at once.
+    """
+    stop = Event()
+
+    def ask(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say("stopping; once more to stop at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def list_models(
         size = path.stat().st_size
         if as_json:
             line = _described(info) | {"model": name, "where": where, "bytes": size}
-            print(json.dumps(line, ensure_ascii=False))
+            print(json.dumps(line))
             continue
         facts = (card.resolution(info), f"{size / 1e6:.1f} MB", info.data, info.licence)
         figures = card.headlines(info.figures)
@@ -66,9 +66,11 @@ def show_info(
     info = weights.inspect(path)
     if as_json:
         line = {"file": str(path), "sha256": weights.fingerprint(path), **asdict(info)}
-        print(json.dumps(line, ensure_ascii=False))
+        print(json.dumps(line))
         return
-    print(card.text(info), end="")
+    # A stranger's header may hold what a terminal would obey.
+    shown = (c if c.isprintable() or c == "\n" else "\ufffd" for c in card.text(info))
+    print("".join(shown), end="")
     print(f"\nFile: {path}\nSHA-256: {weights.fingerprint(path)}…")
 
 
@@ -89,7 +91,7 @@ def pull(
         commit = path.parent.name
         if as_json:
             line = _described(info) | {"model": name, "file": str(path), "commit": commit}
-            print(json.dumps(line, ensure_ascii=False))
+            print(json.dumps(line))
         else:
             common.say(f"{info.name}, {card.resolution(info)}, commit {commit}")
             print(path)

@@ -134,7 +134,7 @@ class Run:
         trainer = self.trainer
         trainer.save(self.folder / CHECKPOINT)
         if isinstance(critic := trainer.nets.get("C"), Critic):
-            starting.save_critic(critic, starting.critic_path(self.folder / MODEL))
+            starting.save_critic(critic, weights.critic_path(self.folder / MODEL))
         if self.watch is None or self.watch.best == float("inf"):
             self._save_model()
         self._samples(self.folder / "samples" / f"{trainer.step:06d}.png")

@@ -149,7 +149,7 @@ def train(
 
     chosen = distributed.begin(devices.pick(device))
     if distributed.rank():
-        common.hush()
+        common.be_quiet()
     if resume:
         objective = "ign" if trainers.objective_of(checkpoint) == "ign" else "adversarial"
     recipe: Any = published if objective == "ign" else training
