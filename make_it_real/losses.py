@@ -1,4 +1,4 @@
-"""The adversarial projector's objective, term by term.
+"""Both objectives, term by term: the adversarial projector's, and the paper's (``losses_ign``).
 
 Symbols: x ~ target, z ~ source, Ax a corrupted x, C the critic; f_fz = f(s) for s = f(z) with
 the gradient stopped, f_ema the averaged weights. D is the mean absolute difference (L1), as
@@ -30,9 +30,46 @@ class Lambdas:
     restore: float = 5.0
 
 
+@dataclass(frozen=True)
+class PublishedLambdas:
+    """Weights of the paper's three terms."""
+
+    rec: float = 20.0
+    idem: float = 20.0
+    tight: float = 2.5
+
+
 def distance(a: Tensor, b: Tensor) -> Tensor:
     """D(a, b): mean absolute difference, a scalar."""
     return (a - b).abs().mean()
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """D(a, b) per image (N,), of images (N, C, H, W)."""
+    return (a - b).abs().mean((1, 2, 3))
+
+
+def losses_ign(
+    f: Network, f_copy: Network, x: Tensor, z: Tensor, *, clamp: float = 1.5, tight_rec: str = "z"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L_rec, L_idem and L_tight as published, each a mean over the batch.
+
+    Shocher et al. 2024, equations 5 to 8: f_copy has f's weights, frozen, so that L_idem trains
+    the inner f alone; L_tight = tanh(L/b)·b of L = −D(f(sg f(z)), sg f(z)) trains the outer
+    alone and is bounded by b = ``clamp`` · L_rec of the same image. tight_rec says which L_rec:
+    "z", D(f(z), z), as in the paper's equation and talk, or "x", D(f(x), x), as in many public
+    copies. b is a bound, not a goal: no gradient goes through it.
+    """
+    fx, fz = f(x), f(z)
+    fz_fixed = fz.detach()
+    f_fz, ff_z = f_copy(fz), f(fz_fixed)
+    loss_rec = distances(fx, x)
+    loss_idem = distances(f_fz, fz)
+    loss_tight = -distances(ff_z, fz_fixed)
+    bound = clamp * (distances(fz_fixed, z) if tight_rec == "z" else loss_rec.detach())
+    bound = bound.clamp_min(1e-8)
+    loss_tight = (loss_tight / bound).tanh() * bound
+    return loss_rec.mean(), loss_idem.mean(), loss_tight.mean()
 
 
 def loss_real(C_x: Tensor, C_fake: Tensor) -> Tensor:
@@ -58,18 +95,18 @@ def loss_idem_inner(f_ema: Network, fz: Tensor) -> Tensor:
 
 
 def resting_points(
-    f: Network, fz: Tensor, steps: int, sigma: Tensor, generator: torch.Generator
+    f: Network, fz: Tensor, steps: int, sigma: Tensor, white: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(s, s + ε): what was generated, further applied, and the same a little disturbed.
 
     Asking f(s + ε) = s of s = f^(1+steps)(z) makes f a contraction around what it generates,
-    so that f^k comes to rest. sigma (N,) is ε's standard deviation, an image each. No gradient.
+    so that f^k comes to rest. white: standard normal noise of fz's shape; sigma (N,) is ε's
+    standard deviation, an image each. No gradient.
     """
     with torch.no_grad():
         s = fz.detach()
         for _ in range(steps):
             s = f(s)
-        white = torch.randn(s.shape, generator=generator, device=s.device)
         return s, s + sigma[:, None, None, None] * white
 
 

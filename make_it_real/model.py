@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from make_it_real.source import SpectralSource
+from make_it_real.dcgan import DCGAN
+from make_it_real.source import SOURCES
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -48,10 +49,21 @@ class IGNConfig:
     blocks: int = 4
     dead_zone: float = 0.03
     rest: float = 0.01
+    architecture: str = "projector"
+    norm: str = "group"
+    source: str = "spectral"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
-        factor = 2 ** len(self.widths)
+        factor = 1 if self.architecture == "dcgan" else 2 ** len(self.widths)
+        if self.architecture not in ("projector", "dcgan"):
+            raise ValueError(f"no architecture is called {self.architecture!r}")
+        if self.norm not in ("group", "batch") or self.source not in SOURCES:
+            raise ValueError(f"no such norm or source: {self.norm!r}, {self.source!r}")
+        if self.architecture == "projector" and self.norm == "batch":
+            raise ValueError("batch norm is for the architecture dcgan")
+        if self.architecture == "dcgan" and self.dead_zone:
+            raise ValueError("the architecture dcgan has no dead_zone: it must be 0")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
         if not self.widths or self.image_size < factor or self.image_size % factor:
@@ -118,7 +130,15 @@ class IGN(nn.Module):
     def __init__(self, config: IGNConfig) -> None:
         super().__init__()
         self.config = config
-        self.source = SpectralSource(config.channels, config.image_size)
+        self.source = SOURCES[config.source](config.channels, config.image_size)
+        if config.architecture == "dcgan":
+            self.dcgan = DCGAN(
+                config.image_size, config.channels, config.widths, config.bottleneck, config.norm
+            )
+        else:
+            self._build_projector(config)
+
+    def _build_projector(self, config: IGNConfig) -> None:
         widths, top = config.widths, config.widths[-1]
         side = config.image_size // 2 ** len(widths)
 
@@ -145,6 +165,13 @@ class IGN(nn.Module):
         self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        out = self.dcgan(images) if "dcgan" in self._modules else self._projected(images)
+        if not self.training and self.config.rest:
+            made = out - images
+            out = (images + self.gate(made) * made).clamp(-1, 1)
+        return out
+
+    def _projected(self, images: Tensor) -> Tensor:
         h = self.stem(images)
         skips = [h]
         for conv, normed in zip(self.down, self.down_norm, strict=True):
@@ -158,9 +185,6 @@ class IGN(nn.Module):
             h = F.silu(h + merge(h + skips.pop()))
         change = F.softshrink((self.last(h) + self.seen(images)).float(), self.config.dead_zone)
         out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
-        if not self.training and self.config.rest:
-            made = out - images
-            out = (images + self.gate(made) * made).clamp(-1, 1)
         return out
 
     def gate(self, change: Tensor) -> Tensor:
@@ -174,4 +198,4 @@ class IGN(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.position.device
+        return self.source.anchor.device

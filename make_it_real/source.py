@@ -1,7 +1,9 @@
 """z ~ source: the noise that f is trained to map onto the target images.
 
 The paper (section 3, "Experiments") draws z from a Gaussian in frequency space whose
-statistics are those of the training images, so that z and x share their spectrum.
+statistics are those of the training images, so that z and x share their spectrum. Three laws:
+``spectral`` does so with all of the variance, ``published`` as copies of the paper do, and
+``white`` is plain standard normal noise.
 """
 
 from collections.abc import Iterable
@@ -10,7 +12,48 @@ import torch
 from torch import Tensor, nn
 
 
-class SpectralSource(nn.Module):
+class Source(nn.Module):
+    """What all laws share: how z is drawn from standard normal noise, which ``colour`` shapes.
+
+    shape: (C, H, W) of one z; noise_shape: of the white noise that one z is made of.
+    """
+
+    anchor: Tensor
+
+    def __init__(self, channels: int, image_size: int) -> None:
+        super().__init__()
+        self.shape = (channels, image_size, image_size)
+        self.noise_shape: tuple[int, ...] = self.shape
+        # Says which device the source is on, where a law has no statistics of its own.
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)
+
+    def fit(self, images: Tensor) -> None:
+        """Take the statistics of ``images`` (N, C, H, W) in [−1, 1], N ≥ 2."""
+        raise NotImplementedError
+
+    def colour(self, white: Tensor) -> Tensor:
+        """Shape standard normal noise (N, *noise_shape) into z (N, C, H, W) of this source."""
+        raise NotImplementedError
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw n of z at once (n, C, H, W) on the generator's device, for training."""
+        white = torch.randn(n, *self.noise_shape, generator=generator, device=generator.device)
+        return self.colour(white)
+
+    def from_seeds(self, seeds: Iterable[int]) -> Tensor:
+        """Draw one z a seed (len(seeds), C, H, W).
+
+        Each seed has a generator of its own, on the CPU: the same seed gives the same z
+        whatever the batch size and whatever device f runs on.
+        """
+        white = [
+            torch.randn(self.noise_shape, generator=torch.Generator().manual_seed(seed))
+            for seed in seeds
+        ]
+        return self.colour(torch.stack(white).to(self.anchor.device))
+
+
+class SpectralSource(Source):
     """Gaussian noise with the mean and the deviation, per frequency, of a set of images.
 
     z = irfft2(mean + std · rfft2(white)), both transforms orthonormal, where ``white`` is
@@ -28,8 +71,7 @@ class SpectralSource(nn.Module):
     mixing: Tensor
 
     def __init__(self, channels: int, image_size: int) -> None:
-        super().__init__()
-        self.shape = (channels, image_size, image_size)
+        super().__init__(channels, image_size)
         half = (channels, image_size, image_size // 2 + 1)
         self.register_buffer("mean", torch.zeros(2, *half))
         self.register_buffer("std", torch.ones(half))
@@ -61,18 +103,52 @@ class SpectralSource(nn.Module):
         z: Tensor = torch.fft.irfft2(shaped, s=self.shape[1:], norm="ortho")
         return z
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw n of z at once (n, C, H, W) on the generator's device, for training."""
-        white = torch.randn(n, *self.shape, generator=generator, device=generator.device)
-        return self.colour(white)
 
-    def from_seeds(self, seeds: Iterable[int]) -> Tensor:
-        """Draw one z a seed (len(seeds), C, H, W).
+class PublishedSource(Source):
+    """The law of published copies: real and imaginary parts drawn independently of each other.
 
-        Each seed has a generator of its own, on the CPU: the same seed gives the same z
-        whatever the batch size and whatever device f runs on.
-        """
-        white = [
-            torch.randn(self.shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds
-        ]
-        return self.colour(torch.stack(white).to(self.mean.device))
+    z = Re ifft2(mean + std · n), n standard normal, with the mean and deviation of the real and
+    of the imaginary part at each frequency of the full transform. The spectrum so drawn lacks
+    the symmetry of a real signal's; taking the real part keeps the symmetric half of it, so
+    that a coefficient becomes the mean of two independent ones: z has the images' mean but
+    **half of their variance** at each frequency, except the few (the mean, and the shortest
+    waves of an even side) that are real to begin with. Channels are drawn independently too.
+
+    Buffers: ``mean`` and ``std`` (2, C, H, W), the real and the imaginary part.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int, image_size: int) -> None:
+        super().__init__(channels, image_size)
+        self.noise_shape = (2, *self.shape)
+        self.register_buffer("mean", torch.zeros(self.noise_shape))
+        self.register_buffer("std", torch.ones(self.noise_shape))
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        spectrum = torch.view_as_real(torch.fft.fft2(images, norm="ortho")).movedim(-1, 1)
+        self.mean.copy_(spectrum.mean(0))
+        self.std.copy_(spectrum.std(0))
+
+    @torch.no_grad()
+    def colour(self, white: Tensor) -> Tensor:
+        parts = self.mean + self.std * white
+        z: Tensor = torch.fft.ifft2(torch.complex(parts[:, 0], parts[:, 1]), norm="ortho").real
+        return z
+
+
+class WhiteSource(Source):
+    """z is standard normal noise, whatever the images are."""
+
+    def fit(self, images: Tensor) -> None:
+        """Nothing is taken from the images."""
+
+    def colour(self, white: Tensor) -> Tensor:
+        return white
+
+
+SOURCES: dict[str, type[Source]] = {
+    "spectral": SpectralSource, "published": PublishedSource, "white": WhiteSource,
+}  # fmt: skip

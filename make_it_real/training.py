@@ -1,30 +1,22 @@
-"""Training f: the loop is a generator of small records; the caller shows, logs and saves.
-
-The recipe is ``losses.py``'s adversarial projector. Everything random comes from one seeded
-generator, everything that has a state is in the checkpoint, and nothing is unpickled.
-"""
+"""Training f as an adversarial projector: ``losses.py``'s first objective, and its recipe."""
 
 import copy
-import json
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from make_it_real import devices, losses
+from make_it_real import distributed, losses
+from make_it_real.augmentation import Augmentation
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.degradations import DEGRADATIONS, randomly_degraded
-from make_it_real.errors import WeightsError, one_line
-from make_it_real.images import to_images
 from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig, place
-from make_it_real.weights import save_tensors
+from make_it_real.trainer import BaseConfig, BaseRecord, BaseTrainer, fit_source, train
+
+__all__ = ["TrainConfig", "Trainer", "begin", "default_config", "default_model", "train"]
 
 GREY_DAMAGE = (
     *("noise",) * 7, *("coarse-noise",) * 4, *("low-resolution",) * 4, *("mask",) * 2,
@@ -36,26 +28,18 @@ COLOUR_DAMAGE = ("noise",) * 3 + (
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How f is trained.
+class TrainConfig(BaseConfig):
+    """How f is trained, beside what every objective needs.
 
-    steps: optimizer steps in all; the learning rate falls linearly to zero over the last
-        ``decay_steps``. batch: images x, and as many z, a step.
     blend: share of the damaged images that are (1 − t)·x + t·z, t uniform, instead of a
         kind from ``damage``; twice: share that is damaged a second time.
     ramp: steps over which idempotence is weighted in from 0 (asked for from step 0 it
         collapses f onto one image). gamma, penalty_every: the critic's gradient penalty.
-    bf16: compute in bfloat16 where the device is fast at it; weights stay float32.
     rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
         deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
+    augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
     """
 
-    steps: int = 12_000
-    decay_steps: int = 3_000
-    batch: int = 64
-    lr: float = 2e-4
-    beta1: float = 0.0
-    beta2: float = 0.99
     gamma: float = 1.0
     penalty_every: int = 4
     ramp: int = 1_000
@@ -66,9 +50,7 @@ class TrainConfig:
     twice: float = 0.25
     damage: tuple[str, ...] = GREY_DAMAGE
     critic_widths: tuple[int, ...] = (64, 128)
-    flip: bool = False
-    seed: int = 0
-    bf16: bool = True
+    augment: float = 0.0
     lambdas: Lambdas = field(default_factory=Lambdas)
 
     def __post_init__(self) -> None:
@@ -84,11 +66,9 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class Record:
-    """What one step reports: its number from 1, the learning rate and the loss terms."""
+class Record(BaseRecord):
+    """A step's loss terms."""
 
-    step: int
-    lr: float
     critic: float
     real: float
     rec: float
@@ -97,42 +77,27 @@ class Record:
     restore: float
 
 
-class Trainer:
+class Trainer(BaseTrainer):
     """f, its average f_ema, the critic and their optimizers, on one device."""
 
+    objective = "adversarial"
+    title = "adversarial projector"
+    config_class = TrainConfig
+    config: TrainConfig
+
     def __init__(self, model: IGNConfig, config: TrainConfig, device: torch.device) -> None:
-        torch.manual_seed(config.seed)
-        self.config, self.device, self.step = config, device, 0
-        self.f = place(IGN(model), device)
+        super().__init__(model, config, device)
         self.f_ema = copy.deepcopy(self.f)
         losses.freeze(self.f_ema, True)
         critic = Critic(model.image_size, model.channels, config.critic_widths)
         self.C = place(critic, device)
-        self.opt_f, self.opt_C = (
-            torch.optim.Adam(
-                net.parameters(), lr=config.lr, betas=(config.beta1, config.beta2), fused=True
-            )
-            for net in (self.f, self.C)
-        )
-        self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.nets |= {"f_ema": self.f_ema, "C": self.C}
+        self.opt_f, self.opt_C = self.adam(self.f), self.adam(self.C)
+        self.optimizers |= {"opt_f": self.opt_f, "opt_C": self.opt_C}
 
-    def autocast(self) -> AbstractContextManager[None]:
-        enabled = self.config.bf16 and devices.fast_bf16(self.device)
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
-    def learning_rate(self) -> float:
-        left = self.config.steps - self.step
-        return self.config.lr * min(1.0, left / max(1, self.config.decay_steps))
-
-    def batch(self, pixels: Tensor) -> Tensor:
-        """x: a random batch (B, C, H, W) in [−1, 1] out of the pixels (N, C, H, W)."""
-        n = self.config.batch
-        index = torch.randint(len(pixels), (n,), generator=self.generator, device=self.device)
-        x = to_images(pixels[index.to(pixels.device)].to(self.device))
-        if self.config.flip:
-            coin = torch.rand(n, generator=self.generator, device=self.device) < 0.5
-            x = torch.where(coin[:, None, None, None], x.flip(3), x)
-        return x
+    @property
+    def shipped(self) -> IGN:
+        return self.f_ema
 
     def damaged(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """Ax: each image of x damaged in one drawn way, some in two."""
@@ -143,127 +108,146 @@ class Trainer:
         twice = randomly_degraded(once, config.damage, generator=generator)
         return torch.where(coins[2] < config.twice, twice, once)
 
-    def train_step(self, pixels: Tensor) -> Record:
-        """One update of the critic and one of f."""
-        config, step = self.config, self.step
-        f, C, lambdas, generator = self.f, self.C, config.lambdas, self.generator
-        half, quarter = config.batch // 2, config.batch // 4
-        lr = self.learning_rate()
-        for optimizer in (self.opt_f, self.opt_C):
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-        r = min(1.0, step / max(1, config.ramp))
+    def augmentation(self) -> Augmentation | None:
+        """What is done to a batch's images before the critic sees them; None for nothing."""
+        config = self.config
+        if not config.augment:
+            return None
+        return Augmentation.draw(config.batch, config.augment, self.generator)
 
+    def draw(self, pixels: Tensor) -> "Draw":
+        """Everything random of a step, for the whole batch, the same in every process."""
+        config, generator, sample = self.config, self.generator, self.f.source.sample
+        quarter = config.batch // 4
         x = self.batch(pixels)
-        z = f.source.sample(len(x), generator)
-        Ax = self.damaged(x, f.source.sample(len(x), generator), generator)
-        with self.autocast():
-            fz, f_Ax, fx = f(torch.cat([z, Ax, x[:half]])).split([len(x), len(x), half])
-            rest = int(
-                torch.randint(config.rest_steps, (), generator=generator, device=self.device)
-            )
-            sigma = config.rest_sigma * torch.rand(quarter, generator=generator, device=self.device)
-            s, s_noisy = losses.resting_points(f, fz[:quarter], rest, sigma, generator)
-            target = torch.cat([s, fz[quarter:half].detach()])
-            ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
+        z = sample(len(x), generator)
+        Ax = self.damaged(x, sample(len(x), generator), generator)
+        change = self.augmentation()
+        rest = int(torch.randint(config.rest_steps, (), generator=generator, device=self.device))
+        sigma = torch.rand(quarter, generator=generator, device=self.device)
+        white = torch.randn(quarter, *x.shape[1:], generator=generator, device=self.device)
+        return Draw(x, z, Ax, change, rest, config.rest_sigma * sigma, white)
 
-            with torch.no_grad():
-                C_x = C(x)
-            losses.freeze(C, True)
-            loss_real = losses.loss_real(C_x, C(fz))
-            ff_z = ff[quarter:]
-            loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(ff_z))
-            # Rolled by one, so that a restored image is not paired with its own original.
-            loss_real_restored = losses.loss_real(C_x.roll(1), C(f_Ax))
-            losses.freeze(C, False)
-            loss_rec = losses.distance(fx, x[:half])
-            loss_idem = losses.distance(ff, target)
-            loss_idem_inner = losses.loss_idem_inner(self.f_ema, fz[half:])
-            loss_restore = losses.distance(f_Ax, x)
-            loss_f = (
-                lambdas.real * loss_real
-                + lambdas.real_again * loss_real_again
-                + lambdas.real_restored * loss_real_restored
-                + lambdas.rec * loss_rec
-                + lambdas.idem * r * loss_idem
-                + lambdas.idem_inner * r * loss_idem_inner
-                + lambdas.restore * loss_restore
-            )
+    def loss_f(self, d: "Draw") -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """(f's loss on a part of the batch, its terms, what the critic is to call made)."""
+        f, C, lambdas = self.f, self.C, self.config.lambdas
+        x, half, quarter = d.x, len(d.x) // 2, len(d.x) // 4
+        r = min(1.0, self.step / max(1, self.config.ramp))
+        fz, f_Ax, fx = f(torch.cat([d.z, d.Ax, x[:half]])).split([len(x), len(x), half])
+        s, s_noisy = losses.resting_points(f, fz[:quarter], d.rest, d.sigma, d.white)
+        target = torch.cat([s, fz[quarter:half].detach()])
+        ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
+
+        with torch.no_grad():
+            C_x = C(d.shown(x))
+        losses.freeze(C, True)
+        loss_real = losses.loss_real(C_x, C(d.shown(fz)))
+        ff_z = ff[quarter:]
+        loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(d.shown(ff_z)))
+        # Rolled by one in fours, so that no restored image is paired with its own original.
+        loss_real_restored = losses.loss_real(
+            C_x.view(-1, 4).roll(1, 1).flatten(), C(d.shown(f_Ax))
+        )
+        losses.freeze(C, False)
+        loss_rec = losses.distance(fx, x[:half])
+        loss_idem = losses.distance(ff, target)
+        loss_idem_inner = losses.loss_idem_inner(self.f_ema, fz[half:])
+        loss_restore = losses.distance(f_Ax, x)
+        loss = (
+            lambdas.real * loss_real
+            + lambdas.real_again * loss_real_again
+            + lambdas.real_restored * loss_real_restored
+            + lambdas.rec * loss_rec
+            + lambdas.idem * r * loss_idem
+            + lambdas.idem_inner * r * loss_idem_inner
+            + lambdas.restore * loss_restore
+        )
+        fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
+        return loss, (loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore), fake
+
+    def loss_critic(self, d: "Draw", fake: Tensor) -> tuple[Tensor, Tensor]:
+        """(the critic's loss on a part of the batch, the same without the penalty)."""
+        C, config = self.C, self.config
+        x, fake = d.shown(d.x), d.shown(fake)
+        loss = losses.loss_critic(C(x), C(fake))
+        if self.step % config.penalty_every:
+            return loss, loss
+        penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)
+        return loss + config.gamma / 2 * penalty, loss
+
+    def train_step(self, pixels: Tensor) -> Record:
+        """One update of f and one of the critic, by this process's parts of the batch."""
+        lr, count = self.set_learning_rate(), distributed.size() * self.accumulate
+        draw, first = self.draw(pixels), distributed.rank() * self.accumulate
+        parts = [draw.part(i, count) for i in range(first, first + self.accumulate)]
+        fakes, total = [], torch.zeros(6, device=self.device)
         self.opt_f.zero_grad(set_to_none=True)
-        loss_f.backward()
+        for part in parts:
+            with self.autocast():
+                loss, terms, fake = self.loss_f(part)
+            (loss / count).backward()
+            fakes.append(fake)
+            total[1:] += torch.stack([t.detach().float() for t in terms]) / count
+        distributed.add_up_gradients(self.f.parameters())
         self.opt_f.step()
 
-        with self.autocast():
-            fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
-            loss_C = loss_critic = losses.loss_critic(C(x), C(fake))
-            if step % config.penalty_every == 0:
-                penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)
-                loss_C = loss_critic + config.gamma / 2 * penalty
         self.opt_C.zero_grad(set_to_none=True)
-        loss_C.backward()
+        for part, fake in zip(parts, fakes, strict=True):
+            with self.autocast():
+                loss, loss_critic = self.loss_critic(part, fake)
+            (loss / count).backward()
+            total[0] += loss_critic.detach().float() / count
+        distributed.add_up_gradients(self.C.parameters())
         self.opt_C.step()
 
         self.step += 1
-        decay = min(config.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for average, current in zip(self.f_ema.parameters(), self.f.parameters(), strict=True):
                 average.lerp_(current, 1 - decay)
-        terms = (loss_critic, loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore)
-        return Record(self.step, lr, *torch.stack([t.detach().float() for t in terms]).tolist())
+        return Record(self.step, lr, *distributed.add_up(total).tolist())
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything with a state, flat, as tensors."""
-        out = {f"f.{k}": v for k, v in self.f.state_dict().items()}
-        out |= {f"f_ema.{k}": v for k, v in self.f_ema.state_dict().items()}
-        out |= {f"C.{k}": v for k, v in self.C.state_dict().items()}
-        for name, optimizer in (("opt_f", self.opt_f), ("opt_C", self.opt_C)):
-            for index, moments in optimizer.state_dict()["state"].items():
-                out |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-        out["generator"] = self.generator.get_state()
-        return out
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint as one safetensors file, atomically."""
-        header = {
-            "step": self.step, "model": asdict(self.f.config), "config": asdict(self.config),
-        }  # fmt: skip
-        save_tensors(self.state(), {"mir_checkpoint": json.dumps(header)}, path)
+@dataclass(frozen=True)
+class Draw:
+    """A batch, or a part of one: x, z and Ax (B, C, S, S), and what else a step draws.
 
-    @classmethod
-    def load(cls, path: Path, device: torch.device, **changes: Any) -> "Trainer":
-        """Go on from a checkpoint; ``changes`` replace fields of its ``TrainConfig``.
+    change: of what the critic sees; rest: how often f is applied to fz before it is disturbed
+    by ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
+    """
 
-        Raises WeightsError if the file is not a whole checkpoint.
+    x: Tensor
+    z: Tensor
+    Ax: Tensor
+    change: Augmentation | None
+    rest: int
+    sigma: Tensor
+    white: Tensor
+
+    def shown(self, images: Tensor) -> Tensor:
+        """What the critic sees of images (n ≤ B, C, S, S)."""
+        return images if self.change is None else self.change[slice(len(images))](images)
+
+    def part(self, i: int, count: int) -> "Draw":
+        """The i-th of ``count`` equal parts. The batch's quarters have roles: each is divided.
+
+        So the mean over all parts of a loss is that of the whole, as is its gradient.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                header = json.loads((file.metadata() or {})["mir_checkpoint"])
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            config = TrainConfig(**{**header["config"], **changes})
-            self = cls(IGNConfig(**header["model"]), config, device)
-            for name, net in (("f", self.f), ("f_ema", self.f_ema), ("C", self.C)):
-                net.load_state_dict(_under(state, name))
-            for name, optimizer in (("opt_f", self.opt_f), ("opt_C", self.opt_C)):
-                moments: dict[int, dict[str, Tensor]] = {}
-                parameters = dict(enumerate(optimizer.param_groups[0]["params"]))
-                for key, value in _under(state, name).items():
-                    index, kind = key.split(".")
-                    # Fused Adam walks memory: moments must be laid out as their parameters.
-                    if value.ndim:
-                        value = torch.empty_like(parameters[int(index)]).copy_(value)
-                    moments.setdefault(int(index), {})[kind] = value
-                optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-            self.generator.set_state(state["generator"])
-            self.step = int(header["step"])
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            reason = one_line(error)
-            raise WeightsError(f"{path}: not a checkpoint to resume from ({reason})") from error
-        return self
+        if count == 1:
+            return self
+        b = len(self.x)
 
+        def share(values: Tensor) -> Tensor:
+            quarters = 4 if len(values) == b else 1
+            return values.view(quarters, count, -1, *values.shape[1:])[:, i].flatten(0, 1)
 
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
+        change = self.change
+        if change is not None:
+            change = Augmentation(*map(share, (change.shift, change.hole, change.light)))
+        return Draw(
+            share(self.x), share(self.z), share(self.Ax), change, self.rest,
+            share(self.sigma), share(self.white),
+        )  # fmt: skip
 
 
 def default_model(image_size: int, channels: int) -> IGNConfig:
@@ -294,15 +278,5 @@ def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
 def begin(images: ImageSet, model: IGNConfig, config: TrainConfig, device: torch.device) -> Trainer:
     """A new trainer whose source has the statistics of (up to 10,000 of) the images."""
     trainer = Trainer(model, config, device)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed))
-    sample = to_images(images.pixels[order[:10_000]])
-    for f in (trainer.f, trainer.f_ema):
-        f.source.fit(sample.to(device))
+    fit_source(trainer, images)
     return trainer
-
-
-def train(trainer: Trainer, images: ImageSet) -> Iterator[Record]:
-    """Run the steps that are left, one record each. Stop iterating at any time to pause."""
-    pixels = images.pixels.to(trainer.device)
-    while trainer.step < trainer.config.steps:
-        yield trainer.train_step(pixels)

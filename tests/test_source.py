@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from make_it_real.source import SpectralSource
+from make_it_real.source import SOURCES, PublishedSource, SpectralSource, WhiteSource
 
 
 def textures(n: int, channels: int, size: int, seed: int = 0) -> Tensor:
@@ -169,3 +169,58 @@ def test_one_constant_channel_stays_constant() -> None:
     z = fitted(images).from_seeds(range(20))
     torch.testing.assert_close(z[:, 1], torch.full_like(z[:, 1], -1), atol=1e-5, rtol=0)
     assert float(z[:, 0].std()) > 0.2
+
+
+# --- The other laws ---
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_published_law_keeps_the_mean_and_half_of_the_variance(channels: int) -> None:
+    n, size = 6000, 9
+    images = textures(300, channels, size)
+    source = PublishedSource(channels, size)
+    source.fit(images)
+    z = source.sample(n, torch.Generator().manual_seed(3))
+    assert z.shape == (n, channels, size, size)
+    wanted, found = (whole_spectrum(each) for each in (images, z))
+    variance = (wanted - wanted.mean(0)).abs().square().mean(0)
+    error = (found.mean(0) - wanted.mean(0)).abs() / variance.sqrt()
+    assert error.max() < 5 / n**0.5
+    ratio = (found - found.mean(0)).abs().square().mean(0) / variance
+    # An odd side has one real frequency, the mean: it loses nothing.
+    halved = torch.full((size, size), 0.5)
+    halved[0, 0] = 1.0
+    torch.testing.assert_close(ratio, halved.double().expand_as(ratio), atol=0.07, rtol=0)
+
+
+def test_the_right_law_has_twice_the_variance_of_the_published_one() -> None:
+    images = textures(300, 1, 9)
+    variances = []
+    for law in ("spectral", "published"):
+        source = SOURCES[law](1, 9)
+        source.fit(images)
+        z = source.sample(4000, torch.Generator().manual_seed(4))
+        spectrum = whole_spectrum(z)
+        power = (spectrum - spectrum.mean(0)).abs().square().mean(0)
+        power[..., 0, 0] = 0
+        variances.append(float(power.sum()))
+    assert variances[0] / variances[1] == pytest.approx(2.0, rel=0.05)
+
+
+def test_white_noise_is_white_whatever_the_images() -> None:
+    source = WhiteSource(1, 8)
+    source.fit(textures(30, 1, 8))
+    seeds = range(5)
+    z = source.from_seeds(seeds)
+    plain = [torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(s)) for s in seeds]
+    assert torch.equal(z, torch.stack(plain))
+    assert source.state_dict() == {}
+
+
+@pytest.mark.parametrize("law", sorted(SOURCES))
+def test_a_seed_is_one_z_under_every_law(law: str) -> None:
+    source = SOURCES[law](3, 8)
+    source.fit(textures(30, 3, 8))
+    together, alone = source.from_seeds([4, 9]), source.from_seeds([9])
+    torch.testing.assert_close(together[1:], alone, atol=1e-6, rtol=0)
+    assert not torch.equal(together[0], together[1])

@@ -26,6 +26,7 @@ from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError
 from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig
+from make_it_real.source import SpectralSource
 from make_it_real.training import Record, TrainConfig, Trainer
 
 CPU = torch.device("cpu")
@@ -86,6 +87,7 @@ def test_f_learns_to_leave_two_images_as_they_are() -> None:
 def test_training_trains_f_and_the_critic_and_no_statistics() -> None:
     trainer = begun()
     f, C = copied(trainer.f), copied(trainer.C)
+    assert isinstance(trainer.f.source, SpectralSource)
     std = trainer.f.source.std.clone()
     run(trainer, 3)
     assert [name for name, p in copied(trainer.f).items() if torch.equal(f[name], p)] == []
@@ -427,7 +429,7 @@ def test_mir_train_writes_a_model_and_goes_on_with_its_run(folder: Path, tmp_pat
     assert first.stdout == f"{out / 'model.safetensors'}\n"
     assert "5 images of 1×12×12" in first.stderr
     assert sorted(os.listdir(out)) == [
-        "checkpoint.safetensors", "log.jsonl", "model.safetensors", "samples",
+        "checkpoint.safetensors", "critic.safetensors", "log.jsonl", "model.safetensors", "samples",
     ]  # fmt: skip
     assert os.listdir(out / "samples") == ["000025.png"]
 

@@ -32,14 +32,14 @@ INTERRUPTED = 130
 NO_INPUT = 3
 
 
-def _model_names() -> list[str]:
+def model_names() -> list[str]:
     return list(weights.bundled())
 
 
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", envvar="MIR_MODEL", autocompletion=_model_names,
+        "--model", "-m", envvar="MIR_MODEL", autocompletion=model_names,
         help="A bundled name, a .safetensors file, a folder or owner/name[@revision].",
     ),
 ]  # fmt: skip
@@ -141,9 +141,11 @@ def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
     path = weights.resolve(model)
     info = weights.inspect(path)
 
-    import make_it_real
+    from make_it_real import devices
+    from make_it_real.model import place
 
-    f = make_it_real.load(str(path), device)
+    chosen = devices.pick(device)
+    f = place(weights.load(path), chosen)
     fingerprint = weights.fingerprint(path)
     say(f"{info.name} on {f.device}")
     detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")

@@ -39,6 +39,7 @@ def evaluate(
     """
     f, info, _ = common.load_model(model, "cpu")
 
+    from make_it_real import probe
     from make_it_real.data import load
     from make_it_real.evaluation import evaluate as measure
     from make_it_real.features import DigitClassifier
@@ -58,7 +59,7 @@ def evaluate(
     if as_json:
         print(json.dumps(figures))
     if record:
-        weights.save(f, replace(info, figures=figures), weights.resolve(model))
+        probe.save(f, replace(info, figures=figures), weights.resolve(model))
 
 
 @common.command

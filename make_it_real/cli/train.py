@@ -1,28 +1,19 @@
 """mir train: f from a data set of one's own."""
 
-import json
-import signal
-import time
-from collections import deque
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-import make_it_real
 from make_it_real import weights
 from make_it_real.cli import common
+from make_it_real.cli.run import CHECKPOINT, MODEL, Run
 
 if TYPE_CHECKING:
-    from make_it_real.data import ImageSet
-    from make_it_real.training import Record, Trainer
+    from torch import Tensor
 
-CHECKPOINT = "checkpoint.safetensors"
-MODEL = "model.safetensors"
-LOG = "log.jsonl"
-LOG_EVERY = 25
+    from make_it_real.trainer import BaseConfig, BaseTrainer
 
 
 @common.command
@@ -31,12 +22,33 @@ def train(
         Path, typer.Argument(help="A folder or zip of images, or a folder of IDX files.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Start from this model, named as by -m, and the critic beside it."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps in all.")] = 12_000,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=0, help="Stop after so much training."),
+    ] = None,
+    objective: Annotated[
+        Literal["adversarial", "ign"],
+        typer.Option("--objective", help="The adversarial projector, or the paper's own."),
+    ] = "adversarial",
     decay_steps: Annotated[
-        int, typer.Option("--decay-steps", min=0, help="Last steps, with falling learning rate.")
-    ] = 3_000,
-    batch: Annotated[int, typer.Option("--batch", min=16, help="Images a step, of 4.")] = 64,
-    lr: Annotated[float, typer.Option("--lr", min=0, help="Learning rate of Adam.")] = 2e-4,
+        int | None,
+        typer.Option(
+            "--decay-steps", min=0, help="Last steps, with falling learning rate [3000; ign: 0]."
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=16, help="Images a step, of 4 [64; ign: 256].")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", min=0, help="Of Adam [2e-4; ign: 1e-4].")
+    ] = None,
     size: Annotated[
         int | None, typer.Option("--size", min=8, help="Side in pixels, for images [64].")
     ] = None,
@@ -50,6 +62,44 @@ def train(
             "--damage", help="Kinds to learn to repair, by commas; twice: twice as often."
         ),
     ] = None,
+    augment: Annotated[
+        float | None,
+        typer.Option(
+            "--augment",
+            min=0,
+            max=0.8,
+            help="Share of the critic's images to change at random [by their number].",
+        ),
+    ] = None,
+    early_stop: Annotated[
+        bool | None,
+        typer.Option(
+            "--early-stop/--no-early-stop",
+            help="Hold images out, keep the f that is nearest to them [with --from].",
+        ),
+    ] = None,
+    norm: Annotated[
+        Literal["batch", "group"] | None,
+        typer.Option("--norm", help="ign: batch, as published, or group: image by image [batch]."),
+    ] = None,
+    source: Annotated[
+        Literal["spectral", "published", "white"] | None,
+        typer.Option("--source", help="The law of z [spectral; ign: published]."),
+    ] = None,
+    clamp: Annotated[
+        float | None, typer.Option("--clamp", help="ign: L_tight's bound, in L_rec [1.5].")
+    ] = None,
+    tight_rec: Annotated[
+        Literal["z", "x"] | None,
+        typer.Option("--tight-rec", help="ign: whose L_rec bounds L_tight, z's or x's [z]."),
+    ] = None,
+    lambdas: Annotated[
+        str | None,
+        typer.Option("--lambdas", help="ign: weights of L_rec, L_idem, L_tight [20,20,2.5]."),
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", min=1, help="Work each batch off in so many parts.")
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     save_every: Annotated[
@@ -65,7 +115,8 @@ def train(
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
     Ctrl-C saves and exits with 130; --resume goes on from there. --resume takes a new --steps,
-    --decay-steps, --lr and --damage; the rest stays as the run was begun.
+    --decay-steps, --lr and --damage; the rest stays as the run was begun. torchrun -m
+    make_it_real train … divides each batch among processes; the result is the same.
     """
     checkpoint = output / CHECKPOINT
     if output.exists() and not output.is_dir():
@@ -76,34 +127,95 @@ def train(
         raise typer.BadParameter(f"{output} holds a run; --resume goes on with it")
     if channels == 2:
         raise typer.BadParameter("--channels is 1 or 3")
-    if batch % 4:
+    if batch is not None and batch % 4:
         raise typer.BadParameter("--batch must be a multiple of 4")
+    if start is not None and (resume or objective == "ign"):
+        raise typer.BadParameter("--from begins a run of --objective adversarial")
+    if objective == "ign" and (augment is not None or early_stop):
+        raise typer.BadParameter("--augment and --early-stop are for --objective adversarial")
+    published_only = {
+        "--norm": norm, "--clamp": clamp, "--tight-rec": tight_rec, "--lambdas": lambdas,
+    }  # fmt: skip
+    if damage is not None and objective == "ign":
+        raise typer.BadParameter("--damage is for --objective adversarial: the paper's has none")
+    for option, value in published_only.items():
+        if value is not None and objective != "ign" and not resume:
+            raise typer.BadParameter(f"{option} is for --objective ign")
 
-    from make_it_real import devices, training
+    from make_it_real import devices, distributed, holdout, published, starting, training
+    from make_it_real import trainer as trainers
     from make_it_real.data import load
+    from make_it_real.losses import PublishedLambdas
 
-    chosen = devices.pick(device)
-    changes: dict[str, Any] = {"steps": steps, "decay_steps": decay_steps, "lr": lr}
+    chosen = distributed.begin(devices.pick(device))
+    if distributed.rank():
+        common.be_quiet()
+    if resume:
+        objective = "ign" if trainers.objective_of(checkpoint) == "ign" else "adversarial"
+    recipe: Any = published if objective == "ign" else training
+    plain: Any = recipe.PublishedConfig() if objective == "ign" else training.TrainConfig()
+    changes: dict[str, Any] = {
+        "steps": steps,
+        "decay_steps": plain.decay_steps if decay_steps is None else decay_steps,
+        "lr": plain.lr if lr is None else lr,
+    }
     if damage is not None:
         changes["damage"] = tuple(damage.split(","))
         try:
             training.TrainConfig(damage=changes["damage"])
         except ValueError as error:
             raise typer.BadParameter(f"--damage: {error}") from error
+    trainer: BaseTrainer
+    wanted: BaseConfig
+    held: Tensor | None = None
     if resume:
-        trainer = training.Trainer.load(checkpoint, chosen, **changes)
+        kind = published.PublishedTrainer if objective == "ign" else training.Trainer
+        trainer = kind.load(checkpoint, chosen, **changes)
         config = trainer.f.config
         images = load(data, size=config.image_size, channels=config.channels)
         if images.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
             raise typer.BadParameter(f"{data}: not the image size that this run was begun with")
+        images, held = holdout.split(images, trainer.config.hold_out, trainer.config.seed)
     else:
+        old = None if start is None else weights.resolve(start)
+        if old is not None:
+            first = weights.load(old).config
+            size, channels = size or first.image_size, channels or first.channels
         images = load(data, size=size, channels=channels)
+        shape = images.pixels.shape[-1], images.pixels.shape[1]
+        law: dict[str, Any] = {} if source is None else {"source": source}
+        changes |= {"batch": batch or plain.batch, "flip": flip, "seed": seed}
         try:
-            config = training.default_model(images.pixels.shape[-1], images.pixels.shape[1])
-        except ValueError as error:
+            if objective == "ign":
+                config = published.default_model(*shape, norm=norm or "batch", **law)
+                if lambdas is not None:
+                    changes["lambdas"] = PublishedLambdas(*map(float, lambdas.split(",")))
+                given = {"clamp": clamp, "tight_rec": tight_rec}
+                changes |= {name: value for name, value in given.items() if value is not None}
+                wanted = published.PublishedConfig(**changes)
+                trainer = published.begin(images, config, wanted, chosen)
+            else:
+                watched = start is not None if early_stop is None else early_stop
+                changes |= _against_memorising(len(images), augment, watched)
+                images, held = holdout.split(images, changes["hold_out"], seed)
+                if old is None:
+                    config = replace(training.default_model(*shape), **law)
+                    wanted = training.default_config(config, **changes)
+                    trainer = training.begin(images, config, wanted, chosen)
+                else:
+                    trainer, notes = starting.begin_from(old, images, chosen, **changes)
+                    for note in notes:
+                        common.say(note)
+        except (ValueError, TypeError) as error:
             raise typer.BadParameter(f"{data}: {error}") from error
-        wanted = training.default_config(config, batch=batch, flip=flip, seed=seed, **changes)
-        trainer = training.begin(images, config, wanted, chosen)
+    parts = distributed.size() * accumulate
+    if parts > 1 and (objective == "ign" or trainer.config.batch % (16 * parts)):
+        raise typer.BadParameter(
+            f"{parts} parts of a batch need --objective adversarial and a --batch that is a "
+            f"multiple of {16 * parts}"
+        )
+    trainer.accumulate = accumulate
+    distributed.same(trainer.state().values())
     for reason in images.skipped[:10]:
         common.complain(f"left out: {reason}")
     common.say(
@@ -113,104 +225,33 @@ def train(
 
     common.detail(f"{trainer.f.config}\n{trainer.config}")
 
-    run = Run(output, trainer, images, name or output.resolve().name, licence)
+    watch = None
+    leads = distributed.rank() == 0
+    if leads and held is not None and len(held) and early_stop is not False:
+        before = weights.inspect(output / MODEL).figures if resume else {}
+        best = before.get("held_out_distance", float("inf"))
+        watch = holdout.Watch(images.pixels, held, best)
+        common.say(f"{len(held):,} images held out: real ones lie {watch.floor:.3f} from them")
+    run = Run(output, trainer, images, name or output.resolve().name, licence, watch)
     output.mkdir(parents=True, exist_ok=True)
-    if run.follow(save_every * 60):
+    if run.follow(save_every * 60, None if minutes is None else minutes * 60):
         common.complain(f"interrupted at step {trainer.step}; --resume goes on from {checkpoint}")
         raise typer.Exit(common.INTERRUPTED)
-    print(output / MODEL)
+    if leads:
+        print(output / MODEL)
 
 
-class Run:
-    """A run's folder: what is written there while a trainer trains."""
+def _against_memorising(n: int, augment: float | None, watched: bool) -> dict[str, Any]:
+    """The settings that keep f from learning n images by heart, announced on stderr."""
+    from make_it_real.augmentation import share_for
+    from make_it_real.holdout import LEAST, share_out
 
-    def __init__(
-        self, folder: Path, trainer: "Trainer", images: "ImageSet", name: str, licence: str
-    ) -> None:
-        from make_it_real.framing import measure
-        from make_it_real.images import to_images
-
-        self.folder, self.trainer, self.images = folder, trainer, images
-        self.name, self.licence = name, licence
-        self.framing = measure(to_images(images.pixels[:10_000]))
-        self.stopped = False
-
-    def follow(self, save_every: float) -> bool:
-        """Train, show, log and save every ``save_every`` seconds. True where it was stopped."""
-        from make_it_real.training import train as steps
-
-        before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        trainer, recent = self.trainer, deque["Record"](maxlen=LOG_EVERY)
-        saved = since = time.monotonic()
-        try:
-            with (
-                common.training_bar(trainer.config.steps) as show,
-                (self.folder / LOG).open("a", encoding="utf-8") as log,
-            ):
-                for record in steps(trainer, self.images):
-                    recent.append(record)
-                    if record.step % LOG_EVERY == 0:
-                        now = time.monotonic()
-                        line = _mean(recent) | {"images_per_second": round(
-                            len(recent) * trainer.config.batch / (now - since), 1
-                        )}  # fmt: skip
-                        since = now
-                        log.write(json.dumps(line) + "\n")
-                        log.flush()
-                        show(line)
-                    if time.monotonic() - saved > save_every:
-                        self.save()
-                        saved = time.monotonic()
-                    if self.stopped:
-                        break
-            self.save()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return self.stopped
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Finish the step in hand: a half-applied one would not be worth saving."""
-        self.stopped = True
-
-    def save(self) -> None:
-        """Write checkpoint, model and sample grid, each whole or not at all."""
-        trainer = self.trainer
-        trainer.save(self.folder / CHECKPOINT)
-        info = weights.ModelInfo(
-            name=self.name,
-            config=asdict(trainer.f.config),
-            framing=asdict(self.framing),
-            data=f"{self.images.name}, {len(self.images):,} images",
-            objective="adversarial projector",
-            steps=trainer.step,
-            version=make_it_real.__version__,
-            licence=self.licence,
-            training=asdict(trainer.config),
+    share = share_for(n) if augment is None else augment
+    if share:
+        common.say(
+            f"{n:,} images: {share:.0%} of what the critic sees, real and made alike, is moved, "
+            f"masked or lit at random (--augment)"
         )
-        weights.save(trainer.f_ema, info, self.folder / MODEL)
-        self._samples(self.folder / "samples" / f"{trainer.step:06d}.png")
-
-    def _samples(self, path: Path) -> None:
-        """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
-        import torch
-
-        from make_it_real import images as files
-        from make_it_real.projection import generate, project
-
-        f, pixels = self.trainer.f_ema, self.images.pixels
-        x = files.to_images(pixels[: 16 if len(pixels) >= 16 else len(pixels)]).to(f.device)
-        generator = torch.Generator(f.device).manual_seed(0)
-        Ax = self.trainer.damaged(x, f.source.sample(len(x), generator), generator)
-        rows = [generate(f, range(64)), x, Ax, project(f, Ax)]
-        files.make_folder(path.parent)
-        sheet = files.grid(torch.cat(rows).cpu(), columns=16)
-        files.write_bytes(path, files.encode(sheet), overwrite=True)
-
-
-def _mean(records: "deque[Record]") -> dict[str, float]:
-    """The last record with its loss terms averaged over all of them."""
-    last = asdict(records[-1])
-    terms = last.keys() - {"step", "lr"}
-    means = {k: round(sum(getattr(r, k) for r in records) / len(records), 6) for k in terms}
-    return {k: means.get(k, v) for k, v in last.items()}
+    if watched and n < LEAST:
+        common.say(f"under {LEAST} images none is held out: training runs to its last step")
+    return {"augment": share, "hold_out": share_out(n) if watched else 0}

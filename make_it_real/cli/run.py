@@ -1,0 +1,184 @@
+"""A training run's folder: what mir train shows, logs and saves while a trainer trains."""
+
+import copy
+import json
+import os
+import signal
+import time
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import make_it_real
+from make_it_real import weights
+from make_it_real.cli import common
+
+if TYPE_CHECKING:
+    from make_it_real.data import ImageSet
+    from make_it_real.holdout import Watch
+    from make_it_real.trainer import BaseRecord, BaseTrainer
+
+CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model.safetensors"
+LOG = "log.jsonl"
+LOG_EVERY = 25
+CHECK_EVERY = 200
+PATIENCE = 10
+
+
+class Run:
+    """A run's folder: what is written there while a trainer trains.
+
+    watch: looks at held-out images every ``CHECK_EVERY`` steps. The model file is then that of
+    the best check, and ``PATIENCE`` checks in a row without a better one end the training.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        trainer: "BaseTrainer",
+        images: "ImageSet",
+        name: str,
+        licence: str,
+        watch: "Watch | None" = None,
+    ) -> None:
+        from make_it_real.framing import measure
+        from make_it_real.images import to_images
+
+        self.folder, self.trainer, self.images = folder, trainer, images
+        self.name, self.licence = name, licence
+        self.framing = measure(to_images(images.pixels[:10_000]))
+        self.stopped, self.watch, self.warned = False, watch, False
+
+    def follow(self, save_every: float, limit: float | None = None) -> bool:
+        """Train, show, log and save every ``save_every`` seconds. True where it was stopped.
+
+        limit: seconds of this call after which training ends, as it does after its last step.
+        Of several processes the first alone writes; they stop together.
+        """
+        from make_it_real import distributed
+        from make_it_real.trainer import train as steps
+
+        before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        trainer, recent = self.trainer, deque["BaseRecord"](maxlen=LOG_EVERY)
+        began = saved = since = time.monotonic()
+        leads = distributed.rank() == 0
+        log_file = self.folder / LOG if leads else Path(os.devnull)
+        try:
+            with (
+                common.training_bar(trainer.config.steps) as show,
+                log_file.open("a", encoding="utf-8") as log,
+            ):
+                for record in steps(trainer, self.images):
+                    recent.append(record)
+                    if record.step % LOG_EVERY == 0:
+                        now = time.monotonic()
+                        line = _mean(recent) | {"images_per_second": round(
+                            len(recent) * trainer.config.batch / (now - since), 1
+                        )}  # fmt: skip
+                        since = now
+                        log.write(json.dumps(line) + "\n")
+                        log.flush()
+                        show(line)
+                    done = record.step % CHECK_EVERY == 0 and leads and self._check()
+                    if leads and time.monotonic() - saved > save_every:
+                        self.save()
+                        saved = time.monotonic()
+                    done = done or (limit is not None and time.monotonic() - began >= limit)
+                    if distributed.agreed(self.stopped or done):
+                        break
+            if leads:
+                self.save()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self.stopped
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Finish the step in hand: a half-applied one would not be worth saving."""
+        self.stopped = True
+
+    def _check(self) -> bool:
+        """Look at held-out images, if that is asked for. True where training should end."""
+        watch, trainer = self.watch, self.trainer
+        if watch is None:
+            return False
+        from make_it_real.holdout import COPY_ALARM, COPY_SHARE
+
+        made = watch.images(trainer.shipped)
+        distance, copied = watch.distance(made), watch.copied(made)
+        common.detail(f"step {trainer.step}: held-out distance {distance:.3f}, copies {copied:.1%}")
+        if copied > COPY_ALARM and not self.warned:
+            self.warned = True
+            common.complain(
+                f"{copied:.0%} of what f makes are nearly training images ({COPY_SHARE:.0%} of "
+                "held-out ones are): it learns them by heart; more images or fewer steps help"
+            )
+        if watch.improved(distance):
+            self._save_model(held_out_distance=round(distance, 6), copied=round(copied, 6))
+        elif watch.stale >= PATIENCE:
+            common.say(
+                f"stopped at step {trainer.step}: no lower held-out distance than {watch.best:.3f} "
+                f"in {PATIENCE * CHECK_EVERY:,} steps; the model is the one that had it"
+            )
+            return True
+        return False
+
+    def save(self) -> None:
+        """Write checkpoint, critic, model and sample grid, each whole or not at all."""
+        from make_it_real import starting
+        from make_it_real.critic import Critic
+
+        trainer = self.trainer
+        trainer.save(self.folder / CHECKPOINT)
+        if isinstance(critic := trainer.nets.get("C"), Critic):
+            starting.save_critic(critic, weights.critic_path(self.folder / MODEL))
+        if self.watch is None or self.watch.best == float("inf"):
+            self._save_model()
+        self._samples(self.folder / "samples" / f"{trainer.step:06d}.png")
+
+    def _save_model(self, **figures: Any) -> None:
+        from make_it_real import probe
+
+        trainer = self.trainer
+        info = weights.ModelInfo(
+            name=self.name,
+            config=asdict(trainer.f.config),
+            framing=asdict(self.framing),
+            data=f"{self.images.name}, {len(self.images):,} images",
+            objective=trainer.title,
+            steps=trainer.step,
+            version=make_it_real.__version__,
+            licence=self.licence,
+            training=asdict(trainer.config),
+            figures=figures,
+        )
+        probe.save(trainer.shipped, info, self.folder / MODEL)
+
+    def _samples(self, path: Path) -> None:
+        """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
+        import torch
+
+        from make_it_real import images as files
+        from make_it_real.projection import generate, project
+
+        # A copy, so that a network in training keeps its mode and statistics.
+        f = copy.deepcopy(self.trainer.shipped).eval()
+        pixels = self.images.pixels
+        x = files.to_images(pixels[: 16 if len(pixels) >= 16 else len(pixels)]).to(f.device)
+        generator = torch.Generator(f.device).manual_seed(0)
+        Ax = self.trainer.damaged(x, f.source.sample(len(x), generator), generator)
+        rows = [generate(f, range(64)), x, Ax, project(f, Ax)]
+        files.make_folder(path.parent)
+        sheet = files.grid(torch.cat(rows).cpu(), columns=16)
+        files.write_bytes(path, files.encode(sheet), overwrite=True)
+
+
+def _mean(records: "deque[BaseRecord]") -> dict[str, float]:
+    """The last record with its loss terms averaged over all of them."""
+    last = asdict(records[-1])
+    terms = last.keys() - {"step", "lr"}
+    means = {k: round(sum(getattr(r, k) for r in records) / len(records), 6) for k in terms}
+    return {k: means.get(k, v) for k, v in last.items()}

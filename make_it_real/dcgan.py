@@ -1,0 +1,77 @@
+"""The paper's network: a DCGAN discriminator as encoder and a DCGAN generator as decoder.
+
+Shocher et al. 2024, appendix A, after Radford et al. 2016: strided convolutions, batch norm
+but at input and output, leaky ReLU down, ReLU up, tanh. At 64 pixels the widths are 64, 128,
+256, 512 and the code has 512 channels. 28 pixels halve to 14, 7 and 4 (the step from 7 to 4
+with a 3×3 kernel), so that there are three widths; the paper does not print that table.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+def _normed(channels: int, norm: str) -> nn.Module:
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(8, channels)
+
+
+class DCGAN(nn.Module):
+    """Images (N, C, S, S) → images (N, C, S, S) in (−1, 1), by way of a code (N, code, 1, 1).
+
+    norm: "batch" as published; an image's result then depends on its batch while training,
+    and on running statistics afterwards. "group" works image by image in both.
+    """
+
+    def __init__(
+        self, image_size: int, channels: int, widths: tuple[int, ...], code: int, norm: str
+    ) -> None:
+        super().__init__()
+        sides = [image_size]
+        for _ in widths:
+            sides.append((sides[-1] + 1) // 2)
+        if sides[-1] < 2:
+            raise ValueError(f"image_size {image_size} can't be halved {len(widths)} times")
+        kernels = [4 if side % 2 == 0 else 3 for side in sides[:-1]]
+        down: list[nn.Module] = []
+        for index, (a, b) in enumerate(pairwise((channels, *widths))):
+            down += [nn.Conv2d(a, b, kernels[index], 2, 1, bias=not index)]
+            down += [_normed(b, norm)] if index else []
+            down += [nn.LeakyReLU(0.2)]
+        up: list[nn.Module] = []
+        for index, (b, a) in reversed(list(enumerate(pairwise((channels, *widths))))):
+            up += [_normed(a, norm), nn.ReLU()]
+            up += [nn.ConvTranspose2d(a, b, kernels[index], 2, 1, bias=not index)]
+        self.top = (widths[-1], sides[-1], sides[-1])
+        # The paper's convolutions to and from 1×1 see all that is left: as linear layers they
+        # are the same and several times faster to train.
+        inner = widths[-1] * sides[-1] ** 2
+        self.encoder = nn.Sequential(*down)
+        self.squeeze, self.expand = nn.Linear(inner, code), nn.Linear(code, inner, bias=False)
+        self.decoder = nn.Sequential(*up)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        code = self.squeeze(self.encoder(images).flatten(1))
+        out: Tensor = self.decoder(self.expand(code).unflatten(1, self.top))
+        # In float32: bfloat16's steps near ±1 are half an 8-bit level.
+        return out.float().tanh()
+
+
+def use_batch_statistics(network: nn.Module) -> None:
+    """Let every batch norm use the statistics of the batch in hand, in evaluation too.
+
+    Trained in turn on batches of x, z and f(z), a published f has running statistics that are
+    those of none of them. For figures only: an image's result then depends on its neighbours.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = module.running_var = None
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether any layer of the network is a batch norm."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())

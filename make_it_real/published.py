@@ -1,0 +1,120 @@
+"""Training f by the objective as published (Shocher et al. 2024), beside ``training.py``.
+
+No critic, no damage, no average of the weights: f alone, its copy, and three terms. What the
+paper does not fix is an option: the source's law, the norm, and which L_rec bounds L_tight.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from make_it_real import losses
+from make_it_real.data import ImageSet
+from make_it_real.degradations import degraded
+from make_it_real.losses import PublishedLambdas
+from make_it_real.model import IGNConfig
+from make_it_real.trainer import BaseConfig, BaseRecord, BaseTrainer, fit_source
+
+
+@dataclass(frozen=True)
+class PublishedConfig(BaseConfig):
+    """The paper's settings: batches of 256, Adam at 1e-4 with β (0.5, 0.999), no decay.
+
+    clamp, tight_rec: the bound of L_tight, see ``losses.losses_ign``.
+    """
+
+    decay_steps: int = 0
+    batch: int = 256
+    lr: float = 1e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    clamp: float = 1.5
+    tight_rec: str = "z"
+    lambdas: PublishedLambdas = field(default_factory=PublishedLambdas)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.lambdas, dict):
+            object.__setattr__(self, "lambdas", PublishedLambdas(**self.lambdas))
+        if self.tight_rec not in ("z", "x"):
+            raise ValueError(f"tight_rec is z or x, not {self.tight_rec!r}")
+        if self.clamp <= 0:
+            raise ValueError("clamp must be over 0")
+
+
+@dataclass(frozen=True)
+class PublishedRecord(BaseRecord):
+    """A step's loss terms, unweighted; tight is bounded and never above 0."""
+
+    rec: float
+    idem: float
+    tight: float
+
+
+class PublishedTrainer(BaseTrainer):
+    """f, its frozen copy and f's optimizer, on one device."""
+
+    objective = "ign"
+    title = "idempotent generative network, as published"
+    config_class = PublishedConfig
+    config: PublishedConfig
+
+    def __init__(self, model: IGNConfig, config: PublishedConfig, device: torch.device) -> None:
+        super().__init__(model, config, device)
+        self.f_copy = copy.deepcopy(self.f)
+        losses.freeze(self.f_copy, True)
+        self.opt_f = self.adam(self.f)
+        self.optimizers |= {"opt_f": self.opt_f}
+
+    def train_step(self, pixels: Tensor) -> PublishedRecord:
+        """One update of f. f_copy is refreshed first and normalises as f does."""
+        config, lambdas = self.config, self.config.lambdas
+        lr = self.set_learning_rate()
+        x = self.batch(pixels)
+        z = self.f.source.sample(len(x), self.generator)
+        self.f_copy.load_state_dict(self.f.state_dict())
+        self.f_copy.train(self.f.training)
+        with self.autocast():
+            terms = losses.losses_ign(
+                self.f, self.f_copy, x, z, clamp=config.clamp, tight_rec=config.tight_rec
+            )
+            loss_rec, loss_idem, loss_tight = terms
+            loss = lambdas.rec * loss_rec + lambdas.idem * loss_idem + lambdas.tight * loss_tight
+        self.opt_f.zero_grad(set_to_none=True)
+        loss.backward()
+        self.opt_f.step()
+        self.step += 1
+        values = torch.stack([t.detach().float() for t in terms]).tolist()
+        return PublishedRecord(self.step, lr, *values)
+
+    def damaged(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
+        """The paper's noise, σ 0.15: this f is not taught any damage."""
+        return degraded(x, "noise", generator=generator)
+
+
+def default_model(image_size: int, channels: int, **changes: Any) -> IGNConfig:
+    """The paper's DCGAN for a size: halved (rounding up) to 4 pixels, the code 512 wide.
+
+    Raises ValueError for sizes that don't come to 2 to 4 pixels so.
+    """
+    widths: list[int] = []
+    side = image_size
+    while side > 4:
+        widths.append(min(512, 64 * 2 ** len(widths)))
+        side = (side + 1) // 2
+    settings: dict[str, Any] = {
+        "widths": tuple(widths), "bottleneck": 512, "dead_zone": 0.0, "rest": 0.0,
+        "architecture": "dcgan", "norm": "batch", "source": "published",
+    }  # fmt: skip
+    return IGNConfig(image_size, channels, **settings | changes)
+
+
+def begin(
+    images: ImageSet, model: IGNConfig, config: PublishedConfig, device: torch.device
+) -> PublishedTrainer:
+    """A new trainer whose source has the statistics of (up to 10,000 of) the images."""
+    trainer = PublishedTrainer(model, config, device)
+    fit_source(trainer, images)
+    return trainer
