@@ -36,6 +36,7 @@ class ModelInfo:
 
     config: fields of ``IGNConfig``; framing: fields of ``Framing``. data: the data set and
     split. training: fields of ``TrainConfig``. figures: measured figures by name.
+    calibration: the drift of the training images, as ``scoring.calibrate`` makes it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ModelInfo:
     licence: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
 
 def bundled_folder() -> Path:
@@ -154,13 +156,13 @@ def inspect(path: Path) -> ModelInfo:
             )
         info = ModelInfo(**header)
         texts = (info.name, info.data, info.objective, info.version, info.licence)
-        objects = (info.config, info.framing, info.training, info.figures)
+        objects = (info.config, info.framing, info.training, info.figures, info.calibration)
         if not all(isinstance(text, str) for text in texts) or not isinstance(info.steps, int):
             raise TypeError("a text or a number is something else")
         if not info.name.isprintable():
             raise ValueError("a name with characters that can't be printed")
         if not all(isinstance(part, dict) for part in objects):
-            raise TypeError("config, framing, training or figures is no object")
+            raise TypeError("config, framing, training, figures or calibration is no object")
         return info
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: a damaged mir header ({one_line(error)})") from error

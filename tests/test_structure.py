@@ -15,8 +15,8 @@ PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
     ("errors", "source", "devices"),
     ("model", "dcgan", "critic", "images", "framing", "ink", "degradations"),
-    ("projection", "weights", "data", "losses", "metrics", "features"),
-    ("trainer", "training", "published", "evaluation", "batch"),
+    ("projection", "weights", "data", "losses", "metrics", "features", "gallery", "plots"),
+    ("trainer", "training", "published", "evaluation", "batch", "inputs", "refinement", "scoring"),
     ("cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS, 1) for name in names}

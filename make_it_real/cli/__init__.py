@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import make_it_real
-from make_it_real.cli import evaluate, generate, project, train
+from make_it_real.cli import degrade, evaluate, generate, project, refine, score, train
 
 app = typer.Typer(
     name="mir",
@@ -34,6 +34,10 @@ def main(
 
 app.command("generate")(generate.generate)
 app.command("project")(project.project)
+app.command("refine")(refine.refine)
+app.command("score")(score.score)
+app.command("degrade")(degrade.degrade)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(score.calibrate)
 app.command("train-features")(evaluate.train_features)

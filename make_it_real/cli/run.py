@@ -16,6 +16,7 @@ from make_it_real.cli import common
 
 if TYPE_CHECKING:
     from make_it_real.data import ImageSet
+    from make_it_real.model import IGN
     from make_it_real.trainer import BaseRecord, BaseTrainer
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -69,7 +70,7 @@ class Run:
                         saved = time.monotonic()
                     if self.stopped or (limit is not None and time.monotonic() - began >= limit):
                         break
-            self.save()
+            self.save(calibrate=not self.stopped)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -79,10 +80,17 @@ class Run:
         """Finish the step in hand: a half-applied one would not be worth saving."""
         self.stopped = True
 
-    def save(self) -> None:
-        """Write checkpoint, model and sample grid, each whole or not at all."""
+    def save(self, *, calibrate: bool = False) -> None:
+        """Write checkpoint, model and sample grid, each whole or not at all.
+
+        calibrate: at the end of training, measure what ``mir score`` will refer to.
+        """
+        from make_it_real.scoring import calibrate as measured
+
         trainer = self.trainer
         trainer.save(self.folder / CHECKPOINT)
+        # A copy, so that a network in training keeps its mode and statistics.
+        f = copy.deepcopy(trainer.shipped).eval()
         info = weights.ModelInfo(
             name=self.name,
             config=asdict(trainer.f.config),
@@ -93,19 +101,18 @@ class Run:
             version=make_it_real.__version__,
             licence=self.licence,
             training=asdict(trainer.config),
+            calibration=measured(f, self.images.pixels) if calibrate else {},
         )
-        weights.save(trainer.shipped, info, self.folder / MODEL)
-        self._samples(self.folder / "samples" / f"{trainer.step:06d}.png")
+        weights.save(f, info, self.folder / MODEL)
+        self._samples(f, self.folder / "samples" / f"{trainer.step:06d}.png")
 
-    def _samples(self, path: Path) -> None:
+    def _samples(self, f: "IGN", path: Path) -> None:
         """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
         import torch
 
         from make_it_real import images as files
         from make_it_real.projection import generate, project
 
-        # A copy, so that a network in training keeps its mode and statistics.
-        f = copy.deepcopy(self.trainer.shipped).eval()
         pixels = self.images.pixels
         x = files.to_images(pixels[: 16 if len(pixels) >= 16 else len(pixels)]).to(f.device)
         generator = torch.Generator(f.device).manual_seed(0)
