@@ -134,6 +134,7 @@ figure { margin: 0; padding: 8px; border: 1px solid var(--edge); border-radius: 
 .edge { position: absolute; top: 0; bottom: 0; left: var(--at, 50%); width: 2px;
   margin-left: -1px; background: #f80 }
 input[type=range] { width: 100%; margin: 6px 0 0; accent-color: #f80 }
+header input[type=range] { width: 130px; margin: 0; vertical-align: middle }
 figcaption { font-weight: 600; overflow-wrap: anywhere; margin-top: 4px }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 10px; margin: 2px 0 0;
   font-size: 12.5px; font-variant-numeric: tabular-nums }

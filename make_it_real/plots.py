@@ -14,7 +14,7 @@ from make_it_real import images
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 78, 16, 34, 46
+LEFT, RIGHT, TOP, BOTTOM = 60, 34, 34, 46
 COLOURS = ((214, 90, 20), (30, 100, 190))
 FLOOR = 1e-9
 
@@ -42,7 +42,7 @@ def sparkline(values: Sequence[float], width: int = 48) -> str:
 
 
 def curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) -> bytes:
-    """A PNG of lines over k, both axes logarithmic (k + 1, so that 0 has a place).
+    """A PNG of lines over k, both axes logarithmic (in k + 1, so that 0 has a place).
 
     Values of 0 are drawn on the floor of the plot, which lies under the smallest value.
     """
@@ -64,11 +64,11 @@ def curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) ->
         at = y(10.0**power)
         draw.line([(LEFT, at), (WIDTH - RIGHT, at)], (225, 225, 225))
         draw.text((LEFT - 8, at), f"1e{power}", (70, 70, 70), font, anchor="rm")
-    for power in range(decades + 1):
-        at = x(10.0**power - 1)
-        draw.line([(at, TOP), (at, HEIGHT - BOTTOM)], (225, 225, 225))
-        label = f"{10**power - 1:,}"
-        draw.text((at, HEIGHT - BOTTOM + 6), label, (70, 70, 70), font, anchor="mt")
+    for step in (0, *(10**power for power in range(decades + 1))):
+        at = x(step)
+        if at <= WIDTH - RIGHT:
+            draw.line([(at, TOP), (at, HEIGHT - BOTTOM)], (225, 225, 225))
+            draw.text((at, HEIGHT - BOTTOM + 6), f"{step:,}", (70, 70, 70), font, anchor="mt")
     draw.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16), "k", (70, 70, 70), font, anchor="mm")
     draw.text((LEFT, 8), title, (20, 20, 20), font)
     for index, (name, values) in enumerate(lines.items()):

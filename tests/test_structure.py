@@ -15,10 +15,20 @@ PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
     ("errors", "source", "devices"),
     ("model", "dcgan", "critic", "images", "framing", "ink", "degradations"),
-    ("projection", "weights", "data", "losses", "metrics", "features", "gallery", "plots"),
+    (
+        "projection",
+        "weights",
+        "data",
+        "losses",
+        "metrics",
+        "features",
+        "gallery",
+        "plots",
+        "mixing",
+    ),
     ("trainer", "training", "published", "evaluation", "batch", "inputs", "refinement", "scoring"),
     ("cli", "__main__"),
-)
+)  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS, 1) for name in names}
 HEAVY = ("torch", "numpy", "PIL", "huggingface_hub", "safetensors")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import make_it_real
-from make_it_real.cli import degrade, evaluate, generate, project, refine, score, train
+from make_it_real.cli import degrade, evaluate, generate, mix, project, refine, score, train
 
 app = typer.Typer(
     name="mir",
@@ -35,6 +35,8 @@ def main(
 app.command("generate")(generate.generate)
 app.command("project")(project.project)
 app.command("refine")(refine.refine)
+app.command("interpolate")(mix.interpolate)
+app.command("mix")(mix.mix)
 app.command("score")(score.score)
 app.command("degrade")(degrade.degrade)
 app.command("train")(train.train)

@@ -110,7 +110,7 @@ def refine(
     lines = {"mean": done.mean, "largest": done.largest}
     extra: dict[Path | None, bytes] = {}
     if plot:
-        extra[plot] = plots.curve(done.k, lines, f"|f^(k+1) − f^k|, {len(names)} images")
+        extra[plot] = plots.curve(done.k, lines, f"|f^(k+1) - f^k|, {len(names)} images")
     if table:
         extra[table] = plots.table({"k": done.k, **lines})
     if animation:
