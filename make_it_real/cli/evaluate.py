@@ -21,7 +21,8 @@ def evaluate(
     n: Annotated[int, typer.Option("--n", "-n", min=200, help="Images to generate.")] = 10_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the figures into the model's header.")
+        bool,
+        typer.Option("--record", help="Write figures and calibration into its header."),
     ] = False,
     features: Annotated[
         Path | None, typer.Option("--features", help="A classifier by mir train-features.")
@@ -43,6 +44,7 @@ def evaluate(
     from make_it_real.data import load
     from make_it_real.evaluation import evaluate as measure
     from make_it_real.features import DigitClassifier
+    from make_it_real.scoring import calibrate
 
     judge = DigitClassifier.load(features or weights.bundled_folder() / FEATURES)
     test, train = load(data, "test"), load(data, "train")
@@ -59,7 +61,9 @@ def evaluate(
     if as_json:
         print(json.dumps(figures))
     if record:
-        probe.save(f, replace(info, figures=figures), weights.resolve(model))
+        calibration = calibrate(f, train.pixels)
+        recorded = replace(info, figures=figures, calibration=calibration)
+        probe.save(f, recorded, weights.resolve(model))
 
 
 @common.command
