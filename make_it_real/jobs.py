@@ -262,7 +262,7 @@ def _walk(
                     is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
                     if _is_dir(entry):
                         folders.append(entry.name)
-                    elif is_image and (entry.is_symlink() or entry.is_file()):
+                    elif is_image and _is_file(entry):
                         names.append(entry.name)
         except OSError as error:
             reason = f"can't be listed: {error.strerror or one_line(error)}"
@@ -280,6 +280,14 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     except OSError:
         # A link that leads to itself: it fails when it is read, and alone.
         return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """A file, or a link that leads nowhere, which fails when it is read; no pipe or socket."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True
 
 
 def _renamed(name: str, suffix: str) -> str:
