@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from make_it_real.model import IGNConfig
     from make_it_real.pretrained import IGN
     from make_it_real.projection import drift, generate, project
+    from make_it_real.refinement import refine
+    from make_it_real.scoring import score
 
 __version__ = "0.1.0"
-__all__ = ["IGN", "IGNConfig", "__version__", "drift", "generate", "load", "project"]
+__all__ = [
+    "IGN",
+    "IGNConfig",
+    "__version__",
+    "drift",
+    "generate",
+    "load",
+    "project",
+    "refine",
+    "score",
+]
 
 _HOMES = {
     "IGN": "pretrained",
@@ -25,6 +37,8 @@ _HOMES = {
     "drift": "projection",
     "generate": "projection",
     "project": "projection",
+    "refine": "refinement",
+    "score": "scoring",
 }
 
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from make_it_real.errors import ImageError, one_line
+from make_it_real.profiles import colour_profile, converted, grey_curve, is_srgb, lab_profile
 
 # MPO, the format of 3D cameras, is opened as the JPEG that it begins with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
@@ -27,7 +28,15 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**31
-ORIENTATION = 0x0112
+ORIENTATION, PHOTOMETRIC = 0x0112, 0x0106
+# TIFF's tags on size, samples, strips, tiles and palette (TIFF 6.0), ICC's and Photoshop's.
+LAYOUT = frozenset(
+    (
+        ORIENTATION, PHOTOMETRIC, *range(254, 260), 263, 264, 265, 266, 273, 277, 278,
+        279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 301, 317, *range(320, 326), 330, 332, 334,
+        336, *range(338, 344), 347, *range(512, 522), *range(529, 533), 34377, 34675,
+    )
+)  # fmt: skip
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -72,7 +81,7 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     data = source if isinstance(source, bytes) else _bytes(source)
     if not data:
         raise ImageError("the file is empty")
-    heic = data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS
+    heic = _is_heic(data)
     if heic and not _heic_opener():
         raise ImageError("HEIC needs an extra: pip install 'make-it-real[heic]'")
     try:
@@ -99,12 +108,21 @@ def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            data = file.read(MAX_BYTES + 1 if not stat.S_ISREG(status.st_mode) else -1)
+            # A pipe does not say how much is to come.
+            regular = stat.S_ISREG(status.st_mode)
+            if not (regular and status.st_size > MAX_BYTES):
+                data = file.read(-1 if regular else MAX_BYTES + 1)
+                if len(data) <= MAX_BYTES:
+                    return data
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
-    if len(data) > MAX_BYTES:
-        raise ImageError("more than 2 GiB, and no end")
-    return data
+    raise ImageError("more than 2 GiB are no image to read")
+
+
+def _is_heic(data: bytes) -> bool:
+    """Whether data begin as HEIC does. AVIF may have the same brand, and then names its own too."""
+    brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
+    return data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS and b"avif" not in brands
 
 
 @lru_cache(maxsize=1)
@@ -160,7 +178,7 @@ def _picture(image: Image.Image) -> Picture:
         notes.append("turned upright")
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return Picture(_levels(image), None, tuple(notes), tuple(cautions), metadata)
+        return _deep(image, notes, cautions, metadata)
     alpha = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "1", "LA", "La") else "RGBA")
@@ -176,27 +194,53 @@ def _picture(image: Image.Image) -> Picture:
 
 
 def _kept(exif: Image.Exif) -> bytes | None:
-    """An EXIF block as it may be written again; None where there is none, or a damaged one."""
+    """An EXIF block as it may be written again; None where there is none, or a damaged one.
+
+    It goes without what is no longer so, or is kept elsewhere: the orientation, and of a TIFF
+    how its pixels were stored, and its colour profile.
+    """
     if not exif:
         return None
     try:
         kept = Image.Exif()
         kept.load(exif.tobytes())
-        kept.pop(ORIENTATION, None)
+        for tag in LAYOUT:
+            kept.pop(tag, None)
         return kept.tobytes() if len(kept) else None
     except Exception:
         # Written by cameras and phones of all kinds, and then cut by other tools.
         return None
 
 
-def _levels(image: Image.Image) -> Tensor:
-    """16- and 32-bit grey → float32 (1, H, W) in [0, 1], scaled by the full range in use."""
+def _deep(image: Image.Image, notes: list[str], cautions: list[str], metadata: Metadata) -> Picture:
+    """The picture of 16- and 32-bit grey, which Pillow can't convert."""
+    levels, alpha = _levels(image), None
+    if image.info.get("transparency") is not None:
+        alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
+    if metadata.icc:
+        try:
+            profile = colour_profile(metadata.icc)
+            if not is_srgb(profile):
+                curve = grey_curve(profile)
+                levels = np.interp(levels, np.linspace(0, 1, 256), curve / 255).astype(np.float32)
+                notes.append("colours converted to sRGB")
+        except Exception as error:
+            cautions.append(f"its colour profile can't be used ({one_line(error)})")
+    opaque = None if alpha is None or bool(alpha.all()) else torch.from_numpy(alpha)
+    return Picture(torch.from_numpy(levels)[None], opaque, tuple(notes), tuple(cautions), metadata)
+
+
+def _levels(image: Image.Image) -> Any:
+    """16- and 32-bit grey → float32 array (H, W) in [0, 1], scaled by the full range in use."""
     values = np.asarray(image, dtype=np.float32)
+    if image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
+        # Pillow turns TIFF's "white is zero" round for 1 and 8 bits only.
+        values = 65535 - values
     # Neither "I" nor "F" says what white is: the narrowest usual range that holds the peak.
     peak = float(values[np.isfinite(values)].max(initial=0))
     ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0, 2.0**31 - 1)
     full = next((r for r in ranges if peak <= r), peak)
-    return torch.from_numpy(np.nan_to_num(values / full).clip(0, 1))[None]
+    return np.nan_to_num(values / full).clip(0, 1)
 
 
 def _planes(image: Image.Image) -> Tensor:
@@ -215,7 +259,10 @@ def _in_srgb(
             profile = colour_profile(icc)
             if is_srgb(profile):
                 return image.convert(target)
-            out = _converted(image, profile, colour_profile(None), "RGB").convert(target)
+            if image.mode == "L":
+                out = image.point([round(level) for level in grey_curve(profile)])
+            else:
+                out = converted(image, profile, colour_profile(None), "RGB")
         except Exception as error:
             # Little CMS reports damaged and mismatched profiles by several types.
             cautions.append(f"its colour profile can't be used ({one_line(error)})")
@@ -223,54 +270,6 @@ def _in_srgb(
             notes.append("colours converted to sRGB")
             return out
     if image.mode == "LAB":
-        from PIL import ImageCms
-
-        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         notes.append("colours converted to sRGB")
-        return _converted(image, lab, colour_profile(None), "RGB")
+        return converted(image, lab_profile(), colour_profile(None), "RGB", exact=True)
     return image.convert(target)
-
-
-def colour_profile(icc: bytes | None) -> Any:
-    """An ImageCmsProfile of an ICC profile's bytes; None is sRGB. Raises OSError on damage."""
-    # Little CMS is loaded for the few files that need it only.
-    from PIL import ImageCms
-
-    if icc is None:
-        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return ImageCms.ImageCmsProfile(io.BytesIO(icc))
-
-
-def is_srgb(profile: Any) -> bool:
-    """Whether a profile names itself sRGB, as nearly all that cameras write do."""
-    return "srgb" in (profile.profile.profile_description or "").lower()
-
-
-def _converted(image: Image.Image, source: Any, target: Any, mode: str) -> Image.Image:
-    """Colours from one profile to another, by relative colorimetry with black kept black."""
-    from PIL import ImageCms
-
-    out = ImageCms.profileToProfile(
-        image, source, target,
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode=mode,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )  # fmt: skip
-    assert out is not None, "profileToProfile returns an image unless told to work in place"
-    return out
-
-
-def from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None]:
-    """An L or RGB image in sRGB → its colours in the profile ``icc``, and that profile.
-
-    Where it is no profile for such an image (CMYK, damaged), the image stays in sRGB and None
-    is returned for the profile.
-    """
-    try:
-        profile = colour_profile(icc)
-        if is_srgb(profile):
-            return image, icc
-        return _converted(image.convert("RGB"), colour_profile(None), profile, image.mode), icc
-    except Exception:
-        # The picture matters more than the profile; readers take untagged files as sRGB.
-        return image, None

@@ -5,11 +5,13 @@ Images are float (N, C, H, W) in [−1, 1]; a level is one number an image. Nois
 """
 
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +25,7 @@ class Degradation:
     levels: the range (low, high) drawn from in training; ``log`` draws it log-uniformly.
     default: the level used where none is named. ``trained`` is False for the kinds that
     training must never see, so that figures on them speak of damage f was not taught.
+    valid: the range of levels that mean anything.
     """
 
     apply: Corruption
@@ -31,6 +34,7 @@ class Degradation:
     levels: tuple[float, float]
     log: bool = False
     trained: bool = True
+    valid: tuple[float, float] = (0.0, math.inf)
 
 
 def _per_image(values: Tensor) -> Tensor:
@@ -109,8 +113,13 @@ def mask(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 def blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Convolved with a Gaussian of standard deviation level, in pixels."""
+    return _gaussian(images, levels, max(1, int(3 * float(levels.max()) + 0.5)))
+
+
+def _gaussian(images: Tensor, levels: Tensor, reach: int) -> Tensor:
+    """Convolved with Gaussians of deviation levels (N,), cut at ``reach`` pixels, reflected."""
     n, c, h, w = images.shape
-    reach = min(max(1, int(3 * float(levels.max()) + 0.5)), min(h, w) - 1)
+    reach = min(reach, min(h, w) - 1)
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (steps / levels.clamp_min(1e-3)[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)
@@ -172,6 +181,42 @@ def grayscale(images: Tensor, levels: Tensor, generator: torch.Generator) -> Ten
     return torch.lerp(images, images.mean(1, keepdim=True).expand_as(images), _per_image(levels))
 
 
+def sketch(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """The paper's pencil drawing: (g + 1) / (blurred g + 1) − 1 of the channel mean g.
+
+    A dodge: g divided by itself blurred, by a Gaussian over level × level pixels (the paper's
+    are 21) whose deviation is 0.3·((level − 1)/2 − 1) + 0.8, as torchvision has it for a size.
+    Clipped to [−1, 1]: beside black the quotient is large, and a drawing has a whitest white.
+    """
+    g = images.mean(1, keepdim=True) + 1
+    out = torch.empty_like(images)
+    for size in levels.round().int().unique().tolist():
+        chosen = levels.round().int() == size
+        sigma = torch.full((int(chosen.sum()),), 0.3 * ((size - 1) / 2 - 1) + 0.8)
+        blurred = _gaussian(g[chosen], sigma.to(images), int(size) // 2)
+        quotient = g[chosen] / (blurred + 1e-6) - 1
+        out[chosen] = quotient.clamp(-1, 1).expand(-1, images.shape[1], -1, -1)
+    return out
+
+
+def scribbles(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """level strokes of a pen over the image, each curved, in black, grey or white."""
+    h, w = images.shape[2:]
+    out = images.clone()
+    for i, count in enumerate(levels.round().int().tolist()):
+        ends = torch.rand(count, 3, 2, generator=generator, device=generator.device).cpu()
+        paint = torch.randint(-1, 2, (count,), generator=generator, device=generator.device)
+        for (a, b, c), colour in zip(ends, paint.tolist(), strict=True):
+            t = torch.linspace(0, 1, 24)[:, None]
+            curve = (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
+            points = [(float(x) * (w - 1), float(y) * (h - 1)) for x, y in curve]
+            pen = Image.new("1", (w, h))
+            ImageDraw.Draw(pen).line(points, 1, max(1, round(min(h, w) / 20)), "curve")
+            drawn = torch.from_numpy(np.array(pen)).to(images.device)
+            out[i] = torch.where(drawn, float(colour), out[i])
+    return out
+
+
 def salt_and_pepper(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """A share of level of the pixels turned black or white, by a coin each."""
     n, _, h, w = images.shape
@@ -198,21 +243,25 @@ def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 DEGRADATIONS: Mapping[str, Degradation] = {
     "noise": Degradation(noise, "standard deviation", 0.15, (0.1, 2.5), log=True),
     "coarse-noise": Degradation(coarse_noise, "standard deviation", 0.4, (0.1, 1.0), log=True),
-    "low-resolution": Degradation(low_resolution, "factor", 4, (2, 5)),
-    "mask": Degradation(mask, "share of the image", 0.25, (0.05, 0.5)),
+    "low-resolution": Degradation(low_resolution, "factor", 4, (2, 5), valid=(1, math.inf)),
+    "mask": Degradation(mask, "share of the image", 0.25, (0.05, 0.5), valid=(0, 1)),
     "blur": Degradation(blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),
-    "contrast": Degradation(contrast, "share kept", 0.3, (0.15, 0.9)),
+    "contrast": Degradation(contrast, "share kept", 0.3, (0.15, 0.9), valid=(0, 1)),
     "light": Degradation(light, "brightness at the edge", 0.5, (0.1, 0.9)),
-    "thin": Degradation(thin, "share", 1.0, (0.3, 1.0)),
+    "thin": Degradation(thin, "share", 1.0, (0.3, 1.0), valid=(0, 1)),
     "glass": Degradation(glass, "pixels", 1.5, (0.5, 2.5)),
     "scan": Degradation(scan, "standard deviation in pixels", 0.8, (0.3, 1.4)),
-    "lines": Degradation(lines, "rows", 3, (2, 4)),
-    "grayscale": Degradation(grayscale, "share", 1.0, (1.0, 1.0)),
+    "lines": Degradation(lines, "rows", 3, (2, 4), valid=(1, math.inf)),
+    "grayscale": Degradation(grayscale, "share", 1.0, (1.0, 1.0), valid=(0, 1)),
+    "sketch": Degradation(sketch, "pixels of the Gaussian's side", 21, (21, 21), valid=(3, 255)),
+    "scribbles": Degradation(scribbles, "strokes", 3, (1, 5), trained=False, valid=(0, 1000)),
     "salt-and-pepper": Degradation(
-        salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), trained=False
+        salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), trained=False, valid=(0, 1)
     ),
-    "jpeg": Degradation(jpeg, "quality", 5, (5, 50), trained=False),
-    "pixelate": Degradation(pixelate, "pixels a side", 4, (2, 4), trained=False),
+    "jpeg": Degradation(jpeg, "quality", 5, (5, 50), trained=False, valid=(1, 95)),
+    "pixelate": Degradation(
+        pixelate, "pixels a side", 4, (2, 4), trained=False, valid=(1, math.inf)
+    ),
 }
 
 

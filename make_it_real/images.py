@@ -19,9 +19,9 @@ import make_it_real
 from make_it_real.decoding import MAX_PIXELS as MAX_PIXELS
 from make_it_real.decoding import SUFFIXES as SUFFIXES
 from make_it_real.decoding import Picture as Picture
-from make_it_real.decoding import from_srgb
 from make_it_real.decoding import read as read
 from make_it_real.errors import ImageError, OutputExistsError
+from make_it_real.profiles import from_srgb
 
 QUALITY = 95
 

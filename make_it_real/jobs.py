@@ -139,13 +139,15 @@ def plan(
     into_folder: bool = False,
     format: Format | None = None,
     stdin: bytes | None = None,
+    word: str = "real",
 ) -> Plan:
     """Turn files, folders, globs and "-" (whose bytes are ``stdin``) into jobs.
 
-    sketch.jpg → sketch_real.png beside it; photos/ → photos_real/ with the tree kept; with
-    ``output``, a file for a single image if it has the suffix of one (unless ``into_folder``),
-    else a folder, in which each of several folders gets one of its own. format: what results
-    are written as ("same": as their inputs, where those are PNG, JPEG or WEBP), PNG by default.
+    sketch.jpg → sketch_real.png beside it (by ``word``); photos/ → photos_real/ with the tree
+    kept; with ``output``, a file for a single image if it has the suffix of one (unless
+    ``into_folder``), else a folder, in which each of several folders gets one of its own.
+    format: what results are written as ("same": as their inputs, where those are PNG, JPEG or
+    WEBP), PNG by default.
     Default names take the next free number. A folder is searched once and a file named twice
     is one job. Raises ValueError for several inputs to one file, and for an output of another
     kind.
@@ -179,8 +181,8 @@ def plan(
         path = Path(item)
         if path != STDIN and os.path.isdir(path):
             if not (output or path.resolve().name):
-                raise ValueError(f"{item} has no name to add _real to: name a folder with -o")
-            target = output or path.resolve().with_name(f"{path.resolve().name}_real")
+                raise ValueError(f"{item} has no name to add _{word} to: name a folder with -o")
+            target = output or path.resolve().with_name(f"{path.resolve().name}_{word}")
             if output and len(expanded) > 1:
                 # Two folders may hold equal names: each keeps its own.
                 target = _free(output / path.resolve().name, taken, overwrite=True)
@@ -207,7 +209,7 @@ def plan(
             stem = "stdin" if path == STDIN else path.stem
             folder = output or (Path() if path == STDIN else path.parent)
             ending = suffix_of(path.name)
-            name = folder / (f"{stem}{ending}" if output else f"{stem}_real{ending}")
+            name = folder / (f"{stem}{ending}" if output else f"{stem}_{word}{ending}")
             add(path, _free(name, taken, overwrite), stdin if path == STDIN else None)
     return Plan(Jobs(parts), tuple(failed))
 
@@ -260,7 +262,7 @@ def _walk(
                     is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
                     if _is_dir(entry):
                         folders.append(entry.name)
-                    elif is_image and (entry.is_symlink() or entry.is_file()):
+                    elif is_image and _is_file(entry):
                         names.append(entry.name)
         except OSError as error:
             reason = f"can't be listed: {error.strerror or one_line(error)}"
@@ -278,6 +280,14 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     except OSError:
         # A link that leads to itself: it fails when it is read, and alone.
         return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """A file, or a link that leads nowhere, which fails when it is read; no pipe or socket."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True
 
 
 def _renamed(name: str, suffix: str) -> str:

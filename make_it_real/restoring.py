@@ -39,13 +39,15 @@ class Frame:
 def put_back(colour: Tensor, change: Tensor, frame: Frame) -> Tensor:
     """A picture (C, H, W) in [0, 1] plus a change (c, S, S) made in its frame, in [0, 1].
 
-    The change is enlarged bicubically and is nothing outside of the model's image. A change of
+    The change is enlarged bicubically, goes on to the picture's edges from where the picture is
+    shown (padding has no part in it), and is nothing outside of the model's image. A change of
     one channel goes into all; a grey picture (one channel, or three equal ones) takes on the
     change's colour and keeps its own luminance.
     """
     _, height, width = colour.shape
     size = change.shape[-1]
-    if len(change) == 3 and bool((colour == colour[:1]).all()):
+    tinted = len(change) == 3 and bool((colour == colour[:1]).all())
+    if tinted:
         luma = torch.tensordot(torch.tensor(LUMA), change, 1)
         change, colour = change - luma, colour[:1].expand(3, -1, -1)
     out = torch.empty(max(len(colour), len(change)), height, width)
@@ -54,15 +56,26 @@ def put_back(colour: Tensor, change: Tensor, frame: Frame) -> Tensor:
         for scale, offset, length in zip(frame.scale, frame.offset, (height, width), strict=True)
     )
     inside_u, inside_v = ((w >= 0) & (w <= size) for w in (u, v))
+    shown = frame.shown((height, width), size)
+    change = change[:, shown[0], shown[1]]
+    y_grid, x_grid = (
+        (w - part.start) * 2 / length - 1
+        for w, part, length in zip((u, v), shown, change.shape[1:], strict=True)
+    )
     # In bands, since the sampling grid of a large photo would be larger than the photo.
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         band = slice(top, top + rows)
-        y, x = torch.meshgrid(u[band] * 2 / size - 1, v * 2 / size - 1, indexing="ij")
+        y, x = torch.meshgrid(y_grid[band], x_grid, indexing="ij")
         enlarged = F.grid_sample(
             change[None], torch.stack([x, y], -1)[None],
             mode="bicubic", padding_mode="border", align_corners=False,
         )[0]  # fmt: skip
         enlarged *= inside_u[band, None] & inside_v
+        if tinted:
+            # Near black and white there is room for pale colours only: cut to fit, channel by
+            # channel, they would take the luminance along.
+            room = torch.where(enlarged > 0, 1 - colour[:, band], colour[:, band])
+            enlarged *= (room / enlarged.abs().clamp_min(1e-6)).amin(0).clamp(max=1)
         out[:, band] = (colour[:, band] + enlarged).clamp(0, 1)
     return out

@@ -83,16 +83,9 @@ class SpectralSource(Source):
         """Take the statistics of ``images`` (N, C, H, W) in [−1, 1], N ≥ 2."""
         spectrum = torch.fft.rfft2(images.double(), norm="ortho")
         mean = spectrum.mean(0)
-        centred = images.double() - images.double().mean(0)
-        flat = centred.transpose(0, 1).flatten(1)
-        covariance = flat @ flat.T / flat.shape[1]
-        scale = covariance.diagonal().clamp_min(1e-12).sqrt()
-        correlation = covariance / scale[:, None] / scale[None, :]
-        # The ridge keeps three equal channels (grey images read as colour) factorable.
-        ridge = 1e-4 * torch.eye(len(scale), dtype=torch.float64, device=images.device)
         self.mean.copy_(torch.stack([mean.real, mean.imag]))
         self.std.copy_((spectrum - mean).abs().square().mean(0).sqrt())
-        self.mixing.copy_(torch.linalg.cholesky((correlation + ridge) / (1 + 1e-4)))
+        self.mixing.copy_(_mixing(images.double() - images.double().mean(0)))
 
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:
@@ -102,6 +95,37 @@ class SpectralSource(Source):
         shaped = torch.complex(self.mean[0], self.mean[1]) + self.std * spectrum
         z: Tensor = torch.fft.irfft2(shaped, s=self.shape[1:], norm="ortho")
         return z
+
+
+def _mixing(centred: Tensor) -> Tensor:
+    """The Cholesky factor (C, C) of the channels' correlation in images (N, C, H, W) about 0."""
+    flat = centred.transpose(0, 1).flatten(1)
+    covariance = flat @ flat.T / flat.shape[1]
+    scale = covariance.diagonal().clamp_min(1e-12).sqrt()
+    correlation = covariance / scale[:, None] / scale[None, :]
+    # The ridge keeps three equal channels (grey images read as colour) factorable.
+    ridge = 1e-4 * torch.eye(len(scale), dtype=torch.float64, device=centred.device)
+    factor: Tensor = torch.linalg.cholesky((correlation + ridge) / (1 + 1e-4))
+    return factor
+
+
+def like(images: Tensor) -> SpectralSource:
+    """A source with the spectrum of ``images`` (N, C, S, S) in [−1, 1], N ≥ 1.
+
+    A single image has no deviation: its mean level stays, and the amplitudes of its other
+    frequencies stand in for one, so that z shares its spectrum and none of its shapes.
+    """
+    source = SpectralSource(images.shape[1], images.shape[2])
+    source.fit(images)
+    if len(images) == 1:
+        amplitudes = torch.complex(source.mean[0], source.mean[1]).abs()
+        amplitudes[:, 0, 0] = 0
+        source.std.copy_(amplitudes)
+        level = source.mean[:, :, :1, :1].clone()
+        source.mean.zero_()
+        source.mean[:, :, :1, :1] = level
+        source.mixing.copy_(_mixing(images.double() - images.double().mean((2, 3), keepdim=True)))
+    return source
 
 
 class PublishedSource(Source):

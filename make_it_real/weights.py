@@ -30,7 +30,8 @@ class ModelInfo:
 
     config: fields of ``IGNConfig``; framing: fields of ``Framing``. data: the data set and
     split. training: fields of ``TrainConfig``. figures: measured figures by name. probe: what
-    ``probe.py`` checks f against.
+    ``probe.py`` checks f against. calibration: the drift of the training images, as
+    ``scoring.calibrate`` makes it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ModelInfo:
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
 
 def bundled_folder() -> Path:
@@ -110,13 +112,15 @@ def inspect(path: Path) -> ModelInfo:
             )
         info = ModelInfo(**fields)
         texts = (info.name, info.data, info.objective, info.version, info.licence)
-        objects = (info.config, info.framing, info.training, info.figures, info.probe)
+        objects = (
+            info.config, info.framing, info.training, info.figures, info.probe, info.calibration,
+        )  # fmt: skip
         if not all(isinstance(text, str) for text in texts) or not isinstance(info.steps, int):
             raise TypeError("a text or a number is something else")
         if not all(text.isprintable() for text in texts):
             raise ValueError("a text with characters that can't be printed")
         if not all(isinstance(part, dict) for part in objects):
-            raise TypeError("config, framing, training, figures or probe is no object")
+            raise TypeError("config, framing, training, figures, probe or calibration is no object")
         return info
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: a damaged mir header ({one_line(error)})") from error

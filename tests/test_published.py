@@ -1,6 +1,7 @@
 """Training by the paper's objective: its network, its settings, its checkpoints, mir train."""
 
 import json
+import struct
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from make_it_real import dcgan, published, trainer, training, weights
+from make_it_real import dcgan, evaluation, published, trainer, training, weights
 from make_it_real.cli import app
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError
@@ -308,3 +309,43 @@ def test_samples_leave_a_network_in_training_as_it_is(folder: Path, tmp_path: Pa
     Run(tmp_path, trained, bars(), "f", "").save()
     assert trained.f.training
     assert all(torch.equal(a, b) for a, b in zip(before, running(), strict=True))
+
+
+# --- mir evaluate of what has batch norm ---
+
+
+def test_mir_evaluate_measures_batch_norm_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "REST_STEPS", 3)
+    monkeypatch.setattr(evaluation, "DAMAGE", evaluation.DAMAGE[:1])
+    random = torch.Generator().manual_seed(0)
+    for split, count in (("train", 220), ("t10k", 260)):
+        pixels = torch.randint(0, 256, (count, 784), dtype=torch.uint8, generator=random)
+        header = struct.pack(">HBBIII", 0, 8, 3, count, 28, 28)
+        images = header + pixels.numpy().tobytes()
+        (tmp_path / f"{split}-images-idx3-ubyte").write_bytes(images)
+        labels = struct.pack(">HBBI", 0, 8, 1, count) + bytes(i % 10 for i in range(count))
+        (tmp_path / f"{split}-labels-idx1-ubyte").write_bytes(labels)
+    small: dict[str, Any] = {"widths": (8, 16), "bottleneck": 8}
+    paths = {}
+    for norm in ("batch", "group"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            f = IGN(published.default_model(28, 1, norm=norm, **small))
+        paths[norm] = tmp_path / f"{norm}.safetensors"
+        weights.save(f, weights.ModelInfo(norm, asdict(f.config)), paths[norm])
+    options = ["-n", 200, "--test-images", 200, "--json"]
+    running = mir("evaluate", tmp_path, "-m", paths["batch"], *options)
+    own = mir("evaluate", tmp_path, "-m", paths["batch"], *options, "--batch-statistics")
+    assert running.exit_code == 0, running.output
+    assert own.exit_code == 0, own.output
+    assert json.loads(running.stdout)["fidelity"] != json.loads(own.stdout)["fidelity"]
+    before = paths["batch"].read_bytes()
+    for model_, extra in (("group", []), ("batch", ["--record"])):
+        refused = mir(
+            "evaluate", tmp_path, "-m", paths[model_], *options, "--batch-statistics", *extra
+        )
+        assert refused.exit_code == 2, refused.output
+    assert mir("evaluate", tmp_path, "-m", paths["group"], *options, "--record").exit_code == 2
+    assert paths["batch"].read_bytes() == before

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from make_it_real.source import SOURCES, PublishedSource, SpectralSource, WhiteSource
+from make_it_real.source import SOURCES, PublishedSource, SpectralSource, WhiteSource, like
 
 
 def textures(n: int, channels: int, size: int, seed: int = 0) -> Tensor:
@@ -224,3 +224,29 @@ def test_a_seed_is_one_z_under_every_law(law: str) -> None:
     together, alone = source.from_seeds([4, 9]), source.from_seeds([9])
     torch.testing.assert_close(together[1:], alone, atol=1e-6, rtol=0)
     assert not torch.equal(together[0], together[1])
+
+
+# --- Like other images ---
+
+
+def test_a_source_like_a_set_of_images_is_that_fitted_to_them() -> None:
+    images = textures(30, 3, 8)
+    wanted, found = fitted(images).state_dict(), like(images).state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in found.items())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_source_like_one_image_has_its_level_and_its_amplitudes(channels: int) -> None:
+    image = textures(1, channels, 9)
+    z = like(image).sample(6000, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(z.mean((0, 2, 3)), image.mean((0, 2, 3)), atol=0.01, rtol=0)
+    found = whole_spectrum(z).abs().square().mean(0)
+    wanted = whole_spectrum(image)[0].abs().square()
+    # The mean level is the same in every z; all else varies.
+    torch.testing.assert_close(found, wanted, rtol=0.12, atol=1e-6)
+    assert z.std(0).mean() == pytest.approx(float(image.std((2, 3)).mean()), rel=0.1)
+
+
+def test_a_source_like_a_plain_image_gives_that_image() -> None:
+    plain = torch.full((1, 1, 8, 8), 0.25)
+    torch.testing.assert_close(like(plain).from_seeds([0, 1]), plain.expand(2, -1, -1, -1))

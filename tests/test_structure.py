@@ -13,15 +13,18 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices", "sharing", "tensorfile", "distributed"),
+    ("errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles"),
     (
         "model", "dcgan", "critic", "images", "decoding", "framing", "ink", "restoring",
         "degradations", "augmentation",
     ),
-    ("projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe"),
+    (
+        "projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe",
+        "gallery", "plots", "mixing",
+    ),
     (
         "trainer", "training", "published", "evaluation", "batch", "jobs", "report", "watching",
-        "holdout", "starting", "pretrained", "export",
+        "holdout", "starting", "pretrained", "export", "inputs", "refinement", "scoring",
     ),
     ("cli", "__main__"),
 )  # fmt: skip

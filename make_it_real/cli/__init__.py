@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 import make_it_real
-from make_it_real.cli import evaluate, generate, models, project, train
+from make_it_real.cli import (
+    degrade,
+    evaluate,
+    generate,
+    mix,
+    models,
+    project,
+    refine,
+    score,
+    train,
+)
 
 app = typer.Typer(
     name="mir",
@@ -40,7 +50,13 @@ def main(
 
 app.command("generate")(generate.generate)
 app.command("project")(project.project)
+app.command("refine")(refine.refine)
+app.command("interpolate")(mix.interpolate)
+app.command("mix")(mix.mix)
+app.command("score")(score.score)
+app.command("degrade")(degrade.degrade)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(score.calibrate)
 app.command("train-features")(evaluate.train_features)
 app.add_typer(models.app, name="models")

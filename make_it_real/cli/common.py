@@ -4,6 +4,7 @@ Nothing here imports torch, so that --help and wrong usage answer at once.
 """
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -75,12 +76,17 @@ def be_quiet() -> None:
 def detail(message: str) -> None:
     """A message on stderr for those who asked for more by --verbose."""
     if _verbose and not _quiet:
-        print(message, file=sys.stderr, flush=True)
+        print(_on_one_line(message), file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:
     """An error or a warning, one line on stderr."""
-    print(f"mir: {message}", file=sys.stderr, flush=True)
+    print(f"mir: {_on_one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _on_one_line(message: str) -> str:
+    """A message whose control characters are spelt out: file names may have them."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
 
 
 P = ParamSpec("P")
@@ -223,13 +229,18 @@ def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds:
 def stop_on_signals() -> "Iterator[Event]":
     """An event that Ctrl-C or SIGTERM sets, so that what is in hand is finished.
 
-    A second signal interrupts at once.
+    The same signal once more ends the process where it stands: files appear whole all the same.
     """
     stop = Event()
+    seen: set[int] = set()
 
     def ask(signum: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
+        if signum in seen:
+            # Threads that decode or apply f can't be interrupted, and are not waited for.
+            os.write(sys.stderr.fileno(), b"mir: stopped at once; what was finished is kept\n")
+            os._exit(INTERRUPTED)
+        # torchrun passes Ctrl-C on as SIGTERM, after each process has had it already.
+        seen.add(signum)
         stop.set()
         say("stopping; once more to stop at once")
 

@@ -19,9 +19,21 @@ FEATURES = "digits-classifier.safetensors"
 def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder of MNIST's IDX files, train and test.")],
     n: Annotated[int, typer.Option("--n", "-n", min=200, help="Images to generate.")] = 10_000,
+    test_images: Annotated[
+        int | None,
+        typer.Option("--test-images", min=200, help="Only the first so many, to be quicker."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
+    batch_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--batch-statistics",
+            help="Let batch norm use each batch of 250's own statistics, as in training.",
+        ),
+    ] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the figures into the model's header.")
+        bool,
+        typer.Option("--record", help="Write figures and calibration into its header."),
     ] = False,
     features: Annotated[
         Path | None, typer.Option("--features", help="A classifier by mir train-features.")
@@ -39,10 +51,11 @@ def evaluate(
     """
     f, info, _ = common.load_model(model, "cpu")
 
-    from make_it_real import probe
+    from make_it_real import dcgan, probe
     from make_it_real.data import load
     from make_it_real.evaluation import evaluate as measure
     from make_it_real.features import DigitClassifier
+    from make_it_real.scoring import calibrate
 
     judge = DigitClassifier.load(features or weights.bundled_folder() / FEATURES)
     test, train = load(data, "test"), load(data, "train")
@@ -50,6 +63,17 @@ def evaluate(
         raise DataError(f"{data}: figures need labelled 28×28 grey images")
     if (f.config.channels, f.config.image_size) != (1, 28):
         raise DataError(f"{model}: figures are for 28×28 grey models so far")
+    if batch_statistics:
+        if not dcgan.has_batch_norm(f):
+            raise typer.BadParameter(f"--batch-statistics: {info.name} has no batch norm")
+        if record:
+            raise typer.BadParameter("--record: figures by batch statistics are not the model's")
+        dcgan.use_batch_statistics(f)
+    if test_images is not None:
+        if record:
+            raise typer.BadParameter("--record: recorded figures are on all test images")
+        labels = test.labels[:test_images]
+        test = replace(test, pixels=test.pixels[:test_images], labels=labels)
     figures: dict[str, float] = {}
     for group in measure(f, judge, test, train, n=n, seed=seed):
         for name, value in group.items():
@@ -59,7 +83,9 @@ def evaluate(
     if as_json:
         print(json.dumps(figures))
     if record:
-        probe.save(f, replace(info, figures=figures), weights.resolve(model))
+        calibration = calibrate(f, train.pixels)
+        recorded = replace(info, figures=figures, calibration=calibration)
+        probe.save(f, recorded, weights.resolve(model))
 
 
 @common.command

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from make_it_real import weights
-from make_it_real.cli import common
+from make_it_real.cli import common, files
 from make_it_real.errors import ImageError
 
 if TYPE_CHECKING:
@@ -40,11 +40,16 @@ def generate(
     seeds: Annotated[
         str | None, typer.Option("--seeds", help="Which seeds, such as 0-63,80; instead of --n.")
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", help="Draw z with the spectrum of this image, or of a folder's."),
+    ] = None,
     steps: common.Steps = 1,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="x.png: a grid; folder: one file a seed; -: stdout."),
     ] = None,
+    gallery: files.Gallery = None,
     model: common.Model = weights.DEFAULT_MODEL,
     device: common.Device = "auto",
     batch: common.Batch = 64,
@@ -73,26 +78,40 @@ def generate(
     if to_grid and output != "-" and target.exists() and not overwrite:
         raise ImageError(f"{target} exists; --overwrite replaces it")
 
+    files.check(gallery, "--gallery", (".html",), overwrite)
+
     f, info, fingerprint = common.load_model(model, device)
 
     import torch
 
-    from make_it_real import images
+    from make_it_real import images, source
+    from make_it_real.gallery import Gallery
     from make_it_real.projection import generate as make
 
     text = images.provenance(info.name, fingerprint, steps)
+    if like is not None:
+        loaded = files.load([like], f.config, files.fitting(info))
+        f.source = source.like(loaded.images).to(f.device)
+        text["like"] = like
+        common.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
+    page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
 
     def made(numbers: list[int]) -> "Iterator[tuple[int, torch.Tensor]]":
         with common.progress_bar(len(numbers), "generating") as advance:
             for start in range(0, len(numbers), batch):
                 chunk = numbers[start : start + batch]
                 for item in zip(chunk, make(f, chunk, steps, batch=batch).cpu(), strict=True):
+                    if gallery:
+                        z = f.source.from_seeds([item[0]])[0]
+                        page.add(f"seed {item[0]}", item[1], z, score=float(item[0]))
                     yield item
                     advance()
 
     if to_grid:
         sheet = images.grid(torch.stack([image for _, image in made(wanted)]))
         data = images.encode(sheet, text={**text, "seeds": _short(wanted)})
+        if gallery:
+            page.write(gallery, overwrite=overwrite)
         if output == "-":
             sys.stdout.buffer.write(data)
             return
@@ -109,6 +128,8 @@ def generate(
         images.write_bytes(file, data, overwrite=overwrite)
         report = {"seed": number, "output": str(file), "steps": steps, "model": info.name}
         print(json.dumps(report) if as_json else file)
+    if gallery:
+        page.write(gallery, overwrite=overwrite)
     if skipped := len(wanted) - len(missing):
         common.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
 

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from make_it_real.cli import common
 if TYPE_CHECKING:
     from make_it_real.data import ImageSet
     from make_it_real.holdout import Watch
+    from make_it_real.model import IGN
     from make_it_real.trainer import BaseRecord, BaseTrainer
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -90,7 +91,7 @@ class Run:
                     if distributed.agreed(self.stopped or done):
                         break
             if leads:
-                self.save()
+                self.save(calibrate=not self.stopped)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -126,8 +127,11 @@ class Run:
             return True
         return False
 
-    def save(self) -> None:
-        """Write checkpoint, critic, model and sample grid, each whole or not at all."""
+    def save(self, *, calibrate: bool = False) -> None:
+        """Write checkpoint, critic, model and sample grid, each whole or not at all.
+
+        calibrate: at the end of training, measure what ``mir score`` will refer to.
+        """
         from make_it_real import starting
         from make_it_real.critic import Critic
 
@@ -137,12 +141,28 @@ class Run:
             starting.save_critic(critic, weights.critic_path(self.folder / MODEL))
         if self.watch is None or self.watch.best == float("inf"):
             self._save_model()
-        self._samples(self.folder / "samples" / f"{trainer.step:06d}.png")
+        if calibrate:
+            self._calibrate()
+        f = copy.deepcopy(trainer.shipped).eval()
+        self._samples(f, self.folder / "samples" / f"{trainer.step:06d}.png")
+
+    def _calibrate(self) -> None:
+        """Write the drift of the training images into the model's file, the best one's."""
+        from make_it_real import probe
+        from make_it_real.model import place
+        from make_it_real.scoring import calibrate
+
+        path = self.folder / MODEL
+        f = place(weights.load(path), self.trainer.device)
+        info = replace(weights.inspect(path), calibration=calibrate(f, self.images.pixels))
+        probe.save(f, info, path)
 
     def _save_model(self, **figures: Any) -> None:
         from make_it_real import probe
 
         trainer = self.trainer
+        # A copy, so that a network in training keeps its mode and statistics.
+        f = copy.deepcopy(trainer.shipped).eval()
         info = weights.ModelInfo(
             name=self.name,
             config=asdict(trainer.f.config),
@@ -155,17 +175,15 @@ class Run:
             training=asdict(trainer.config),
             figures=figures,
         )
-        probe.save(trainer.shipped, info, self.folder / MODEL)
+        probe.save(f, info, self.folder / MODEL)
 
-    def _samples(self, path: Path) -> None:
+    def _samples(self, f: "IGN", path: Path) -> None:
         """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
         import torch
 
         from make_it_real import images as files
         from make_it_real.projection import generate, project
 
-        # A copy, so that a network in training keeps its mode and statistics.
-        f = copy.deepcopy(self.trainer.shipped).eval()
         pixels = self.images.pixels
         x = files.to_images(pixels[: 16 if len(pixels) >= 16 else len(pixels)]).to(f.device)
         generator = torch.Generator(f.device).manual_seed(0)

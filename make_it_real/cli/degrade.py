@@ -1,0 +1,167 @@
+"""mir degrade: damage images, as the paper does and in other ways."""
+
+import json
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from make_it_real import weights
+from make_it_real.cli import common, files
+from make_it_real.errors import ImageError
+
+if TYPE_CHECKING:
+    import torch
+
+# Of ``degradations.DEGRADATIONS``, whose import would cost --help the import of torch; a test
+# keeps the two the same.
+KINDS = (
+    "noise", "coarse-noise", "low-resolution", "mask", "blur", "contrast", "light", "thin",
+    "glass", "scan", "lines", "grayscale", "sketch", "scribbles", "salt-and-pepper", "jpeg",
+    "pixelate",
+)  # fmt: skip
+
+
+def _kinds() -> list[str]:
+    return list(KINDS)
+
+
+@common.command
+def degrade(
+    inputs: files.Inputs,
+    kind: Annotated[
+        str,
+        typer.Option("--kind", autocompletion=_kinds, help=f"One of {', '.join(KINDS)}."),
+    ] = "noise",
+    level: Annotated[
+        float | None,
+        typer.Option("--level", help="How much, in the kind's unit; -v says which [the kind's]."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="A file for one input, or a folder.")
+    ] = None,
+    strip: Annotated[
+        Path | None,
+        typer.Option("--strip", help="A .png to show x, A(x), f(A(x)), f(f(A(x))) of each in."),
+    ] = None,
+    gallery: files.Gallery = None,
+    recursive: files.Recursive = False,
+    model: common.Model = weights.DEFAULT_MODEL,
+    device: common.Device = "auto",
+    overwrite: common.Overwrite = False,
+    as_json: common.Json = False,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Damage images at their own size: A(x), for mir project to mend.
+
+    x.png becomes x_degraded.png, photos/ becomes photos_degraded/. The paper's kinds are noise
+    (σ 0.15), grayscale and sketch. The same file name, level and seed give the same damage.
+    The model is used by --strip alone.
+    """
+    if kind not in KINDS:
+        raise typer.BadParameter(f"--kind {kind}: one of {', '.join(KINDS)}")
+    files.check(strip, "--strip", (".png",), overwrite)
+    files.check(gallery, "--gallery", (".html",), overwrite)
+    target, into_folder = common.output_path(output)
+    stdin = files.stdin_of(inputs)
+
+    from make_it_real import images
+    from make_it_real import inputs as reading
+    from make_it_real.degradations import DEGRADATIONS
+    from make_it_real.gallery import Gallery
+    from make_it_real.jobs import OUTPUT_SUFFIXES
+    from make_it_real.jobs import plan as planned
+    from make_it_real.metrics import mean_abs
+
+    damage = DEGRADATIONS[kind]
+    value = damage.default if level is None else level
+    low, high = damage.valid
+    if not low <= value <= high:
+        raise typer.BadParameter(
+            f"--level {value:g}: {kind} takes {low:g} to {high:g} {damage.unit}"
+        )
+    common.detail(f"{kind}: level {value:g}, {damage.unit}")
+    try:
+        plan = planned(
+            inputs, target, recursive=recursive, overwrite=overwrite, into_folder=into_folder,
+            stdin=stdin, word="degraded",
+        )  # fmt: skip
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    files.complain(plan.failed)
+    if not plan.jobs:
+        raise typer.Exit(common.NO_INPUT)
+
+    failed, skipped = len(plan.failed), 0
+    page = Gallery(f"mir degrade: {kind} {value:g}", score="changed")
+    text = {"Software": images.provenance("", "", 0)["Software"], "damage": f"{kind} {value:g}"}
+    for job in plan.jobs:
+        name = str(job.source)
+        if job.within and not overwrite and job.output.exists():
+            skipped += 1
+            continue
+        try:
+            x = reading.on_white(reading.read_job(job))[None]
+            Ax = damaged(x, kind, value, seed, job.source.name)
+            data = images.encode(
+                Ax[0], OUTPUT_SUFFIXES[job.output.suffix.lower()], {**text, "seed": str(seed)}
+            )
+            images.make_folder(job.output.parent)
+            images.write_bytes(job.output, data, overwrite=overwrite)
+        except ImageError as error:
+            failed += 1
+            common.complain(f"{name}: {error}")
+            continue
+        changed = float(mean_abs(Ax.clamp(-1, 1), x)[0])
+        page.add(name, Ax[0], x[0], score=changed)
+        report = {
+            "input": name, "output": str(job.output), "kind": kind, "level": value, "seed": seed,
+            "changed": round(changed, 6),
+        }  # fmt: skip
+        print(json.dumps(report) if as_json else job.output, flush=True)
+    if skipped:
+        common.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
+    if gallery:
+        page.write(gallery, overwrite=overwrite)
+    if strip:
+        f, info, _ = common.load_model(model, device)
+        from make_it_real.projection import project
+
+        rows = []
+        for job, image in reading.fitted(plan.jobs, f.config, files.fitting(info)):
+            if not isinstance(image, str):
+                x = image[None]
+                Ax = damaged(x, kind, value, seed, job.source.name)
+                f_Ax = project(f, Ax).cpu()
+                rows += [x, Ax, f_Ax, project(f, f_Ax).cpu()]
+        if rows:
+            _write_strip(rows, strip, overwrite)
+    if failed:
+        raise typer.Exit(1)
+
+
+def damaged(x: "torch.Tensor", kind: str, level: float, seed: int, name: str) -> "torch.Tensor":
+    """A(x) of images (1, C, H, W), by a generator that the file's name and the seed make."""
+    import torch
+
+    from make_it_real.degradations import degraded
+
+    mixed = (zlib.crc32(name.encode("utf-8", "surrogateescape")) << 31) + seed
+    generator = torch.Generator().manual_seed(mixed % 2**63)
+    return degraded(x, kind, level, generator=generator)
+
+
+def _write_strip(rows: "list[torch.Tensor]", path: Path, overwrite: bool) -> None:
+    """One row an image: x, A(x), f(A(x)) and f(f(A(x)))."""
+    import torch
+
+    from make_it_real import images
+
+    sheet = images.grid(torch.cat(rows), columns=4)
+    images.make_folder(path.parent)
+    images.write_bytes(path, images.encode(sheet), overwrite=overwrite)
+    common.say(f"{path}: x, A(x), f(A(x)), f(f(A(x)))")

@@ -1,0 +1,181 @@
+"""mir refine: f applied again and again, and what becomes of the images on the way."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from make_it_real import weights
+from make_it_real.cli import common, files
+from make_it_real.cli.generate import parse_seeds
+
+if TYPE_CHECKING:
+    from make_it_real.refinement import Refined
+
+# The talk's own.
+AT = "0,1,10,20,100,1000,10000,100000,300000"
+FRAMES = 32
+
+
+@common.command
+def refine(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, globs or - for stdin; or --seeds.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Begin at the noise of seeds, such as 0-63.")
+    ] = None,
+    steps: Annotated[
+        int, typer.Option("--steps", "-k", min=1, help="How often f is applied at most.")
+    ] = 1_000,
+    until: Annotated[
+        float | None,
+        typer.Option("--until", min=0, help="Leave an image once no pixel changes by more."),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help=f"The k to show, by commas [{AT}, up to --steps].")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The strip, a .png [refined.png].")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="A .png of the change over k.")
+    ] = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="The change at each k.")] = None,
+    animation: Annotated[
+        Path | None, typer.Option("--animation", help="A .gif or .webp of the way.")
+    ] = None,
+    gallery: files.Gallery = None,
+    recursive: files.Recursive = False,
+    invert: files.Invert = None,
+    fit: files.Fit = "auto",
+    model: common.Model = weights.DEFAULT_MODEL,
+    device: common.Device = "auto",
+    batch: common.Batch = 64,
+    overwrite: common.Overwrite = False,
+    as_json: common.Json = False,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Apply f up to --steps times: a strip of f^k, one row an image, and how fast it rests.
+
+    An image at rest is not computed again: one that f leaves exactly as it is, that goes round
+    in its last bits or within a tenth of an 8-bit level, or whose remaining way is under that
+    at the rate at which its steps shrink. Who rests, by which rule and since when is said.
+    """
+    if bool(inputs) == (seeds is not None):
+        raise typer.BadParameter("name images, or noise by --seeds: one of the two")
+    shown = _shown(at, steps)
+    files.check(output, "-o", (".png",), overwrite)
+    files.check(plot, "--plot", (".png",), overwrite)
+    files.check(table, "--csv", (".csv",), overwrite)
+    files.check(animation, "--animation", (".gif", ".webp"), overwrite)
+    files.check(gallery, "--gallery", (".html",), overwrite)
+    try:
+        numbers = parse_seeds(seeds) if seeds is not None else []
+    except ValueError as error:
+        raise typer.BadParameter(f"--seeds: {error}") from error
+
+    f, info, fingerprint = common.load_model(model, device)
+
+    import torch
+
+    from make_it_real import images, plots
+    from make_it_real.gallery import Gallery
+    from make_it_real.refinement import refine as run
+
+    failed = 0
+    if inputs:
+        loaded = files.load(inputs, f.config, files.fitting(info, fit, invert), recursive=recursive)
+        names, start, failed = loaded.names, loaded.images, len(loaded.failed)
+    else:
+        names, start = tuple(f"seed {s}" for s in numbers), f.source.from_seeds(numbers)
+    wanted = set(shown) | (set(_spread(steps)) if animation else set())
+    with common.progress_bar(steps, "refining") as advance:
+        done = run(
+            f, start, steps, wanted, until=until, batch=batch, progress=lambda k, moving: advance()
+        )
+    _say(done, len(names))
+
+    target = output or files.free(Path("refined.png"))
+    frames = {k: image.cpu() for k, image in done.frames.items()}
+    strip = torch.stack([frames[k] for k in shown], 1).flatten(0, 1)
+    text = images.provenance(info.name, fingerprint, steps) | {"k": ",".join(map(str, shown))}
+    images.make_folder(target.parent)
+    data = images.encode(images.grid(strip, columns=len(shown)), text=text)
+    images.write_bytes(target, data, overwrite=overwrite)
+    lines = {"mean": done.mean, "largest": done.largest}
+    extra: dict[Path | None, bytes] = {}
+    if plot:
+        extra[plot] = plots.curve(done.k, lines, f"|f^(k+1) - f^k|, {len(names)} images")
+    if table:
+        extra[table] = plots.table({"k": done.k, **lines})
+    if animation:
+        sheets = [images.grid(frame) for frame in frames.values()]
+        kind = "WEBP" if animation.suffix.lower() == ".webp" else "GIF"
+        extra[animation] = plots.animation(sheets, [f"k = {k:,}" for k in frames], kind)
+    for path, content in extra.items():
+        if path is not None:
+            images.make_folder(path.parent)
+            images.write_bytes(path, content, overwrite=overwrite)
+    if gallery:
+        page = Gallery(f"f^{steps:,} of {len(names)} images", score="moved")
+        for name, before, after, rest in zip(
+            names, start.cpu(), done.images.cpu(), done.rest, strict=True
+        ):
+            figures = {"rest": rest.rule, "since k": rest.since} if rest else {"rest": "moving"}
+            moved = float((after - before).abs().mean())
+            page.add(name, after, before, score=moved, figures=figures)
+        page.write(gallery, overwrite=overwrite)
+    if as_json:
+        for name, one in zip(names, done.rest, strict=True):
+            found = {"rest": one.rule, "since": one.since} if one else {"rest": None, "since": None}
+            print(json.dumps({"input": name, "steps": steps, **found, "output": str(target)}))
+    else:
+        print(target)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _shown(at: str | None, steps: int) -> list[int]:
+    """The k of the strip: those named, or the talk's up to ``steps``, and ``steps`` itself."""
+    if at is None:
+        return sorted({k for k in map(int, AT.split(",")) if k <= steps} | {steps})
+    try:
+        named = sorted({int(part.replace("_", "")) for part in at.split(",")})
+    except ValueError as error:
+        raise typer.BadParameter(f"--at {at}: whole numbers, by commas") from error
+    if named[0] < 0 or named[-1] > steps:
+        raise typer.BadParameter(f"--at {at}: from 0 to --steps {steps}")
+    return named
+
+
+def _spread(steps: int) -> list[int]:
+    """At most FRAMES k from 0 to ``steps``, spread evenly over their logarithm."""
+    return sorted({round((steps + 1) ** (i / (FRAMES - 1))) - 1 for i in range(FRAMES)})
+
+
+def _say(done: "Refined", n: int) -> None:
+    """Who rests, by which rule and since when, and the curve in one line."""
+    from make_it_real import plots
+
+    rules = Counter(str(one.rule) for one in done.rest if one)
+    last = {r: max(o.since for o in done.rest if o and o.rule == r) for r in rules}
+    parts = [f"{rules[r]} {SAID[r]} (the last since k = {last[r]:,})" for r in SAID if r in rules]
+    moving = n - sum(rules.values())
+    parts += [f"{moving} still moving at k = {done.steps:,}"] if moving else []
+    common.say(f"of {n} images {', '.join(parts)}")
+    common.say(f"f was applied to {done.computed:,} images, of {n * done.steps:,} in a plain loop")
+    common.say(f"|f^(k+1) − f^k| {plots.sparkline(done.mean)} to k = {len(done.k):,}")
+
+
+SAID = {
+    "exact": "rest exactly",
+    "cycle": "circle within 0.1 of an 8-bit level",
+    "last bits": "change in their last bits alone",
+    "contraction": "contract with under 0.1 of an 8-bit level left",
+    "until": "changed by no more than --until",
+}

@@ -1,0 +1,149 @@
+"""mir score: how real f thinks images are; and mir calibrate: what its scores mean."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from make_it_real import weights
+from make_it_real.cli import common, files
+from make_it_real.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@common.command
+def score(
+    inputs: files.Inputs,
+    threshold: Annotated[
+        str | None,
+        typer.Option("--threshold", help="Exit with 1 if a drift is above: 0.02, or 99%."),
+    ] = None,
+    heat: Annotated[
+        Path | None,
+        typer.Option("--heat", help="A .png: a row an image: x, f(x), and where f changes x."),
+    ] = None,
+    gallery: files.Gallery = None,
+    recursive: files.Recursive = False,
+    invert: files.Invert = None,
+    fit: files.Fit = "auto",
+    model: common.Model = weights.DEFAULT_MODEL,
+    device: common.Device = "auto",
+    batch: common.Batch = 64,
+    overwrite: common.Overwrite = False,
+    as_json: common.Json = False,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Print the drift |f(x) − x| of images, the least real first: 0 is as real as can be.
+
+    Drift is a mean over pixels; 2 is black against white. Beside it stands the share of the
+    model's own training images that f moves less. --threshold 99% is above 99 % of them.
+    """
+    limit, in_percent = _limit(threshold)
+    files.check(heat, "--heat", (".png",), overwrite)
+    files.check(gallery, "--gallery", (".html",), overwrite)
+    f, info, _ = common.load_model(model, device)
+    if not info.calibration:
+        hint = "mir calibrate DATA adds one"
+        if in_percent:
+            raise typer.BadParameter(
+                f"--threshold {threshold}: {info.name} has no calibration; {hint}"
+            )
+        common.say(f"{info.name} has no calibration, so a drift has no percentile; {hint}")
+
+    import torch
+
+    from make_it_real import images, plots
+    from make_it_real.gallery import Gallery
+    from make_it_real.scoring import score as measure
+
+    loaded = files.load(inputs, f.config, files.fitting(info, fit, invert), recursive=recursive)
+    x = loaded.images
+    found = measure(f, x, info.calibration, batch=batch)
+    order = found.drift.argsort(descending=True, stable=True).tolist()
+    ranks = found.percentile
+    for i in order:
+        drift = round(float(found.drift[i]), 6)
+        rank = None if ranks is None else round(float(ranks[i]), 2)
+        name = loaded.names[i]
+        if as_json:
+            print(json.dumps({"input": name, "drift": drift, "percentile": rank}))
+        else:
+            print(f"{drift:.6f}  {'' if rank is None else f'{rank:6.2f} %  '}{name}")
+
+    def tinted(i: int) -> "torch.Tensor":
+        return plots.heat(x[i], found.change[i], peak=1.0)
+
+    if heat:
+        cells = [
+            image.expand(3, -1, -1)
+            for i in order
+            for image in (x[i], x[i] + found.change[i], tinted(i))
+        ]
+        images.make_folder(heat.parent)
+        sheet = images.grid(torch.stack(cells), columns=3)
+        images.write_bytes(heat, images.encode(sheet), overwrite=overwrite)
+    if gallery:
+        page = Gallery(f"mir score: {info.name}", score="drift", about="right: where f changes it")
+        for i in order:
+            figures = {} if ranks is None else {"percentile": f"{float(ranks[i]):g} %"}
+            page.add(loaded.names[i], tinted(i), x[i], score=float(found.drift[i]), figures=figures)
+        page.write(gallery, overwrite=overwrite)
+    if limit is not None:
+        values = ranks if in_percent and ranks is not None else found.drift
+        above = int((values > limit).sum())
+        common.say(f"{above} of {len(order)} above {threshold}")
+        if above:
+            raise typer.Exit(1)
+    if loaded.failed:
+        raise typer.Exit(1)
+
+
+def _limit(threshold: str | None) -> tuple[float | None, bool]:
+    """ "0.02" → (0.02, False), "99%" → (99.0, True)."""
+    if threshold is None:
+        return None, False
+    in_percent = threshold.endswith("%")
+    try:
+        value = float(threshold.removesuffix("%"))
+    except ValueError as error:
+        raise typer.BadParameter(f"--threshold {threshold}: a drift, or per cent") from error
+    if not 0 <= value <= (100 if in_percent else 2):
+        raise typer.BadParameter(
+            f"--threshold {threshold}: from 0 to {'100%' if in_percent else 2}"
+        )
+    return value, in_percent
+
+
+@common.command
+def calibrate(
+    data: Annotated[Path, typer.Argument(help="The images that the model was trained on.")],
+    model: common.Model = weights.DEFAULT_MODEL,
+    device: common.Device = "auto",
+    batch: common.Batch = 64,
+    quiet: common.Quiet = False,
+    verbose: common.Verbose = False,
+    debug: common.Debug = False,
+) -> None:
+    """Write the drift of a model's training images into its file, for mir score to refer to.
+
+    mir train does so at its end, and mir evaluate --record; this is for a file without.
+    """
+    f, info, _ = common.load_model(model, device)
+
+    from make_it_real.data import load
+    from make_it_real.scoring import calibrate as measure
+
+    config = f.config
+    found = load(data, "train", size=config.image_size, channels=config.channels)
+    if found.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
+        raise DataError(f"{data}: not images of the size and channels of {info.name}")
+    path = weights.resolve(model)
+    calibration = measure(f, found.pixels, batch=batch)
+    weights.save(f, replace(info, calibration=calibration), path)
+    print(path)

@@ -1,0 +1,94 @@
+"""Files named on the command line → images in the model's frame.
+
+``batch.py`` projects folders of any size; the commands here look closely at a few images, which
+they hold in memory at once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from make_it_real import images
+from make_it_real.errors import ImageError
+from make_it_real.framing import Fit, Framing, fit
+from make_it_real.jobs import Job, Result, plan
+from make_it_real.model import IGNConfig
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How pictures are brought to the model's frame: what ``framing.fit`` asks for."""
+
+    framing: Framing
+    how: Fit = "auto"
+    invert: bool | None = None
+    max_pixels: int = images.MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """names (N) as given on the command line, and their images (N, C, S, S) in [−1, 1].
+
+    failed: one Result for each input that could not be read, with its reason.
+    """
+
+    names: tuple[str, ...]
+    images: Tensor
+    failed: tuple[Result, ...] = ()
+
+
+def read_job(job: Job, max_pixels: int = images.MAX_PIXELS) -> images.Picture:
+    """The picture of one job. Raises ImageError."""
+    data = job.data if job.data is not None else job.source
+    return images.read(data, max_pixels=max_pixels)
+
+
+def on_white(picture: images.Picture) -> Tensor:
+    """A picture at its own size as an image (C, H, W) in [−1, 1], laid on white."""
+    colour = picture.colour
+    if picture.alpha is not None:
+        colour = colour * picture.alpha + (1 - picture.alpha)
+    return colour * 2 - 1
+
+
+def fitted(
+    jobs: Iterable[Job], config: IGNConfig, fitting: Fitting
+) -> Iterator[tuple[Job, Tensor | str]]:
+    """Each job with its image (C, S, S) in the model's frame, or with why it has none."""
+    for job in jobs:
+        try:
+            picture = read_job(job, fitting.max_pixels)
+            done = fit(
+                picture, config.image_size, config.channels, fitting.framing,
+                how=fitting.how, invert=fitting.invert,
+            )  # fmt: skip
+            yield job, done.image
+        except ImageError as error:
+            yield job, str(error)
+
+
+def load(
+    inputs: Sequence[str],
+    config: IGNConfig,
+    fitting: Fitting,
+    *,
+    recursive: bool = False,
+    stdin: bytes | None = None,
+) -> Loaded:
+    """All images that files, folders, globs and "-" name, in the model's frame.
+
+    Raises ValueError for inputs that no job can be made of, as ``jobs.plan`` does.
+    """
+    planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin)
+    names, tensors, failed = [], [], list(planned.failed)
+    for job, image in fitted(planned.jobs, config, fitting):
+        if isinstance(image, str):
+            failed.append(Result(str(job.source), "", "failed", image))
+        else:
+            names.append(str(job.source))
+            tensors.append(image)
+    shape = (0, config.channels, config.image_size, config.image_size)
+    stacked = torch.stack(tensors) if tensors else torch.empty(shape)
+    return Loaded(tuple(names), stacked, tuple(failed))
