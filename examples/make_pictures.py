@@ -16,6 +16,7 @@ import make_it_real
 from make_it_real import batch, images, weights
 from make_it_real.degradations import degraded
 from make_it_real.framing import Framing, described
+from make_it_real.jobs import Job
 
 HERE = Path(__file__).parent
 INPUTS = HERE / "inputs"
@@ -68,7 +69,7 @@ def overview(f: make_it_real.IGN, rows: list[tuple[str, list[Path]]], framing: F
     for title, paths in rows:
         draw.text((GAP, y), title, font=font, fill="white")
         y += 24
-        jobs = [batch.Job(path, results / f"{path.stem}.png") for path in paths]
+        jobs = [Job(path, results / f"{path.stem}.png") for path in paths]
         for result in batch.run(f, jobs, batch.Settings(framing, overwrite=True)):
             if result.status != "done":
                 raise SystemExit(f"{result.input}: {result.reason}")

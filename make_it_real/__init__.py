@@ -12,7 +12,8 @@ The names are imported when first used: importing the package does not import to
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from make_it_real.model import IGN, IGNConfig
+    from make_it_real.model import IGNConfig
+    from make_it_real.pretrained import IGN
     from make_it_real.projection import drift, generate, project
     from make_it_real.refinement import refine
     from make_it_real.scoring import score
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "IGN": "model",
+    "IGN": "pretrained",
     "IGNConfig": "model",
     "drift": "projection",
     "generate": "projection",
@@ -49,9 +50,10 @@ def load(model: str = "mnist", device: str = "auto") -> "IGN":
     """
     from make_it_real import devices, weights
     from make_it_real.model import place
+    from make_it_real.pretrained import IGN
 
     chosen = devices.pick(device)
-    return place(weights.load(weights.resolve(model)), chosen)
+    return place(IGN.load(weights.resolve(model)), chosen)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ class Critic(nn.Module):
 
     def __init__(self, image_size: int, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
+        self.image_size, self.channels, self.widths = image_size, channels, widths
         ins = (channels, *widths[:-1])
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in zip(ins, widths, strict=True)
@@ -38,10 +39,15 @@ class Critic(nn.Module):
         return logits.squeeze(1).float()
 
     def minibatch_std(self, h: Tensor) -> Tensor:
-        """Mean deviation of the features over groups of images, as one map (N, 1, H, W)."""
+        """Mean deviation of the features over groups of images, as one map (N, 1, H, W).
+
+        Groups are of neighbours, so that a part of a batch has the groups of the whole.
+        """
         n = len(h)
         group = self.GROUP if n % self.GROUP == 0 else n
-        grouped = h.float().reshape(group, n // group, -1)
-        variance = (grouped - grouped.mean(0)).square().mean(0)
+        grouped = h.float().reshape(n // group, group, -1)
+        variance = (grouped - grouped.mean(1, keepdim=True)).square().mean(1)
         std = (variance + 1e-8).sqrt().mean(1)
-        return std.repeat(group).to(h.dtype)[:, None, None, None].expand(n, 1, *h.shape[2:])
+        return (
+            std.repeat_interleave(group).to(h.dtype)[:, None, None, None].expand(n, 1, *h.shape[2:])
+        )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from make_it_real import images
+from make_it_real.distributed import gathered, mine
 from make_it_real.errors import DataError, ImageError
 from make_it_real.framing import Framing, fit
 from make_it_real.images import Picture
@@ -47,7 +48,8 @@ def load(
 
     split: train or test, for folders of IDX files; images have none. size, channels: what to
     bring images to, by a central square crop and resizing; None takes an IDX file's own, and
-    64 pixels in colour for images. Raises DataError where there is nothing usable.
+    64 pixels in colour for images. Processes that train together each decode a part of the
+    images and pass it on. Raises DataError where there is nothing usable.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
@@ -127,9 +129,9 @@ def _is_image(name: Path) -> bool:
 
 
 def _folder(path: Path) -> Iterator[Item]:
-    for file in sorted(path.rglob("*")):
-        if _is_image(file.relative_to(path)) and file.is_file():
-            yield str(file), file
+    files = [f for f in path.rglob("*") if _is_image(f.relative_to(path)) and f.is_file()]
+    for name in mine([str(file) for file in sorted(files)]):
+        yield name, Path(name)
 
 
 def _zip(path: Path) -> Iterator[Item]:
@@ -138,9 +140,9 @@ def _zip(path: Path) -> Iterator[Item]:
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path}: can't be read as a zip ({error})") from error
     with archive:
-        for member in sorted(archive.namelist()):
-            if _is_image(Path(member)):
-                yield f"{path}:{member}", _member(archive, member)
+        members = [name for name in archive.namelist() if _is_image(Path(name))]
+        for member in mine(sorted(members)):
+            yield f"{path}:{member}", _member(archive, member)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes | ImageError:
@@ -169,6 +171,7 @@ def _load_images(name: str, items: Iterator[Item], size: int, channels: int) -> 
         # A chunk at a time: the bytes of a whole zip need not fit into memory at once.
         while chunk := list(islice(items, 256)):
             decoded += pool.map(decode, chunk)
+    decoded = gathered(decoded)
     usable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
     skipped = tuple(reason for reason in decoded if isinstance(reason, str))
     if len(usable) < 2:

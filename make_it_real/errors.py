@@ -2,7 +2,9 @@
 
 MirError                    anything below; exit code 1
 ├── ImageError              an image can't be read, used or written; exit code 1
+│   └── OutputExistsError   the file to write is there already; exit code 1
 ├── DataError               a data set can't be read; exit code 2
+├── ExportError             a model can't be exported; exit code 1
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
 └── DeviceError             the device asked for is not there; exit code 4
 """
@@ -20,10 +22,18 @@ class ImageError(MirError):
     """An image can't be read, used or written."""
 
 
+class OutputExistsError(ImageError):
+    """The file to write is there already, and nobody asked for it to be replaced."""
+
+
 class DataError(MirError):
     """A data set can't be found or holds nothing usable."""
 
     exit_code = 2
+
+
+class ExportError(MirError):
+    """A model can't be exported, or what came out is not the model."""
 
 
 class WeightsError(MirError):

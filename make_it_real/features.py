@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import to_images
-from make_it_real.weights import save_tensors
+from make_it_real.tensorfile import save_tensors
 
 
 class DigitClassifier(nn.Module):

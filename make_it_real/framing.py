@@ -14,9 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from make_it_real.decoding import Picture
 from make_it_real.errors import WeightsError, one_line
-from make_it_real.images import Picture
 from make_it_real.ink import find_ink, place_ink, scaled, stroke_width, to_channels
+from make_it_real.restoring import Frame, put_back
 
 Fit = Literal["auto", "pad", "crop", "stretch"]
 
@@ -43,11 +44,21 @@ class Framing:
 
 @dataclass(frozen=True)
 class Fitted:
-    """An image (C, S, S) in [−1, 1] at the model's size, and how it came about."""
+    """A picture brought to the model's size, and how it came about.
+
+    image: (C, S, S) in [−1, 1]. inverted, done: for reports. frame: where the picture lies in
+    it. gain: what a change of 1 in the image comes to in the picture (less than 1 for faint
+    ink). alpha: the picture's transparency, (S, S) in [0, 1], where it is kept. padded: the
+    image shows more than the picture, and that is to be cut off again.
+    """
 
     image: Tensor
     inverted: bool
     done: tuple[str, ...]
+    frame: Frame
+    gain: float = 1.0
+    alpha: Tensor | None = None
+    padded: bool = False
 
 
 def described(fields: Mapping[str, Any]) -> Framing:
@@ -101,14 +112,18 @@ def fit(
     bright (None: do so where the picture's polarity is not the data set's).
     """
     done = list(picture.notes)
-    colour = picture.colour
+    colour, alpha = picture.colour, None
     if picture.alpha is not None:
         colour = _flatten(colour, picture.alpha, done)
+        # What is drawn on transparency is ink, and f may draw where there was none.
+        if framing.background is None or how != "auto":
+            alpha = _resize(picture.alpha[None] * 2 - 1, size, how, -1.0, [])[0][0] / 2 + 0.5
+    padded = how == "pad" or (how == "auto" and framing.background is None)
     if framing.background is None:
         inverted = bool(invert)
         image = (1 - colour if inverted else colour) * 2 - 1
-        image = _resize(to_channels(image, channels), size, how, None, done)
-        return Fitted(image, inverted, _said(done, inverted))
+        image, frame = _resize(to_channels(image, channels), size, how, None, done)
+        return Fitted(image, inverted, _said(done, inverted), frame, 1.0, alpha, padded)
 
     framed = tuple(colour.shape[1:]) == (size, size)
     ink = None
@@ -116,14 +131,38 @@ def fit(
         ink = find_ink(colour)
     bright = ink.bright if ink is not None else bool(_border(colour[None]).median() < 0.5)
     inverted = bright != framing.bright if invert is None else invert
+    gain = 1.0
     if ink is not None and (bright != inverted) == framing.bright:
-        placed = place_ink(ink.amount, size, framing.extent, framing.stroke, done)
+        placed, frame = place_ink(ink.amount, size, framing.extent, framing.stroke, done)
+        # Ink is found in a smaller copy of large pictures.
+        zoom = [a / b for a, b in zip(ink.amount.shape, colour.shape[1:], strict=True)]
+        frame = Frame((frame.scale[0] * zoom[0], frame.scale[1] * zoom[1]), frame.offset)
         span = 2.0 if framing.bright else -2.0
         image = (framing.background + span * placed).clamp(-1, 1)[None].expand(channels, -1, -1)
+        gain = ink.contrast
     else:
         image = (1 - colour if inverted else colour) * 2 - 1
-        image = _resize(to_channels(image, channels), size, how, framing.background, done)
-    return Fitted(image.contiguous(), inverted, _said(done, inverted))
+        image, frame = _resize(to_channels(image, channels), size, how, framing.background, done)
+    image = image.contiguous()
+    return Fitted(image, inverted, _said(done, inverted), frame, gain, alpha, padded)
+
+
+def finished(
+    picture: Picture, fitted: Fitted, y: Tensor, *, restore_size: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """What f made of a fitted picture, y (C, S, S) → (image (c, h, w) in [−1, 1], alpha (h, w)).
+
+    At the model's size, padding cut off again; or with ``restore_size`` at the picture's own,
+    as the picture with f's change in it and its own transparency.
+    """
+    if restore_size:
+        change = (y - fitted.image) / 2 * (-fitted.gain if fitted.inverted else fitted.gain)
+        return put_back(picture.colour, change, fitted.frame) * 2 - 1, picture.alpha
+    alpha = fitted.alpha
+    if fitted.padded:
+        rows, columns = fitted.frame.shown(tuple(picture.colour.shape[1:]), y.shape[-1])
+        y, alpha = y[:, rows, columns], None if alpha is None else alpha[rows, columns]
+    return y, alpha
 
 
 def _said(done: list[str], inverted: bool) -> tuple[str, ...]:
@@ -146,11 +185,12 @@ def _flatten(colour: Tensor, alpha: Tensor, done: list[str]) -> Tensor:
 
 def _resize(
     image: Tensor, size: int, how: Fit, background: float | None, done: list[str]
-) -> Tensor:
+) -> tuple[Tensor, Frame]:
     """(C, H, W) in [−1, 1] → (C, size, size), padded, cropped or stretched where not square."""
     _, h, w = image.shape
     if (h, w) == (size, size):
-        return image
+        return image, Frame()
+    top = left = 0
     if how == "crop" and h != w:
         side = min(h, w)
         top, left = (h - side) // 2, (w - side) // 2
@@ -164,11 +204,12 @@ def _resize(
         new_h, new_w = max(1, round(h * ratio)), max(1, round(w * ratio))
     done.append(f"resized from {w}×{h}")
     image = scaled(image, new_h, new_w).clamp(-1, 1)
+    above, before = (size - new_h) // 2, (size - new_w) // 2
     if (new_h, new_w) != (size, size):
         level = float(_border(image[None]).median()) if background is None else background
-        frame = image.new_full((len(image), size, size), level)
-        top, left = (size - new_h) // 2, (size - new_w) // 2
-        frame[:, top : top + new_h, left : left + new_w] = image
-        image = frame
+        canvas = image.new_full((len(image), size, size), level)
+        canvas[:, above : above + new_h, before : before + new_w] = image
+        image = canvas
         done.append("padded")
-    return image
+    scale = (new_h / h, new_w / w)
+    return image, Frame(scale, (above - scale[0] * top, before - scale[1] * left))

@@ -1,141 +1,29 @@
-"""Image files ⇄ tensors: safe decoding, whole-file writing, pixels ⇄ images, grids."""
+"""Pixels ⇄ images, grids, encoding, and whole-file writing. Files are read by ``decoding``."""
 
 import io
 import os
-import tempfile
-import threading
-import warnings
+import secrets
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 import make_it_real
-from make_it_real.errors import ImageError, one_line
+from make_it_real.decoding import MAX_PIXELS as MAX_PIXELS
+from make_it_real.decoding import SUFFIXES as SUFFIXES
+from make_it_real.decoding import Picture as Picture
+from make_it_real.decoding import read as read
+from make_it_real.errors import ImageError, OutputExistsError
+from make_it_real.profiles import from_srgb
 
-# MPO, the format of 3D cameras, is opened as the JPEG that it begins with.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
-SUFFIXES = frozenset(
-    (
-        ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff",
-        ".gif", ".avif", ".pgm", ".ppm", ".pnm",
-    )
-)  # fmt: skip
-MAX_PIXELS = 200_000_000
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded image file, upright.
-
-    colour: float32 (C, H, W) in [0, 1], C 1 for grey or 3 for RGB, not premultiplied.
-    alpha: float32 (H, W) in [0, 1], or None where everything is opaque.
-    notes: what was done while reading ("turned upright", …), for reports.
-    """
-
-    colour: Tensor
-    alpha: Tensor | None = None
-    notes: tuple[str, ...] = ()
-
-
-def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode one image by its content, whatever its name.
-
-    EXIF orientation is applied, 16-bit grey is scaled (not clipped), transparency is split
-    off, and of an animation the first frame is taken. Raises ImageError with a reason of one
-    line for what is missing, empty, truncated, no image, or has over ``max_pixels`` pixels.
-    """
-    try:
-        data = source.read_bytes() if isinstance(source, Path) else source
-    except OSError as error:
-        raise ImageError(error.strerror or str(error)) from error
-    if not data:
-        raise ImageError("the file is empty")
-    try:
-        with _HUSH, Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageError(
-                    f"{image.width}×{image.height} pixels are more than the limit of {max_pixels:,}"
-                )
-            image.load()
-            return _picture(image)
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
-        raise ImageError("not an image of a known kind") from error
-    except Exception as error:
-        # Damage makes Pillow's decoders raise all sorts: struct.error, IndexError, TypeError, …
-        raise ImageError(f"damaged image ({one_line(error)})") from error
-
-
-class _Hush:
-    """Pillow's warnings and its own limit on pixels, off while any thread is inside.
-
-    ``max_pixels`` speaks for that limit, and damaged EXIF is no news. Both settings are global:
-    threads that each saved and restored them would leave them off for good.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore")
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._filters.__exit__(None, None, None)
-                Image.MAX_IMAGE_PIXELS = self._limit
-
-
-_HUSH = _Hush()
-
-
-def _picture(image: Image.Image) -> Picture:
-    notes = []
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append("first frame taken")
-    upright = ImageOps.exif_transpose(image)
-    if image.getexif().get(0x0112) in range(2, 9):
-        notes.append("turned upright")
-    image = upright
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float32)
-        # "I" is how Pillow opens 16-bit grey of some formats; floats come as 0–1 or 0–255.
-        peak = float(values[np.isfinite(values)].max(initial=0))
-        full = 65535.0 if image.mode != "F" else 1.0 if peak <= 1 else 255.0
-        values = np.nan_to_num(values / full).clip(0, 1)
-        return Picture(torch.from_numpy(values)[None], None, tuple(notes))
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in ("L", "1", "LA", "La") else "RGBA")
-        alpha = _planes(image.getchannel("A"))[0]
-        image = image.convert("L" if image.mode == "LA" else "RGB")
-        alpha = None if bool((alpha == 1).all()) else alpha
-    elif image.mode in ("1", "L"):
-        image = image.convert("L")
-    else:
-        image = image.convert("RGB")
-    return Picture(_planes(image), alpha, tuple(notes))
-
-
-def _planes(image: Image.Image) -> Tensor:
-    """An 8-bit Pillow image → float32 (C, H, W) in [0, 1]."""
-    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
-    return (pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)).float() / 255
+QUALITY = 95
 
 
 def to_images(pixels: Tensor) -> Tensor:
@@ -169,19 +57,52 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
     return sheet
 
 
-def encode(image: Tensor, format: str = "PNG", text: Mapping[str, str] | None = None) -> bytes:
-    """One image (C, H, W) in [−1, 1] → the bytes of a PNG, JPEG or (lossless) WEBP file.
+def encode(
+    image: Tensor,
+    format: str = "PNG",
+    text: Mapping[str, str] | None = None,
+    *,
+    alpha: Tensor | None = None,
+    quality: int | None = None,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+) -> bytes:
+    """One image (C, H, W) in [−1, 1] → the bytes of a PNG, JPEG or WEBP file.
 
-    ``text`` goes into a PNG's text chunks; the other formats leave it out.
+    text: for a PNG's text chunks; the other formats leave it out. alpha: (H, W) in [0, 1];
+    JPEG has none, so the image is laid on white. quality: 1–100 of JPEG (95 by default) and
+    WEBP (lossless by default). exif, icc: written with it, the colours converted from sRGB to
+    that profile.
     """
-    options: dict[str, Any] = {"lossless": True} if format == "WEBP" else {"quality": 95}
+    picture = to_pillow(image)
+    if alpha is not None:
+        levels = Image.fromarray((alpha.clamp(0, 1) * 255).round().byte().cpu().numpy())
+        if format == "JPEG":
+            paper = Image.new(picture.mode, picture.size, "white")
+            picture = Image.composite(picture, paper, levels)
+    if icc:
+        picture, icc = from_srgb(picture, icc)
+    if alpha is not None and format != "JPEG":
+        picture.putalpha(levels)
+    options: dict[str, Any] = {}
+    if exif:
+        options["exif"] = exif
+    if icc:
+        options["icc_profile"] = icc
     if format == "PNG":
-        info = PngInfo()
+        options["pnginfo"] = info = PngInfo()
         for key, value in (text or {}).items():
             info.add_text(key, value)
-        options = {"pnginfo": info}
+    elif format == "WEBP" and quality is None:
+        options |= {"lossless": True, "exact": True}
+    else:
+        options["quality"] = quality or QUALITY
     with io.BytesIO() as file:
-        to_pillow(image).save(file, format, **options)
+        try:
+            picture.save(file, format, **options)
+        except (OSError, ValueError) as error:
+            # JPEG ends at 65,535 pixels a side, WEBP at 16,383, an EXIF block at 64 KiB.
+            raise ImageError(f"can't be written as {format}: {error}") from error
         return file.getvalue()
 
 
@@ -203,32 +124,40 @@ def make_folder(path: Path) -> None:
         raise ImageError(f"can't make the folder {path}: {error.strerror or error}") from error
 
 
+PART = ".part"
+_START = f".mir-{socket.gethostname().replace('/', '_')[:64]}-"
+# A process of the same number may have been killed here before.
+_TOKEN = secrets.token_hex(4)
+_PARTS = count()
+
+
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
     """Write a file that appears whole or not at all.
 
-    Raises ImageError if it exists and ``overwrite`` is not given, or can't be written.
+    Raises OutputExistsError if it is there and ``overwrite`` is not given, ImageError if it
+    can't be written.
     """
+    # Not after the path's own name, which may have all the 255 bytes that are allowed.
+    temporary = path.parent / f"{_START}{os.getpid()}-{_TOKEN}-{next(_PARTS)}{PART}"
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(data)
-            # mkstemp makes private files; a picture gets the permissions of any new file.
-            os.chmod(temporary, 0o666 & ~_UMASK)
             if overwrite:
                 os.replace(temporary, path)
             else:
                 _move(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
             raise
     except FileExistsError as error:
-        raise ImageError(f"{path} exists; give --overwrite to replace it") from error
+        raise OutputExistsError(f"{path} exists; give --overwrite to replace it") from error
     except OSError as error:
         raise ImageError(f"can't write {path}: {error.strerror or error}") from error
 
 
-def _move(temporary: str, path: Path) -> None:
+def _move(temporary: Path, path: Path) -> None:
     """Give a file its name if that is free, else raise FileExistsError."""
     try:
         os.link(temporary, path)
@@ -243,10 +172,28 @@ def _move(temporary: str, path: Path) -> None:
         os.unlink(temporary)
 
 
-def _read_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def sweep(folder: Path) -> None:
+    """Remove the unfinished files that processes killed on this machine left in a folder."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_START) and entry.name.endswith(PART):
+                process, _, rest = entry.name[len(_START) :].partition("-")
+                if process.isdigit() and not _writing(int(process), rest.split("-")[0]):
+                    with suppress(OSError):
+                        os.unlink(entry.path)
 
 
-_UMASK = _read_umask()
+def _writing(process: int, token: str) -> bool:
+    """Whether the process that began a file may still be at it."""
+    if process == os.getpid():
+        return token == _TOKEN
+    if os.name != "posix":
+        # Elsewhere there is no harmless way to ask.
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Rec. 601 luma, as Pillow's convert("L") weighs the channels.
-LUMA = (0.299, 0.587, 0.114)
+from make_it_real.restoring import LUMA, Frame
+
 WORK_SIDE = 640
 COARSE_SIDE = 48
 MEDIAN_SIDE = 25
@@ -32,10 +32,14 @@ def scaled(image: Tensor, height: int, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Ink:
-    """What is drawn in a picture: amount (H, W) in [0, 1], and its polarity."""
+    """What is drawn in a picture: amount (H, W) in [0, 1], and its polarity.
+
+    contrast: by how much full ink departs from its paper, in [0, 1].
+    """
 
     amount: Tensor
     bright: bool
+    contrast: float
 
 
 def find_ink(colour: Tensor) -> Ink | None:
@@ -64,7 +68,7 @@ def find_ink(colour: Tensor) -> Ink | None:
     floor = max(0.15 * peak, min(3 * grain, 0.5 * peak))
     amount = ((raised - floor) / (0.75 * peak - floor)).clamp(0, 1)
     amount = amount * _subject(amount)
-    return Ink(amount, bright) if bool((amount > 0.5).any()) else None
+    return Ink(amount, bright, 0.75 * peak) if bool((amount > 0.5).any()) else None
 
 
 def _paper(views: Tensor) -> Tensor:
@@ -121,9 +125,12 @@ def stroke_width(amount: Tensor) -> float:
     return 2 * float(amount.sum()) / outline if outline else 0.0
 
 
-def place_ink(amount: Tensor, size: int, extent: float, stroke: float, done: list[str]) -> Tensor:
-    """Ink (H, W) → (size, size): cropped, its longer side ``extent``, centred by mass.
+def place_ink(
+    amount: Tensor, size: int, extent: float, stroke: float, done: list[str]
+) -> tuple[Tensor, Frame]:
+    """Ink (H, W) → (size, size), and where it lies there.
 
+    It is cropped, its longer side made ``extent`` of the size, and centred by mass.
     Strokes thinner than the data set's are widened first: the model's pixels are coarse, and
     a fine pen line would all but vanish between them.
     """
@@ -136,6 +143,8 @@ def place_ink(amount: Tensor, size: int, extent: float, stroke: float, done: lis
     target = extent * size
     ratio = min(1.0, 4 * target / max(cropped.shape))
     new = [max(1, round(s * ratio)) for s in cropped.shape]
+    zoom = [n / s for n, s in zip(new, cropped.shape, strict=True)]
+    reach = 0
     # At four times the final resolution the grain of chalk is gone and a stroke still wide.
     cropped = scaled(cropped[None], new[0], new[1])[0].clamp(0, 1)
     longer = max(cropped.shape)
@@ -149,13 +158,16 @@ def place_ink(amount: Tensor, size: int, extent: float, stroke: float, done: lis
 
     ratio = target / max(cropped.shape)
     new = [max(1, round(s * ratio)) for s in cropped.shape]
+    shrunk = [n / s for n, s in zip(new, cropped.shape, strict=True)]
     small = scaled(cropped[None], new[0], new[1])[0].clamp(0, 1)
     small = (small / small.max().clamp_min(1e-6)).clamp(0, 1)
-    frame = small.new_zeros(size, size)
+    image = small.new_zeros(size, size)
     offset = []
     for axis, length in enumerate(new):
         mass = small.sum(1 - axis)
         centre = float((mass * (torch.arange(length) + 0.5)).sum() / mass.sum())
         offset.append(min(max(round(size / 2 - centre), 0), size - length))
-    frame[offset[0] : offset[0] + new[0], offset[1] : offset[1] + new[1]] = small
-    return frame
+    image[offset[0] : offset[0] + new[0], offset[1] : offset[1] + new[1]] = small
+    scale = (zoom[0] * shrunk[0], zoom[1] * shrunk[1])
+    start = [offset[a] + shrunk[a] * reach - scale[a] * (top, left)[a] for a in (0, 1)]
+    return image, Frame(scale, (start[0], start[1]))

@@ -1,21 +1,19 @@
-"""Files named on the command line → images in the model's frame, and names for results.
+"""Files named on the command line → images in the model's frame.
 
 ``batch.py`` projects folders of any size; the commands here look closely at a few images, which
 they hold in memory at once.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from make_it_real import batch, images
-from make_it_real.batch import STDIN, Job, Plan, Result
+from make_it_real import images
 from make_it_real.errors import ImageError
 from make_it_real.framing import Fit, Framing, fit
+from make_it_real.jobs import Job, Result, plan
 from make_it_real.model import IGNConfig
 
 
@@ -39,60 +37,6 @@ class Loaded:
     names: tuple[str, ...]
     images: Tensor
     failed: tuple[Result, ...] = ()
-
-
-def plan(
-    inputs: Sequence[str],
-    output: Path | None,
-    word: str,
-    *,
-    recursive: bool = False,
-    overwrite: bool = False,
-    into_folder: bool = False,
-    stdin: bytes | None = None,
-) -> Plan:
-    """As ``batch.plan``, with results called x_WORD.png and folder_WORD/ in place of _real.
-
-    Raises ValueError as it does.
-    """
-    if output is not None:
-        return batch.plan(
-            inputs, output, recursive=recursive, overwrite=overwrite, into_folder=into_folder,
-            stdin=stdin,
-        )  # fmt: skip
-    jobs: list[Job] = []
-    failed: list[Result] = []
-    taken: set[Path] = set()
-    seen: set[str] = set()
-    for item in inputs:
-        target = None
-        if item != "-" and os.path.isdir(item):
-            folder = Path(item).resolve()
-            target = folder.with_name(f"{folder.name}_{word}")
-        part = batch.plan(
-            [item], target, recursive=recursive, overwrite=True, into_folder=True, stdin=stdin
-        )
-        failed += part.failed
-        for job in part.jobs:
-            key = str(job.source) if job.source == STDIN else os.path.realpath(job.source)
-            if key in seen:
-                continue
-            seen.add(key)
-            if not job.within:
-                stem = "stdin" if job.source == STDIN else job.source.stem
-                name = job.output.with_name(f"{stem}_{word}.png")
-                job = replace(job, output=_free(name, taken, overwrite))
-            taken.add(job.output)
-            jobs.append(job)
-    return Plan(tuple(jobs), tuple(failed))
-
-
-def _free(path: Path, taken: set[Path], overwrite: bool) -> Path:
-    candidate, number = path, 1
-    while candidate in taken or (not overwrite and os.path.lexists(candidate)):
-        number += 1
-        candidate = path.with_stem(f"{path.stem}_{number}")
-    return candidate
 
 
 def read_job(job: Job, max_pixels: int = images.MAX_PIXELS) -> images.Picture:
@@ -135,9 +79,9 @@ def load(
 ) -> Loaded:
     """All images that files, folders, globs and "-" name, in the model's frame.
 
-    Raises ValueError for inputs that no job can be made of, as ``batch.plan`` does.
+    Raises ValueError for inputs that no job can be made of, as ``jobs.plan`` does.
     """
-    planned = plan(inputs, None, "read", recursive=recursive, overwrite=True, stdin=stdin)
+    planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin)
     names, tensors, failed = [], [], list(planned.failed)
     for job, image in fitted(planned.jobs, config, fitting):
         if isinstance(image, str):

@@ -95,18 +95,18 @@ def loss_idem_inner(f_ema: Network, fz: Tensor) -> Tensor:
 
 
 def resting_points(
-    f: Network, fz: Tensor, steps: int, sigma: Tensor, generator: torch.Generator
+    f: Network, fz: Tensor, steps: int, sigma: Tensor, white: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(s, s + ε): what was generated, further applied, and the same a little disturbed.
 
     Asking f(s + ε) = s of s = f^(1+steps)(z) makes f a contraction around what it generates,
-    so that f^k comes to rest. sigma (N,) is ε's standard deviation, an image each. No gradient.
+    so that f^k comes to rest. white: standard normal noise of fz's shape; sigma (N,) is ε's
+    standard deviation, an image each. No gradient.
     """
     with torch.no_grad():
         s = fz.detach()
         for _ in range(steps):
             s = f(s)
-        white = torch.randn(s.shape, generator=generator, device=s.device)
         return s, s + sigma[:, None, None, None] * white
 
 

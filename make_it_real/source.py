@@ -75,7 +75,8 @@ class SpectralSource(Source):
         half = (channels, image_size, image_size // 2 + 1)
         self.register_buffer("mean", torch.zeros(2, *half))
         self.register_buffer("std", torch.ones(half))
-        self.register_buffer("mixing", torch.eye(channels))
+        # Not torch.eye: on the meta device that loads half of torch's compiler, for over a second.
+        self.register_buffer("mixing", torch.zeros(channels, channels).fill_diagonal_(1))
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

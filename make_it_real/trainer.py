@@ -20,7 +20,7 @@ from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import to_images
 from make_it_real.model import IGN, IGNConfig, place
-from make_it_real.weights import save_tensors
+from make_it_real.tensorfile import save_tensors
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class BaseConfig:
 
     steps: optimizer steps in all; the learning rate falls linearly to zero over the last
         ``decay_steps``. batch: images x, and as many z, a step. flip: mirror images at random.
+    hold_out: images kept from training, to be measured against. start: the model that f
+        started from, and the beginning of its hash.
     bf16: compute in bfloat16 where the device is fast at it; weights stay float32.
     """
 
@@ -39,6 +41,8 @@ class BaseConfig:
     beta1: float = 0.0
     beta2: float = 0.99
     flip: bool = False
+    hold_out: int = 0
+    start: str = ""
     seed: int = 0
     bf16: bool = True
 
@@ -55,7 +59,8 @@ class BaseTrainer:
     """f, other networks and their optimizers, on one device.
 
     A child adds to ``nets`` and ``optimizers`` (by the names they have in the checkpoint) and
-    says what a step does. objective: its name on the command line; title: in weights files.
+    says what a step does. accumulate: parts that a step's batch is worked off in, for memory;
+    what is learned is the same. objective: its name on the command line; title: in weights files.
     """
 
     objective: ClassVar[str]
@@ -65,6 +70,7 @@ class BaseTrainer:
     def __init__(self, model: IGNConfig, config: Any, device: torch.device) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.step = config, device, 0
+        self.accumulate = 1
         self.f = place(IGN(model), device)
         self.nets: dict[str, nn.Module] = {"f": self.f}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}

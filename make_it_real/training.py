@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from make_it_real import losses
+from make_it_real import distributed, losses
+from make_it_real.augmentation import Augmentation
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.degradations import DEGRADATIONS, randomly_degraded
@@ -36,6 +37,7 @@ class TrainConfig(BaseConfig):
         collapses f onto one image). gamma, penalty_every: the critic's gradient penalty.
     rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
         deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
+    augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
     """
 
     gamma: float = 1.0
@@ -48,6 +50,7 @@ class TrainConfig(BaseConfig):
     twice: float = 0.25
     damage: tuple[str, ...] = GREY_DAMAGE
     critic_widths: tuple[int, ...] = (64, 128)
+    augment: float = 0.0
     lambdas: Lambdas = field(default_factory=Lambdas)
 
     def __post_init__(self) -> None:
@@ -105,70 +108,146 @@ class Trainer(BaseTrainer):
         twice = randomly_degraded(once, config.damage, generator=generator)
         return torch.where(coins[2] < config.twice, twice, once)
 
-    def train_step(self, pixels: Tensor) -> Record:
-        """One update of the critic and one of f."""
-        config, step = self.config, self.step
-        f, C, lambdas, generator = self.f, self.C, config.lambdas, self.generator
-        half, quarter = config.batch // 2, config.batch // 4
-        lr = self.set_learning_rate()
-        r = min(1.0, step / max(1, config.ramp))
+    def augmentation(self) -> Augmentation | None:
+        """What is done to a batch's images before the critic sees them; None for nothing."""
+        config = self.config
+        if not config.augment:
+            return None
+        return Augmentation.draw(config.batch, config.augment, self.generator)
 
+    def draw(self, pixels: Tensor) -> "Draw":
+        """Everything random of a step, for the whole batch, the same in every process."""
+        config, generator, sample = self.config, self.generator, self.f.source.sample
+        quarter = config.batch // 4
         x = self.batch(pixels)
-        z = f.source.sample(len(x), generator)
-        Ax = self.damaged(x, f.source.sample(len(x), generator), generator)
-        with self.autocast():
-            fz, f_Ax, fx = f(torch.cat([z, Ax, x[:half]])).split([len(x), len(x), half])
-            rest = int(
-                torch.randint(config.rest_steps, (), generator=generator, device=self.device)
-            )
-            sigma = config.rest_sigma * torch.rand(quarter, generator=generator, device=self.device)
-            s, s_noisy = losses.resting_points(f, fz[:quarter], rest, sigma, generator)
-            target = torch.cat([s, fz[quarter:half].detach()])
-            ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
+        z = sample(len(x), generator)
+        Ax = self.damaged(x, sample(len(x), generator), generator)
+        change = self.augmentation()
+        rest = int(torch.randint(config.rest_steps, (), generator=generator, device=self.device))
+        sigma = torch.rand(quarter, generator=generator, device=self.device)
+        white = torch.randn(quarter, *x.shape[1:], generator=generator, device=self.device)
+        return Draw(x, z, Ax, change, rest, config.rest_sigma * sigma, white)
 
-            with torch.no_grad():
-                C_x = C(x)
-            losses.freeze(C, True)
-            loss_real = losses.loss_real(C_x, C(fz))
-            ff_z = ff[quarter:]
-            loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(ff_z))
-            # Rolled by one, so that a restored image is not paired with its own original.
-            loss_real_restored = losses.loss_real(C_x.roll(1), C(f_Ax))
-            losses.freeze(C, False)
-            loss_rec = losses.distance(fx, x[:half])
-            loss_idem = losses.distance(ff, target)
-            loss_idem_inner = losses.loss_idem_inner(self.f_ema, fz[half:])
-            loss_restore = losses.distance(f_Ax, x)
-            loss_f = (
-                lambdas.real * loss_real
-                + lambdas.real_again * loss_real_again
-                + lambdas.real_restored * loss_real_restored
-                + lambdas.rec * loss_rec
-                + lambdas.idem * r * loss_idem
-                + lambdas.idem_inner * r * loss_idem_inner
-                + lambdas.restore * loss_restore
-            )
+    def loss_f(self, d: "Draw") -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """(f's loss on a part of the batch, its terms, what the critic is to call made)."""
+        f, C, lambdas = self.f, self.C, self.config.lambdas
+        x, half, quarter = d.x, len(d.x) // 2, len(d.x) // 4
+        r = min(1.0, self.step / max(1, self.config.ramp))
+        fz, f_Ax, fx = f(torch.cat([d.z, d.Ax, x[:half]])).split([len(x), len(x), half])
+        s, s_noisy = losses.resting_points(f, fz[:quarter], d.rest, d.sigma, d.white)
+        target = torch.cat([s, fz[quarter:half].detach()])
+        ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
+
+        with torch.no_grad():
+            C_x = C(d.shown(x))
+        losses.freeze(C, True)
+        loss_real = losses.loss_real(C_x, C(d.shown(fz)))
+        ff_z = ff[quarter:]
+        loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(d.shown(ff_z)))
+        # Rolled by one in fours, so that no restored image is paired with its own original.
+        loss_real_restored = losses.loss_real(
+            C_x.view(-1, 4).roll(1, 1).flatten(), C(d.shown(f_Ax))
+        )
+        losses.freeze(C, False)
+        loss_rec = losses.distance(fx, x[:half])
+        loss_idem = losses.distance(ff, target)
+        loss_idem_inner = losses.loss_idem_inner(self.f_ema, fz[half:])
+        loss_restore = losses.distance(f_Ax, x)
+        loss = (
+            lambdas.real * loss_real
+            + lambdas.real_again * loss_real_again
+            + lambdas.real_restored * loss_real_restored
+            + lambdas.rec * loss_rec
+            + lambdas.idem * r * loss_idem
+            + lambdas.idem_inner * r * loss_idem_inner
+            + lambdas.restore * loss_restore
+        )
+        fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
+        return loss, (loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore), fake
+
+    def loss_critic(self, d: "Draw", fake: Tensor) -> tuple[Tensor, Tensor]:
+        """(the critic's loss on a part of the batch, the same without the penalty)."""
+        C, config = self.C, self.config
+        x, fake = d.shown(d.x), d.shown(fake)
+        loss = losses.loss_critic(C(x), C(fake))
+        if self.step % config.penalty_every:
+            return loss, loss
+        penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)
+        return loss + config.gamma / 2 * penalty, loss
+
+    def train_step(self, pixels: Tensor) -> Record:
+        """One update of f and one of the critic, by this process's parts of the batch."""
+        lr, count = self.set_learning_rate(), distributed.size() * self.accumulate
+        draw, first = self.draw(pixels), distributed.rank() * self.accumulate
+        parts = [draw.part(i, count) for i in range(first, first + self.accumulate)]
+        fakes, total = [], torch.zeros(6, device=self.device)
         self.opt_f.zero_grad(set_to_none=True)
-        loss_f.backward()
+        for part in parts:
+            with self.autocast():
+                loss, terms, fake = self.loss_f(part)
+            (loss / count).backward()
+            fakes.append(fake)
+            total[1:] += torch.stack([t.detach().float() for t in terms]) / count
+        distributed.add_up_gradients(self.f.parameters())
         self.opt_f.step()
 
-        with self.autocast():
-            fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
-            loss_C = loss_critic = losses.loss_critic(C(x), C(fake))
-            if step % config.penalty_every == 0:
-                penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)
-                loss_C = loss_critic + config.gamma / 2 * penalty
         self.opt_C.zero_grad(set_to_none=True)
-        loss_C.backward()
+        for part, fake in zip(parts, fakes, strict=True):
+            with self.autocast():
+                loss, loss_critic = self.loss_critic(part, fake)
+            (loss / count).backward()
+            total[0] += loss_critic.detach().float() / count
+        distributed.add_up_gradients(self.C.parameters())
         self.opt_C.step()
 
         self.step += 1
-        decay = min(config.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for average, current in zip(self.f_ema.parameters(), self.f.parameters(), strict=True):
                 average.lerp_(current, 1 - decay)
-        terms = (loss_critic, loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore)
-        return Record(self.step, lr, *torch.stack([t.detach().float() for t in terms]).tolist())
+        return Record(self.step, lr, *distributed.add_up(total).tolist())
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A batch, or a part of one: x, z and Ax (B, C, S, S), and what else a step draws.
+
+    change: of what the critic sees; rest: how often f is applied to fz before it is disturbed
+    by ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
+    """
+
+    x: Tensor
+    z: Tensor
+    Ax: Tensor
+    change: Augmentation | None
+    rest: int
+    sigma: Tensor
+    white: Tensor
+
+    def shown(self, images: Tensor) -> Tensor:
+        """What the critic sees of images (n ≤ B, C, S, S)."""
+        return images if self.change is None else self.change[slice(len(images))](images)
+
+    def part(self, i: int, count: int) -> "Draw":
+        """The i-th of ``count`` equal parts. The batch's quarters have roles: each is divided.
+
+        So the mean over all parts of a loss is that of the whole, as is its gradient.
+        """
+        if count == 1:
+            return self
+        b = len(self.x)
+
+        def share(values: Tensor) -> Tensor:
+            quarters = 4 if len(values) == b else 1
+            return values.view(quarters, count, -1, *values.shape[1:])[:, i].flatten(0, 1)
+
+        change = self.change
+        if change is not None:
+            change = Augmentation(*map(share, (change.shift, change.hole, change.light)))
+        return Draw(
+            share(self.x), share(self.z), share(self.Ax), change, self.rest,
+            share(self.sigma), share(self.white),
+        )  # fmt: skip
 
 
 def default_model(image_size: int, channels: int) -> IGNConfig:

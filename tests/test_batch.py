@@ -1,7 +1,6 @@
-"""Folder jobs: what is planned from paths, and what becomes of each file."""
+"""Folder jobs: what becomes of each file."""
 
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from make_it_real import images
-from make_it_real.batch import STDIN, Job, Plan, Result, Settings, plan, run
+from make_it_real.batch import Settings, run
 from make_it_real.framing import Framing
+from make_it_real.jobs import STDIN, Job, plan
 from make_it_real.model import IGN
-from make_it_real.projection import project
+from make_it_real.projection import drift, project
 
 PLAIN = Framing()
 
@@ -27,226 +27,8 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def pairs(planned: Plan, folder: Path) -> list[tuple[str, str]]:
-    """Sources and outputs below a folder, as text."""
-    return [
-        (os.path.relpath(job.source, folder), os.path.relpath(job.output, folder))
-        for job in planned.jobs
-    ]
-
-
 def everything_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-# Planning: names
-
-
-def test_a_file_is_projected_beside_itself(here: Path) -> None:
-    touch(here, "a/sketch.jpg", "b.tar.PNG")
-    planned = plan(["a/sketch.jpg", "b.tar.PNG"])
-    assert pairs(planned, here) == [
-        ("a/sketch.jpg", "a/sketch_real.png"),
-        ("b.tar.PNG", "b.tar_real.png"),
-    ]
-    assert not any(job.within for job in planned.jobs)
-    assert planned.failed == ()
-
-
-def test_a_name_that_is_there_gets_the_next_free_number(here: Path) -> None:
-    touch(here, "x.png", "x_real.png", "x_real_2.png")
-    assert pairs(plan(["x.png"]), here) == [("x.png", "x_real_3.png")]
-    assert pairs(plan(["x.png"], overwrite=True), here) == [("x.png", "x_real.png")]
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_two_files_of_one_name_get_two_outputs(here: Path, overwrite: bool) -> None:
-    touch(here, "x.png", "x.jpg", "sub/x.gif")
-    beside = plan(["x.png", "x.jpg"], overwrite=overwrite)
-    assert pairs(beside, here) == [("x.png", "x_real.png"), ("x.jpg", "x_real_2.png")]
-    into = plan(["x.png", "sub/x.gif"], Path("out"), overwrite=overwrite)
-    assert pairs(into, here) == [("x.png", "out/x.png"), ("sub/x.gif", "out/x_2.png")]
-
-
-def test_an_output_with_an_images_suffix_is_a_file(here: Path) -> None:
-    touch(here, "x.png")
-    for name in ("y.png", "y.JPG", "sub/y.webp", "y.jpeg"):
-        assert pairs(plan(["x.png"], Path(name)), here) == [("x.png", name)]
-
-
-def test_any_other_output_is_a_folder(here: Path) -> None:
-    touch(here, "x.jpg")
-    assert pairs(plan(["x.jpg"], Path("out")), here) == [("x.jpg", "out/x.png")]
-    touch(here, "out/x.png")
-    assert pairs(plan(["x.jpg"], Path("out")), here) == [("x.jpg", "out/x_2.png")]
-
-
-def test_an_input_is_never_the_output(here: Path) -> None:
-    touch(here, "x.png")
-    assert pairs(plan(["x.png"], Path()), here) == [("x.png", "x_2.png")]
-
-
-def test_stdin_is_named_so(here: Path) -> None:
-    assert plan(["-"], stdin=b"data").jobs == (Job(STDIN, Path("stdin_real.png"), data=b"data"),)
-    into = plan(["-"], Path("out"), stdin=b"data")
-    assert into.jobs == (Job(STDIN, Path("out/stdin.png"), data=b"data"),)
-    named = plan(["-"], Path("x.webp"), stdin=b"data")
-    assert named.jobs == (Job(STDIN, Path("x.webp"), data=b"data"),)
-
-
-# Planning: folders
-
-
-def test_a_folder_is_projected_beside_itself(here: Path) -> None:
-    touch(here, "photos/b.png", "photos/a.JPG", "photos/notes.txt", "photos/sub/c.png")
-    planned = plan(["photos"])
-    assert pairs(planned, here) == [
-        ("photos/a.JPG", "photos_real/a.png"),
-        ("photos/b.png", "photos_real/b.png"),
-    ]
-    assert all(job.within for job in planned.jobs)
-
-
-def test_a_folder_with_its_subfolders_keeps_its_tree(here: Path) -> None:
-    touch(here, "photos/b.png", "photos/sub/deep/c.tif", "photos/sub/a.webp")
-    assert pairs(plan(["photos/"], recursive=True), here) == [
-        ("photos/b.png", "photos_real/b.png"),
-        ("photos/sub/a.webp", "photos_real/sub/a.png"),
-        ("photos/sub/deep/c.tif", "photos_real/sub/deep/c.png"),
-    ]
-    assert ("photos/sub/a.webp", "out/sub/a.png") in pairs(
-        plan(["photos"], Path("out"), recursive=True), here
-    )
-
-
-def test_the_current_folder_is_projected_beside_itself(here: Path) -> None:
-    touch(here, "x.png")
-    assert pairs(plan(["."]), here) == [("x.png", "../here_real/x.png")]
-
-
-def test_a_folder_keeps_the_names_that_it_gave_whether_outputs_exist_or_not(here: Path) -> None:
-    touch(here, "photos/x.png", "photos_real/x.png")
-    assert pairs(plan(["photos"]), here) == [("photos/x.png", "photos_real/x.png")]
-
-
-def test_names_that_would_meet_in_a_folder_keep_their_suffix(here: Path) -> None:
-    touch(here, "p/x.png", "p/x.jpg", "p/y.png", "p/sub/x.png")
-    assert pairs(plan(["p"], recursive=True), here) == [
-        ("p/sub/x.png", "p_real/sub/x.png"),
-        ("p/x.jpg", "p_real/x.jpg.png"),
-        ("p/x.png", "p_real/x.png.png"),
-        ("p/y.png", "p_real/y.png"),
-    ]
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_no_two_inputs_share_an_output(here: Path, overwrite: bool) -> None:
-    touch(here, "p/x.png", "p/x.jpg", "p/x.png.gif", "q/x.png", "x.png", "q/x.png.png")
-    planned = plan(["p", "q", "x.png"], Path("out"), overwrite=overwrite)
-    outputs = [output for _, output in pairs(planned, here)]
-    assert len(outputs) == 6
-    assert len(set(outputs)) == 6
-    # The same call finds the same names once they exist, so that it can go on where it stopped.
-    touch(here, *(output for output in outputs[:5]))
-    again = plan(["p", "q"], Path("out"), overwrite=overwrite)
-    assert [output for _, output in pairs(again, here)] == outputs[:5]
-
-
-def test_hidden_files_and_folders_are_left_out(here: Path) -> None:
-    touch(here, "p/x.png", "p/.x.png", "p/._y.png", "p/.cache/y.png", "p/.mir-abc.part")
-    assert pairs(plan(["p"], recursive=True), here) == [("p/x.png", "p_real/x.png")]
-
-
-@pytest.mark.parametrize("output", ["p/out", "./p/out", "p/../p/out", "{here}/p/out", "link/out"])
-def test_an_output_folder_within_the_input_is_not_read_again(here: Path, output: str) -> None:
-    touch(here, "p/x.png", "p/sub/out/y.png", "p/out/x.png", "p/out/sub/z.png")
-    (here / "link").symlink_to(here / "p")
-    planned = plan(["p"], Path(output.format(here=here)), recursive=True)
-    assert [str(job.source) for job in planned.jobs] == ["p/sub/out/y.png", "p/x.png"]
-
-
-# Planning: globs and what there is not
-
-
-def test_a_glob_is_its_matches_in_order(here: Path) -> None:
-    touch(here, "b1.png", "a1.png", "c.png", "sub/d1.png", ".e1.png")
-    assert [source for source, _ in pairs(plan(["?1.png"]), here)] == ["a1.png", "b1.png"]
-    deep = [source for source, _ in pairs(plan(["**/*1.png"]), here)]
-    assert deep == ["a1.png", "b1.png", "sub/d1.png"]
-
-
-def test_a_file_whose_name_looks_like_a_glob_is_that_file(here: Path) -> None:
-    touch(here, "[1].png", "1.png")
-    assert pairs(plan(["[1].png"]), here) == [("[1].png", "[1]_real.png")]
-
-
-def test_what_is_not_there_fails_and_the_rest_is_planned(here: Path) -> None:
-    touch(here, "x.png", "empty/notes.txt", "deep/sub/y.png")
-    (here / "broken.png").symlink_to("nowhere.png")
-    long = "n" * 300 + ".png"
-    inputs = ["no.png", "x.png", "no*.png", "broken.png", "empty", "deep", long]
-    planned = plan(inputs)
-    assert pairs(planned, here) == [("x.png", "x_real.png")]
-    assert planned.failed == (
-        Result("no.png", "", "failed", "no such file or folder"),
-        Result("no*.png", "", "failed", "no file matches"),
-        Result("broken.png", "", "failed", "no such file or folder"),
-        Result("empty", "", "failed", "no images in this folder; -r searches its subfolders too"),
-        Result("deep", "", "failed", "no images in this folder; -r searches its subfolders too"),
-        Result(long, "", "failed", "no such file or folder"),
-    )
-    assert plan(["empty"], recursive=True).failed[0].reason == "no images in this folder"
-
-
-def test_links_that_lead_nowhere_fail_alone(here: Path, tiny_f: IGN) -> None:
-    (here / "p").mkdir()
-    (here / "p/loop.png").symlink_to("loop.png")
-    (here / "p/gone.png").symlink_to("nowhere.png")
-    Image.new("L", (28, 28)).save(here / "p/x.png")
-    results = list(run(tiny_f, plan(["p"]).jobs, Settings(PLAIN)))
-    assert [(Path(r.input).name, r.status) for r in results] == [
-        ("gone.png", "failed"),
-        ("loop.png", "failed"),
-        ("x.png", "done"),
-    ]
-
-
-def test_a_link_that_leads_nowhere_is_not_replaced(here: Path) -> None:
-    touch(here, "x.png")
-    (here / "x_real.png").symlink_to("nowhere.png")
-    assert pairs(plan(["x.png"]), here) == [("x.png", "x_real_2.png")]
-
-
-def test_no_input_is_taken_twice(here: Path) -> None:
-    touch(here, "p/x.png", "p/y.png")
-    inputs = ["p/x.png", "./p/x.png", str(here / "p" / "x.png"), "p/*.png", "p", "p/../p"]
-    assert pairs(plan(inputs), here) == [
-        ("p/x.png", "p/x_real.png"),
-        ("p/y.png", "p/y_real.png"),
-    ]
-
-
-@pytest.mark.parametrize("inputs", [["x.png", "y.png"], ["p"], ["*.png"], ["x.png", "-"]])
-def test_several_inputs_to_one_file_are_refused(here: Path, inputs: list[str]) -> None:
-    touch(here, "x.png", "y.png", "p/x.png")
-    with pytest.raises(ValueError, match=r"^-o out\.png is one file, .*: name a folder$"):
-        plan(inputs, Path("out.png"))
-
-
-def test_a_glob_of_one_match_goes_to_one_file(here: Path) -> None:
-    touch(here, "x1.png")
-    assert pairs(plan(["x*.png"], Path("out.png")), here) == [("x1.png", "out.png")]
-
-
-def test_planning_writes_nothing(here: Path) -> None:
-    touch(here, "p/x.png", "y.png")
-    before = everything_in(here)
-    plan(["p", "y.png"])
-    plan(["p"], Path("out"))
-    assert everything_in(here) == before
-
-
-# Running
 
 
 @pytest.fixture(params=[1, 3])
@@ -302,13 +84,16 @@ def test_the_files_hold_what_project_gives(
     tiny_f: IGN, photos: Path, pixels: Tensor, batch: int, steps: int
 ) -> None:
     jobs = plan([str(photos)]).jobs
-    results = list(run(tiny_f, jobs, Settings(PLAIN, steps=steps, batch=batch)))
+    results = list(run(tiny_f, jobs, Settings(PLAIN, steps=steps, batch=batch, drift=True)))
     assert [result.status for result in results] == ["done"] * 7
     expected = projected(tiny_f, pixels, steps)
     found = pixels_in([Path(result.output) for result in results])
     assert far_apart(found, expected) <= 1
-    moved = (project(tiny_f, images.to_images(pixels), steps) - images.to_images(pixels)).abs()
-    assert [r.moved for r in results] == pytest.approx(moved.mean((1, 2, 3)).tolist(), abs=1e-5)
+    x = images.to_images(pixels)
+    y = project(tiny_f, x, steps)
+    before, after = (drift(tiny_f, image).tolist() for image in (x, y))
+    assert [r.drift_before for r in results] == pytest.approx(before, abs=1e-5)
+    assert [r.drift_after for r in results] == pytest.approx(after, abs=1e-5)
 
 
 def test_colour_files_hold_what_project_gives(tiny_colour_f: IGN, tmp_path: Path) -> None:
@@ -358,7 +143,7 @@ def test_bad_files_fail_alone(
     jobs = plan([str(photos)]).jobs
     results = {Path(r.input).stem: r for r in run(tiny_f, jobs, Settings(PLAIN, batch=batch))}
     assert {stem for stem, r in results.items() if r.status == "failed"} == set(bad)
-    assert all(results[stem].reason and results[stem].moved is None for stem in bad)
+    assert all(results[stem].reason and results[stem].drift_before is None for stem in bad)
     good = [results[stem] for stem in ("1", "3", "5")]
     assert [r.status for r in good] == ["done"] * 3
     found = pixels_in([Path(r.output) for r in good])
@@ -380,7 +165,9 @@ def test_no_jobs_give_no_results(tiny_f: IGN) -> None:
 
 def test_an_image_over_the_limit_of_pixels_fails(tiny_f: IGN, photos: Path) -> None:
     results = run(tiny_f, plan([str(photos)]).jobs, Settings(PLAIN, max_pixels=783))
-    assert {r.reason for r in results} == {"28×28 pixels are more than the limit of 783"}
+    assert {r.reason for r in results} == {
+        "28×28 pixels are more than the limit of 783 (--max-pixels)"
+    }
 
 
 def test_a_folder_job_skips_what_exists(tiny_f: IGN, photos: Path) -> None:
@@ -424,7 +211,7 @@ def test_an_output_that_cannot_be_written_fails_and_is_said(
     (tmp_path / "file").write_bytes(b"a regular file")
     jobs = plan([str(photos / "0.png")], tmp_path / name).jobs
     (result,) = run(tiny_f, jobs, Settings(PLAIN))
-    assert (result.status, result.moved) == ("failed", None)
+    assert (result.status, result.drift_before) == ("failed", None)
     assert result.reason.startswith("can't make the folder ")
     assert (tmp_path / "file").read_bytes() == b"a regular file"
 
@@ -514,18 +301,14 @@ def test_torch_has_its_threads_back_afterwards(tiny_f: IGN, photos: Path) -> Non
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", ["out.bmp", "out.GIF"])
-def test_an_output_of_a_kind_that_is_not_written_is_refused(here: Path, name: str) -> None:
-    touch(here, "a.png")
-    with pytest.raises(ValueError, match=r"written as \.png"):
-        plan(["a.png"], Path(name))
-
-
-def test_a_folder_may_have_the_name_of_an_image(here: Path) -> None:
-    touch(here, "a.png")
-    assert plan(["a.png"], Path("x.png"), into_folder=True).jobs[0].output == Path("x.png/a.png")
-
-
-def test_the_root_has_no_name_for_a_default_output() -> None:
-    with pytest.raises(ValueError, match="name a folder with -o"):
-        plan(["/"])
+def test_links_that_lead_nowhere_fail_alone(here: Path, tiny_f: IGN) -> None:
+    (here / "p").mkdir()
+    (here / "p/loop.png").symlink_to("loop.png")
+    (here / "p/gone.png").symlink_to("nowhere.png")
+    Image.new("L", (28, 28)).save(here / "p/x.png")
+    results = list(run(tiny_f, plan(["p"]).jobs, Settings(PLAIN)))
+    assert [(Path(r.input).name, r.status) for r in results] == [
+        ("gone.png", "failed"),
+        ("loop.png", "failed"),
+        ("x.png", "done"),
+    ]

@@ -11,6 +11,7 @@ from make_it_real.degradations import degraded
 from make_it_real.evaluation import accuracy, classes
 from make_it_real.features import DigitClassifier
 from make_it_real.framing import described
+from make_it_real.jobs import plan
 from make_it_real.projection import apply
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +66,7 @@ def test_drawn_digits_are_read_as_drawn(
     f: make_it_real.IGN, judge: DigitClassifier, path: Path, tmp_path: Path
 ) -> None:
     framing = described(weights.inspect(weights.resolve("mnist")).framing)
-    (job,) = batch.plan([str(path)], tmp_path).jobs
+    (job,) = plan([str(path)], tmp_path).jobs
     (result,) = batch.run(f, [job], batch.Settings(framing))
     assert result.status == "done"
     image = images.read(job.output).colour * 2 - 1

@@ -13,20 +13,19 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices"),
-    ("model", "dcgan", "critic", "images", "framing", "ink", "degradations"),
+    ("errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles"),
     (
-        "projection",
-        "weights",
-        "data",
-        "losses",
-        "metrics",
-        "features",
-        "gallery",
-        "plots",
-        "mixing",
+        "model", "dcgan", "critic", "images", "decoding", "framing", "ink", "restoring",
+        "degradations", "augmentation",
     ),
-    ("trainer", "training", "published", "evaluation", "batch", "inputs", "refinement", "scoring"),
+    (
+        "projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe",
+        "gallery", "plots", "mixing",
+    ),
+    (
+        "trainer", "training", "published", "evaluation", "batch", "jobs", "report", "watching",
+        "holdout", "starting", "pretrained", "export", "inputs", "refinement", "scoring",
+    ),
     ("cli", "__main__"),
 )  # fmt: skip
 LAYER = {name: number for number, names in enumerate(LAYERS, 1) for name in names}
@@ -174,3 +173,15 @@ print(json.dumps(report))
         assert length > 5, line
         wrong = not line or "--nonsense" in line
         assert exit_code == (2 if wrong else 0), line
+
+
+def test_a_model_is_loaded_and_used_without_torchs_compiler() -> None:
+    # It takes as long to import as torch itself, and some innocent calls drag it in.
+    code = """
+import json, sys
+import make_it_real
+f = make_it_real.load("mnist", "cpu")
+make_it_real.project(f, make_it_real.generate(f, [0]))
+print(json.dumps([m for m in ("torch._dynamo", "sympy") if m in sys.modules]))
+"""
+    assert json.loads(python(code)) == []

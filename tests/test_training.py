@@ -429,7 +429,7 @@ def test_mir_train_writes_a_model_and_goes_on_with_its_run(folder: Path, tmp_pat
     assert first.stdout == f"{out / 'model.safetensors'}\n"
     assert "5 images of 1×12×12" in first.stderr
     assert sorted(os.listdir(out)) == [
-        "checkpoint.safetensors", "log.jsonl", "model.safetensors", "samples",
+        "checkpoint.safetensors", "critic.safetensors", "log.jsonl", "model.safetensors", "samples",
     ]  # fmt: skip
     assert os.listdir(out / "samples") == ["000025.png"]
 

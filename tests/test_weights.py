@@ -271,12 +271,12 @@ def test_offsets_that_overlap_are_refused(tiny_model: Path) -> None:
         header["encode.0.norm2.bias"]["data_offsets"] = header[names[0]]["data_offsets"]
 
     change(tiny_model, how)
-    refused(tiny_model, "can't be read", by_inspect=False)
+    refused(tiny_model, "tensors that overlap or leave gaps")
 
 
 def test_an_unknown_kind_of_number_is_refused(tiny_model: Path) -> None:
     change(tiny_model, lambda header: header["stem.bias"].update(dtype="F7"))
-    refused(tiny_model, "can't be read", by_inspect=False)
+    refused(tiny_model, "a tensor of type 'F7'")
 
 
 @pytest.mark.parametrize(
@@ -335,9 +335,38 @@ def test_a_config_of_a_billion_blocks_is_not_even_tried(tiny_model: Path) -> Non
     refused(tiny_model, "1000000000 blocks out of", by_inspect=False)
 
 
-def test_too_many_parameters_are_refused_before_anything_is_built(tiny_model: Path) -> None:
-    change(tiny_model, lambda header: header["stem.bias"].update(shape=[3_000_000_000]))
-    refused(tiny_model, "parameters are over the limit of 2,000,000,000", by_inspect=False)
+@pytest.mark.parametrize("shape", [[3_000_000_000], [2**62, 2**62], [10**4000], [9], [8, 1, 0]])
+def test_a_shape_that_its_bytes_do_not_hold_is_refused_before_anything_is_built(
+    tiny_model: Path, shape: list[int]
+) -> None:
+    change(tiny_model, lambda header: header["stem.bias"].update(shape=shape))
+    refused(tiny_model, "'stem.bias' has not the bytes that its shape takes")
+
+
+@pytest.mark.parametrize("shape", [[1] * 9, {"0": 8}, "8", [8.0], [True], [-8], [[8]], [None]])
+def test_a_shape_that_is_none_is_refused(tiny_model: Path, shape: object) -> None:
+    change(tiny_model, lambda header: header["stem.bias"].update(shape=shape))
+    refused(tiny_model, "not a readable safetensors file")
+
+
+def test_tensors_of_whole_numbers_are_refused(tiny_model: Path) -> None:
+    change_tensors(tiny_model, lambda t: t.update({"stem.bias": torch.zeros(8).long()}))
+    refused(tiny_model, "stem.bias is of I64, not of torch.float32", by_inspect=False)
+
+
+def test_too_many_tensors_are_refused(tiny_model: Path) -> None:
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    change(tiny_model, lambda header: header.update({f"{i:x}": entry for i in range(10_001)}))
+    refused(tiny_model, "tensors are over the limit of 10,000")
+
+
+def test_a_gap_between_tensors_is_refused(tiny_model: Path) -> None:
+    header, body = parts(tiny_model)
+    for entry in header.values():
+        if "data_offsets" in entry:
+            entry["data_offsets"] = [offset + 4 for offset in entry["data_offsets"]]
+    put_together(tiny_model, header, bytes(4) + body)
+    refused(tiny_model, "tensors that overlap or leave gaps")
 
 
 def test_a_missing_tensor_is_refused(tiny_model: Path) -> None:
@@ -352,7 +381,7 @@ def test_missing_source_statistics_are_refused(tiny_model: Path) -> None:
 
 def test_an_extra_tensor_is_refused(tiny_model: Path) -> None:
     change_tensors(tiny_model, lambda tensors: tensors.update(extra=torch.zeros(2)))
-    refused(tiny_model, "1 tensors too many, the first extra", by_inspect=False)
+    refused(tiny_model, "1 tensors too many, the first 'extra'", by_inspect=False)
 
 
 def test_a_tensor_of_another_shape_is_refused(tiny_model: Path) -> None:

@@ -1,11 +1,22 @@
 """The command line: one file a command; each parses, makes one library call and prints."""
 
+import os
 from typing import Annotated
 
 import typer
 
 import make_it_real
-from make_it_real.cli import degrade, evaluate, generate, mix, project, refine, score, train
+from make_it_real.cli import (
+    degrade,
+    evaluate,
+    generate,
+    mix,
+    models,
+    project,
+    refine,
+    score,
+    train,
+)
 
 app = typer.Typer(
     name="mir",
@@ -28,8 +39,13 @@ def main(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use no network: models out of the cache only.")
+    ] = False,
 ) -> None:
     """Make It Real: one network that maps any image onto those it was trained on."""
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 app.command("generate")(generate.generate)
@@ -43,3 +59,4 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(score.calibrate)
 app.command("train-features")(evaluate.train_features)
+app.add_typer(models.app, name="models")

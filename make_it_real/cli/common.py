@@ -4,12 +4,15 @@ Nothing here imports torch, so that --help and wrong usage answer at once.
 """
 
 import os
+import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
@@ -18,6 +21,8 @@ from make_it_real import weights
 from make_it_real.errors import MirError
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from rich.progress import Progress
 
     from make_it_real.model import IGN
@@ -27,14 +32,14 @@ INTERRUPTED = 130
 NO_INPUT = 3
 
 
-def _model_names() -> list[str]:
+def model_names() -> list[str]:
     return list(weights.bundled())
 
 
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", envvar="MIR_MODEL", autocompletion=_model_names,
+        "--model", "-m", envvar="MIR_MODEL", autocompletion=model_names,
         help="A bundled name, a .safetensors file, a folder or owner/name[@revision].",
     ),
 ]  # fmt: skip
@@ -62,15 +67,26 @@ def say(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+def be_quiet() -> None:
+    """From here on as with --quiet: another process speaks."""
+    global _quiet
+    _quiet = True
+
+
 def detail(message: str) -> None:
     """A message on stderr for those who asked for more by --verbose."""
     if _verbose and not _quiet:
-        print(message, file=sys.stderr, flush=True)
+        print(_on_one_line(message), file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:
     """An error or a warning, one line on stderr."""
-    print(f"mir: {message}", file=sys.stderr, flush=True)
+    print(f"mir: {_on_one_line(message)}", file=sys.stderr, flush=True)
+
+
+def _on_one_line(message: str) -> str:
+    """A message whose control characters are spelt out: file names may have them."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
 
 
 P = ParamSpec("P")
@@ -125,9 +141,11 @@ def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
     path = weights.resolve(model)
     info = weights.inspect(path)
 
-    import make_it_real
+    from make_it_real import devices
+    from make_it_real.model import place
 
-    f = make_it_real.load(str(path), device)
+    chosen = devices.pick(device)
+    f = place(weights.load(path), chosen)
     fingerprint = weights.fingerprint(path)
     say(f"{info.name} on {f.device}")
     detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")
@@ -162,7 +180,71 @@ def rich_progress(*columns: Any) -> "Progress":
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(), *columns,
         console=Console(stderr=True), disable=_quiet or not sys.stderr.isatty(),
+        # Else what is printed on a stdout that goes to a file would end up on the terminal.
+        redirect_stdout=sys.stdout.isatty(),
     )  # fmt: skip
+
+
+@contextmanager
+def job_bar(total: int) -> "Iterator[Callable[[int], None]]":
+    """A bar for a folder job, with rate and failures; yields what to call with the latter."""
+    if total < 2:
+        yield lambda failed: None
+        return
+    from rich.progress import TextColumn
+
+    with rich_progress(TextColumn("{task.fields[rate]}")) as bar:
+        task = bar.add_task("projecting", total=total, rate="")
+
+        def advance(failed: int) -> None:
+            bar.advance(task)
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed or 0
+            bar.update(task, rate=f"{speed:.0f} images/s" + f", {failed} failed" * bool(failed))
+
+        yield advance
+
+
+def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds: float) -> None:
+    """What became of a job's files: a table on a terminal, else one line."""
+    rows = [(status, n) for status, n in sorted(counts.items()) if n]
+    rows += [("not reached", left)] if left else []
+    rate = f"{counts['done'] / seconds:.1f} images/s" if seconds and counts["done"] else ""
+    if _quiet:
+        return
+    if not sys.stderr.isatty():
+        say(", ".join(f"{n} {status}" for status, n in rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for status, n in rows:
+        table.add_row(status, f"{n:,}", rate if status == "done" else "")
+    for reason, n in reasons.most_common(5):
+        table.add_row("", f"{n:,}", reason)
+    Console(stderr=True, markup=False).print(table)
+
+
+@contextmanager
+def stop_on_signals() -> "Iterator[Event]":
+    """An event that Ctrl-C or SIGTERM sets, so that what is in hand is finished.
+
+    A second signal interrupts at once.
+    """
+    stop = Event()
+
+    def ask(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        say("stopping; once more to stop at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -71,9 +71,10 @@ def degrade(
 
     from make_it_real import images
     from make_it_real import inputs as reading
-    from make_it_real.batch import OUTPUT_SUFFIXES
     from make_it_real.degradations import DEGRADATIONS
     from make_it_real.gallery import Gallery
+    from make_it_real.jobs import OUTPUT_SUFFIXES
+    from make_it_real.jobs import plan as planned
     from make_it_real.metrics import mean_abs
 
     damage = DEGRADATIONS[kind]
@@ -85,9 +86,9 @@ def degrade(
         )
     common.detail(f"{kind}: level {value:g}, {damage.unit}")
     try:
-        plan = reading.plan(
-            inputs, target, "degraded", recursive=recursive, overwrite=overwrite,
-            into_folder=into_folder, stdin=stdin,
+        plan = planned(
+            inputs, target, recursive=recursive, overwrite=overwrite, into_folder=into_folder,
+            stdin=stdin, word="degraded",
         )  # fmt: skip
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

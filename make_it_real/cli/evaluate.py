@@ -51,7 +51,7 @@ def evaluate(
     """
     f, info, _ = common.load_model(model, "cpu")
 
-    from make_it_real import dcgan
+    from make_it_real import dcgan, probe
     from make_it_real.data import load
     from make_it_real.evaluation import evaluate as measure
     from make_it_real.features import DigitClassifier
@@ -85,7 +85,7 @@ def evaluate(
     if record:
         calibration = calibrate(f, train.pixels)
         recorded = replace(info, figures=figures, calibration=calibration)
-        weights.save(f, recorded, weights.resolve(model))
+        probe.save(f, recorded, weights.resolve(model))
 
 
 @common.command

@@ -12,8 +12,8 @@ from make_it_real.cli import common
 from make_it_real.errors import ImageError
 
 if TYPE_CHECKING:
-    from make_it_real.batch import Result
     from make_it_real.inputs import Fitting, Loaded
+    from make_it_real.jobs import Result
     from make_it_real.model import IGNConfig
     from make_it_real.weights import ModelInfo
 

@@ -1,15 +1,23 @@
 """mir project: any image onto the images that f was trained on."""
 
 import json
+import os
 import sys
+import time
 from collections import Counter
-from dataclasses import asdict
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from make_it_real import weights
+from make_it_real import sharing, weights
 from make_it_real.cli import common
+
+if TYPE_CHECKING:
+    from make_it_real.batch import Settings
+    from make_it_real.jobs import Job, Jobs, Result
+    from make_it_real.model import IGN
 
 
 @common.command
@@ -31,6 +39,24 @@ def project(
         Literal["auto", "pad", "crop", "stretch"],
         typer.Option("--fit", help="auto finds what is drawn; the others take all of it."),
     ] = "auto",
+    restore_size: Annotated[
+        bool,
+        typer.Option("--restore-size", help="The input, at its own size, with f's change in it."),
+    ] = False,
+    format: Annotated[
+        Literal["png", "jpg", "webp", "same"] | None,
+        typer.Option("--format", help="Of the results; same: as the inputs. [default: png]"),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option("--quality", min=1, max=100, help="Of JPEG [95] and WebP [lossless]."),
+    ] = None,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Pass on EXIF and colour profile.")
+    ] = False,
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Nothing but pixels: no text on origin either.")
+    ] = False,
     model: common.Model = weights.DEFAULT_MODEL,
     device: common.Device = "auto",
     batch: common.Batch = 64,
@@ -38,6 +64,18 @@ def project(
         int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels.")
     ] = 200_000_000,
     overwrite: common.Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep going as files arrive, until Ctrl-C.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Append a JSON line a file to this file.")
+    ] = None,
     as_json: common.Json = False,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
@@ -46,55 +84,66 @@ def project(
     """Map images onto those that f was trained on: f^steps(x).
 
     Pictures of any size and kind are turned upright, brought to the model's size and to its
-    polarity. sketch.png becomes sketch_real.png, photos/ becomes photos_real/.
+    polarity. sketch.png becomes sketch_real.png, photos/ becomes photos_real/; what is there
+    already is skipped, so that a job goes on where it was stopped.
     """
-    if inputs.count("-") > 1:
-        raise typer.BadParameter("- (stdin) can be named once")
     to_stdout = output == "-"
-    if to_stdout and (as_json or len(inputs) > 1):
-        raise typer.BadParameter("-o - takes one input, and no --json: stdout is the image")
+    for wrong, message in (
+        (inputs.count("-") > 1, "- (stdin) can be named once"),
+        (
+            to_stdout and (as_json or len(inputs) > 1),
+            "-o - takes one input, and no --json: stdout is the image",
+        ),
+        (keep_metadata and no_metadata, "--keep-metadata and --no-metadata exclude each other"),
+        (watch and not all(map(os.path.isdir, inputs)), "--watch takes folders"),
+        (watch and (to_stdout or dry_run), "--watch goes with neither -o - nor --dry-run"),
+        (watch and "RANK" in os.environ, "--watch is for one process"),
+    ):
+        if wrong:
+            raise typer.BadParameter(message)
 
-    from make_it_real import batch as batching
+    from make_it_real import jobs as planning
 
     target, into_folder = common.output_path(output)
     data = sys.stdin.buffer.read() if "-" in inputs else None
-    try:
-        plan = batching.plan(
+
+    def planned() -> planning.Plan:
+        return planning.plan(
             inputs,
             target,
             recursive=recursive,
             overwrite=overwrite or to_stdout,
             into_folder=into_folder,
+            format=format,
             stdin=data,
         )
+
+    try:
+        plan = planned()
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if to_stdout and len(plan.jobs) > 1:
         raise typer.BadParameter("-o - takes one image, and these are several")
+    if dry_run:
+        _say_what(plan, overwrite, as_json)
+        return
 
-    counts: Counter[str] = Counter()
-
-    def report(result: batching.Result) -> None:
-        counts[result.status] += 1
-        if result.status == "failed":
-            common.complain(f"{result.input}: {result.reason}")
-        if result.encoded is not None:
-            sys.stdout.buffer.write(result.encoded)
-        elif as_json:
-            line = {k: v for k, v in asdict(result).items() if k != "encoded"}
-            print(json.dumps(line | {"steps": steps, "model": model}), flush=True)
-        elif result.status == "done":
-            print(result.output)
-        if result.done:
-            common.detail(f"{result.input}: {', '.join(result.done)}")
-
-    for failure in plan.failed:
-        report(failure)
-    if not plan.jobs:
+    share = sharing.join()
+    if not share.first:
+        common.be_quiet()
+    show = _Show(share, report, as_json, {"steps": steps, "model": model})
+    if share.first:
+        for failure in plan.failed:
+            if not watch:
+                show(failure)
+    if not plan.jobs and not watch:
         raise typer.Exit(common.NO_INPUT)
+    # Nobody writes before all have listed the same.
+    share.meet()
 
-    f, info, fingerprint = common.load_model(model, device)
+    f, info, fingerprint = common.load_model(model, share.device(device))
 
+    from make_it_real import batch as batching
     from make_it_real import images
     from make_it_real.framing import described
 
@@ -104,18 +153,128 @@ def project(
         batch=batch,
         how=fit,
         invert=invert,
+        restore_size=restore_size,
+        drift=as_json or report is not None,
         overwrite=overwrite,
         max_pixels=max_pixels,
-        text=images.provenance(info.name, fingerprint, steps),
+        quality=quality,
+        text={} if no_metadata else images.provenance(info.name, fingerprint, steps),
+        keep_metadata=keep_metadata,
         to_stdout=to_stdout,
     )
-    try:
-        with common.progress_bar(len(plan.jobs), "projecting") as advance:
-            for result in batching.run(f, plan.jobs, settings):
-                report(result)
-                advance()
-    finally:
-        if len(plan.jobs) > 1:
-            common.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
-    if counts["failed"]:
+    with common.stop_on_signals() as stop:
+
+        def done(jobs: "Jobs | list[Job]", f: "IGN", settings: "Settings") -> "Iterator[Result]":
+            for result in batching.run(f, jobs, settings, stop):
+                yield result
+                if fail_fast and result.status == "failed":
+                    stop.set()
+
+        if watch:
+            from make_it_real.watching import arrivals
+
+            common.say("watching; Ctrl-C ends it")
+            for some in arrivals(planned, stop):
+                for result in done(some, f, settings):
+                    show(result)
+        else:
+            mine = plan.jobs.share(share.rank, share.world) if share.world > 1 else plan.jobs
+            with common.job_bar(len(mine)) as advance:
+                for result in done(mine, f, settings):
+                    show(result)
+                    advance(show.counts["failed"])
+        interrupted = stop.is_set() and not (fail_fast and show.counts["failed"])
+    show.finish(len(plan.jobs) + len(plan.failed), interrupted)
+
+
+class _Show:
+    """Shows each result as it comes, and counts them."""
+
+    def __init__(
+        self, share: sharing.Share, path: Path | None, as_json: bool, more: dict[str, Any]
+    ) -> None:
+        from make_it_real.report import Report
+
+        self.share, self.as_json, self.more = share, as_json, more
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.start = time.perf_counter()
+        self.path, self.report = path, None
+        if path:
+            own = path if share.first else path.with_name(f"{path.name}.{share.rank}")
+            self.report = Report(own)
+
+    def __call__(self, result: "Result") -> None:
+        from make_it_real.report import line
+
+        self.counts[result.status] += 1
+        for warning in result.warnings:
+            common.complain(f"warning: {result.input}: {warning}")
+        if result.status == "failed":
+            self.reasons[result.reason] += 1
+            common.complain(f"{result.input}: {result.reason}")
+        if self.as_json or self.report:
+            fields = line(result, **self.more)
+            if self.report:
+                self.report.add(fields)
+        if result.encoded is not None:
+            sys.stdout.buffer.write(result.encoded)
+        elif self.as_json:
+            sys.stdout.write(json.dumps(fields) + "\n")
+            sys.stdout.flush()
+        elif result.status == "done":
+            print(result.output)
+        if result.done:
+            common.detail(f"{result.input}: {', '.join(result.done)}")
+
+    def finish(self, total: int, interrupted: bool) -> None:
+        """The summary of all processes, one report of theirs, and the exit code."""
+        if self.report:
+            self.report.close()
+        counts, reasons, seconds = self.counts, self.reasons, time.perf_counter() - self.start
+        if not interrupted:
+            # An interrupted process does not wait: another one may be gone.
+            everyone = self.share.gathered((counts, reasons))
+            counts = sum((c for c, _ in everyone), Counter())
+            reasons = sum((r for _, r in everyone), Counter())
+            if self.share.first and self.path:
+                self._merge()
+        sharing.leave()
+        if total > 1:
+            common.summary(counts, reasons, max(0, total - counts.total()), seconds)
+        if interrupted:
+            raise typer.Exit(common.INTERRUPTED)
+        if counts["failed"]:
+            raise typer.Exit(1)
+
+    def _merge(self) -> None:
+        from make_it_real.report import Report
+
+        assert self.path is not None
+        parts = sorted(self.path.parent.glob(f"{self.path.name}.[0-9]*"))
+        if parts:
+            whole = Report(self.path)
+            for part in parts:
+                whole.merge(part)
+            whole.close()
+
+
+def _say_what(plan: Any, overwrite: bool, as_json: bool) -> None:
+    """The dry run: each job with its output; exit code as of the real one, were all to succeed."""
+    for failure in plan.failed:
+        common.complain(f"{failure.input}: {failure.reason}")
+    counts: Counter[str] = Counter()
+    for job in plan.jobs:
+        skipped = job.within and not overwrite and os.path.lexists(job.output)
+        status = "skipped" if skipped else "planned"
+        counts[status] += 1
+        if as_json:
+            fields = {"input": str(job.source), "output": str(job.output), "status": status}
+            print(json.dumps(fields))
+        else:
+            print(f"{job.source} -> {job.output}" + " (is there: skipped)" * skipped)
+    common.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "nothing")
+    if not plan.jobs:
+        raise typer.Exit(common.NO_INPUT)
+    if plan.failed:
         raise typer.Exit(1)

@@ -2,13 +2,14 @@
 
 import copy
 import json
+import os
 import signal
 import time
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import make_it_real
 from make_it_real import weights
@@ -16,6 +17,7 @@ from make_it_real.cli import common
 
 if TYPE_CHECKING:
     from make_it_real.data import ImageSet
+    from make_it_real.holdout import Watch
     from make_it_real.model import IGN
     from make_it_real.trainer import BaseRecord, BaseTrainer
 
@@ -23,13 +25,25 @@ CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 LOG = "log.jsonl"
 LOG_EVERY = 25
+CHECK_EVERY = 200
+PATIENCE = 10
 
 
 class Run:
-    """A run's folder: what is written there while a trainer trains."""
+    """A run's folder: what is written there while a trainer trains.
+
+    watch: looks at held-out images every ``CHECK_EVERY`` steps. The model file is then that of
+    the best check, and ``PATIENCE`` checks in a row without a better one end the training.
+    """
 
     def __init__(
-        self, folder: Path, trainer: "BaseTrainer", images: "ImageSet", name: str, licence: str
+        self,
+        folder: Path,
+        trainer: "BaseTrainer",
+        images: "ImageSet",
+        name: str,
+        licence: str,
+        watch: "Watch | None" = None,
     ) -> None:
         from make_it_real.framing import measure
         from make_it_real.images import to_images
@@ -37,22 +51,26 @@ class Run:
         self.folder, self.trainer, self.images = folder, trainer, images
         self.name, self.licence = name, licence
         self.framing = measure(to_images(images.pixels[:10_000]))
-        self.stopped = False
+        self.stopped, self.watch, self.warned = False, watch, False
 
     def follow(self, save_every: float, limit: float | None = None) -> bool:
         """Train, show, log and save every ``save_every`` seconds. True where it was stopped.
 
         limit: seconds of this call after which training ends, as it does after its last step.
+        Of several processes the first alone writes; they stop together.
         """
+        from make_it_real import distributed
         from make_it_real.trainer import train as steps
 
         before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
         trainer, recent = self.trainer, deque["BaseRecord"](maxlen=LOG_EVERY)
         began = saved = since = time.monotonic()
+        leads = distributed.rank() == 0
+        log_file = self.folder / LOG if leads else Path(os.devnull)
         try:
             with (
                 common.training_bar(trainer.config.steps) as show,
-                (self.folder / LOG).open("a", encoding="utf-8") as log,
+                log_file.open("a", encoding="utf-8") as log,
             ):
                 for record in steps(trainer, self.images):
                     recent.append(record)
@@ -65,12 +83,15 @@ class Run:
                         log.write(json.dumps(line) + "\n")
                         log.flush()
                         show(line)
-                    if time.monotonic() - saved > save_every:
+                    done = record.step % CHECK_EVERY == 0 and leads and self._check()
+                    if leads and time.monotonic() - saved > save_every:
                         self.save()
                         saved = time.monotonic()
-                    if self.stopped or (limit is not None and time.monotonic() - began >= limit):
+                    done = done or (limit is not None and time.monotonic() - began >= limit)
+                    if distributed.agreed(self.stopped or done):
                         break
-            self.save(calibrate=not self.stopped)
+            if leads:
+                self.save(calibrate=not self.stopped)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -80,15 +101,66 @@ class Run:
         """Finish the step in hand: a half-applied one would not be worth saving."""
         self.stopped = True
 
+    def _check(self) -> bool:
+        """Look at held-out images, if that is asked for. True where training should end."""
+        watch, trainer = self.watch, self.trainer
+        if watch is None:
+            return False
+        from make_it_real.holdout import COPY_ALARM, COPY_SHARE
+
+        made = watch.images(trainer.shipped)
+        distance, copied = watch.distance(made), watch.copied(made)
+        common.detail(f"step {trainer.step}: held-out distance {distance:.3f}, copies {copied:.1%}")
+        if copied > COPY_ALARM and not self.warned:
+            self.warned = True
+            common.complain(
+                f"{copied:.0%} of what f makes are nearly training images ({COPY_SHARE:.0%} of "
+                "held-out ones are): it learns them by heart; more images or fewer steps help"
+            )
+        if watch.improved(distance):
+            self._save_model(held_out_distance=round(distance, 6), copied=round(copied, 6))
+        elif watch.stale >= PATIENCE:
+            common.say(
+                f"stopped at step {trainer.step}: no lower held-out distance than {watch.best:.3f} "
+                f"in {PATIENCE * CHECK_EVERY:,} steps; the model is the one that had it"
+            )
+            return True
+        return False
+
     def save(self, *, calibrate: bool = False) -> None:
-        """Write checkpoint, model and sample grid, each whole or not at all.
+        """Write checkpoint, critic, model and sample grid, each whole or not at all.
 
         calibrate: at the end of training, measure what ``mir score`` will refer to.
         """
-        from make_it_real.scoring import calibrate as measured
+        from make_it_real import starting
+        from make_it_real.critic import Critic
 
         trainer = self.trainer
         trainer.save(self.folder / CHECKPOINT)
+        if isinstance(critic := trainer.nets.get("C"), Critic):
+            starting.save_critic(critic, weights.critic_path(self.folder / MODEL))
+        if self.watch is None or self.watch.best == float("inf"):
+            self._save_model()
+        if calibrate:
+            self._calibrate()
+        f = copy.deepcopy(trainer.shipped).eval()
+        self._samples(f, self.folder / "samples" / f"{trainer.step:06d}.png")
+
+    def _calibrate(self) -> None:
+        """Write the drift of the training images into the model's file, the best one's."""
+        from make_it_real import probe
+        from make_it_real.model import place
+        from make_it_real.scoring import calibrate
+
+        path = self.folder / MODEL
+        f = place(weights.load(path), self.trainer.device)
+        info = replace(weights.inspect(path), calibration=calibrate(f, self.images.pixels))
+        probe.save(f, info, path)
+
+    def _save_model(self, **figures: Any) -> None:
+        from make_it_real import probe
+
+        trainer = self.trainer
         # A copy, so that a network in training keeps its mode and statistics.
         f = copy.deepcopy(trainer.shipped).eval()
         info = weights.ModelInfo(
@@ -101,10 +173,9 @@ class Run:
             version=make_it_real.__version__,
             licence=self.licence,
             training=asdict(trainer.config),
-            calibration=measured(f, self.images.pixels) if calibrate else {},
+            figures=figures,
         )
-        weights.save(f, info, self.folder / MODEL)
-        self._samples(f, self.folder / "samples" / f"{trainer.step:06d}.png")
+        probe.save(f, info, self.folder / MODEL)
 
     def _samples(self, f: "IGN", path: Path) -> None:
         """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""

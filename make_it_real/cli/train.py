@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from make_it_real import weights
 from make_it_real.cli import common
 from make_it_real.cli.run import CHECKPOINT, MODEL, Run
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from make_it_real.trainer import BaseConfig, BaseTrainer
 
 
@@ -19,6 +22,12 @@ def train(
         Path, typer.Argument(help="A folder or zip of images, or a folder of IDX files.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Start from this model, named as by -m, and the critic beside it."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps in all.")] = 12_000,
     minutes: Annotated[
         float | None,
@@ -53,6 +62,22 @@ def train(
             "--damage", help="Kinds to learn to repair, by commas; twice: twice as often."
         ),
     ] = None,
+    augment: Annotated[
+        float | None,
+        typer.Option(
+            "--augment",
+            min=0,
+            max=0.8,
+            help="Share of the critic's images to change at random [by their number].",
+        ),
+    ] = None,
+    early_stop: Annotated[
+        bool | None,
+        typer.Option(
+            "--early-stop/--no-early-stop",
+            help="Hold images out, keep the f that is nearest to them [with --from].",
+        ),
+    ] = None,
     norm: Annotated[
         Literal["batch", "group"] | None,
         typer.Option("--norm", help="ign: batch, as published, or group: image by image [batch]."),
@@ -72,6 +97,9 @@ def train(
         str | None,
         typer.Option("--lambdas", help="ign: weights of L_rec, L_idem, L_tight [20,20,2.5]."),
     ] = None,
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", min=1, help="Work each batch off in so many parts.")
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     save_every: Annotated[
@@ -87,7 +115,8 @@ def train(
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
     Ctrl-C saves and exits with 130; --resume goes on from there. --resume takes a new --steps,
-    --decay-steps, --lr and --damage; the rest stays as the run was begun.
+    --decay-steps, --lr and --damage; the rest stays as the run was begun. torchrun -m
+    make_it_real train … divides each batch among processes; the result is the same.
     """
     checkpoint = output / CHECKPOINT
     if output.exists() and not output.is_dir():
@@ -100,6 +129,10 @@ def train(
         raise typer.BadParameter("--channels is 1 or 3")
     if batch is not None and batch % 4:
         raise typer.BadParameter("--batch must be a multiple of 4")
+    if start is not None and (resume or objective == "ign"):
+        raise typer.BadParameter("--from begins a run of --objective adversarial")
+    if objective == "ign" and (augment is not None or early_stop):
+        raise typer.BadParameter("--augment and --early-stop are for --objective adversarial")
     published_only = {
         "--norm": norm, "--clamp": clamp, "--tight-rec": tight_rec, "--lambdas": lambdas,
     }  # fmt: skip
@@ -109,12 +142,14 @@ def train(
         if value is not None and objective != "ign" and not resume:
             raise typer.BadParameter(f"{option} is for --objective ign")
 
-    from make_it_real import devices, published, training
+    from make_it_real import devices, distributed, holdout, published, starting, training
     from make_it_real import trainer as trainers
     from make_it_real.data import load
     from make_it_real.losses import PublishedLambdas
 
-    chosen = devices.pick(device)
+    chosen = distributed.begin(devices.pick(device))
+    if distributed.rank():
+        common.be_quiet()
     if resume:
         objective = "ign" if trainers.objective_of(checkpoint) == "ign" else "adversarial"
     recipe: Any = published if objective == "ign" else training
@@ -132,6 +167,7 @@ def train(
             raise typer.BadParameter(f"--damage: {error}") from error
     trainer: BaseTrainer
     wanted: BaseConfig
+    held: Tensor | None = None
     if resume:
         kind = published.PublishedTrainer if objective == "ign" else training.Trainer
         trainer = kind.load(checkpoint, chosen, **changes)
@@ -139,7 +175,12 @@ def train(
         images = load(data, size=config.image_size, channels=config.channels)
         if images.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
             raise typer.BadParameter(f"{data}: not the image size that this run was begun with")
+        images, held = holdout.split(images, trainer.config.hold_out, trainer.config.seed)
     else:
+        old = None if start is None else weights.resolve(start)
+        if old is not None:
+            first = weights.load(old).config
+            size, channels = size or first.image_size, channels or first.channels
         images = load(data, size=size, channels=channels)
         shape = images.pixels.shape[-1], images.pixels.shape[1]
         law: dict[str, Any] = {} if source is None else {"source": source}
@@ -152,12 +193,29 @@ def train(
                 given = {"clamp": clamp, "tight_rec": tight_rec}
                 changes |= {name: value for name, value in given.items() if value is not None}
                 wanted = published.PublishedConfig(**changes)
+                trainer = published.begin(images, config, wanted, chosen)
             else:
-                config = replace(training.default_model(*shape), **law)
-                wanted = training.default_config(config, **changes)
+                watched = start is not None if early_stop is None else early_stop
+                changes |= _against_memorising(len(images), augment, watched)
+                images, held = holdout.split(images, changes["hold_out"], seed)
+                if old is None:
+                    config = replace(training.default_model(*shape), **law)
+                    wanted = training.default_config(config, **changes)
+                    trainer = training.begin(images, config, wanted, chosen)
+                else:
+                    trainer, notes = starting.begin_from(old, images, chosen, **changes)
+                    for note in notes:
+                        common.say(note)
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(f"{data}: {error}") from error
-        trainer = recipe.begin(images, config, wanted, chosen)
+    parts = distributed.size() * accumulate
+    if parts > 1 and (objective == "ign" or trainer.config.batch % (16 * parts)):
+        raise typer.BadParameter(
+            f"{parts} parts of a batch need --objective adversarial and a --batch that is a "
+            f"multiple of {16 * parts}"
+        )
+    trainer.accumulate = accumulate
+    distributed.same(trainer.state().values())
     for reason in images.skipped[:10]:
         common.complain(f"left out: {reason}")
     common.say(
@@ -167,9 +225,33 @@ def train(
 
     common.detail(f"{trainer.f.config}\n{trainer.config}")
 
-    run = Run(output, trainer, images, name or output.resolve().name, licence)
+    watch = None
+    leads = distributed.rank() == 0
+    if leads and held is not None and len(held) and early_stop is not False:
+        before = weights.inspect(output / MODEL).figures if resume else {}
+        best = before.get("held_out_distance", float("inf"))
+        watch = holdout.Watch(images.pixels, held, best)
+        common.say(f"{len(held):,} images held out: real ones lie {watch.floor:.3f} from them")
+    run = Run(output, trainer, images, name or output.resolve().name, licence, watch)
     output.mkdir(parents=True, exist_ok=True)
     if run.follow(save_every * 60, None if minutes is None else minutes * 60):
         common.complain(f"interrupted at step {trainer.step}; --resume goes on from {checkpoint}")
         raise typer.Exit(common.INTERRUPTED)
-    print(output / MODEL)
+    if leads:
+        print(output / MODEL)
+
+
+def _against_memorising(n: int, augment: float | None, watched: bool) -> dict[str, Any]:
+    """The settings that keep f from learning n images by heart, announced on stderr."""
+    from make_it_real.augmentation import share_for
+    from make_it_real.holdout import LEAST, share_out
+
+    share = share_for(n) if augment is None else augment
+    if share:
+        common.say(
+            f"{n:,} images: {share:.0%} of what the critic sees, real and made alike, is moved, "
+            f"masked or lit at random (--augment)"
+        )
+    if watched and n < LEAST:
+        common.say(f"under {LEAST} images none is held out: training runs to its last step")
+    return {"augment": share, "hold_out": share_out(n) if watched else 0}

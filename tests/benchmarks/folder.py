@@ -2,9 +2,13 @@
 
     python tests/benchmarks/folder.py [--n 10000] [--batch 64] [--model mnist]
 
-Makes n PNGs of 28×28, runs ``mir project`` on the folder in a process of its own, and f
-alone on the same images at the same batch size on the same device. Prints images per second,
-their ratio, and the peak memory for a tenth of the images and for all of them.
+Makes n PNGs of the model's size and prints images per second, and their ratio to f alone on
+the same images at the same batch size: of the folder job, of ``mir project`` as a process with
+its start, and of the files alone (the job with an f that does nothing; small files keep one
+core busy, since they are nearly all Python). f and files share the cores, so that with w cores
+no job is faster than 1 / (1 / f + 1 / (w · files)), f at its best: a worker a core, each with a
+thread of its own. Memory is what is resident at the end of the job, for a tenth of the images
+and for all of them.
 """
 
 import argparse
@@ -12,30 +16,61 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+import torch
+
 import make_it_real
 from make_it_real import images
-from make_it_real.projection import project
+from make_it_real.model import IGN
+from make_it_real.projection import apply, project
 
 CHILD = """
-import json, resource, sys, time
+import json, os, sys, time
 from pathlib import Path
 import make_it_real
-from make_it_real import batch, weights
-from make_it_real.framing import Framing
-model, size, folder, out = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+from make_it_real import batch, images, weights
+from make_it_real.framing import described
+from make_it_real.jobs import plan
+model, size, folder, out, what = sys.argv[1:]
 f = make_it_real.load(model, "cpu")
-framing = Framing(**weights.inspect(weights.resolve(model)).framing)
+info = weights.inspect(weights.resolve(model))
+if what == "files":
+    batch.apply = lambda f, x, steps=1: x
 start = time.perf_counter()
-plan = batch.plan([folder], out)
-settings = batch.Settings(framing=framing, batch=size)
-done = sum(r.status == "done" for r in batch.run(f, plan.jobs, settings))
+text = images.provenance(info.name, "0" * 12, 1)
+settings = batch.Settings(framing=described(info.framing), batch=int(size), text=text)
+jobs = plan([folder], Path(out)).jobs
+done = sum(r.status == "done" for r in batch.run(f, jobs, settings))
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"done": done, "seconds": seconds, "peak_mib": peak}))
+pages = int(Path("/proc/self/statm").read_text().split()[1])
+resident = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+print(json.dumps({"rate": done / seconds, "resident": resident, "done": done}))
 """
+
+
+def side_by_side(f: IGN, x: torch.Tensor, batch: int) -> float:
+    """Images per second of f as the job runs it: a worker a core, each on one thread."""
+    workers = torch.get_num_threads()
+    chunks = x.split(batch)
+
+    def work(start: int) -> None:
+        torch.set_num_threads(1)
+        for chunk in chunks[start::workers]:
+            apply(f, chunk)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(workers)]
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - start
+    torch.set_num_threads(workers)
+    return len(x) / seconds
 
 
 def main() -> None:
@@ -49,38 +84,48 @@ def main() -> None:
     x = make_it_real.generate(f, range(256))
     with tempfile.TemporaryDirectory() as temporary:
         all_of_them, tenth = Path(temporary, "all"), Path(temporary, "tenth")
+        encoded = [images.encode(image) for image in x]
         for folder, count in ((tenth, options.n // 10), (all_of_them, options.n)):
             folder.mkdir()
             for i in range(count):
-                data = images.encode(x[i % len(x)])
-                (folder / f"{i:06d}.png").write_bytes(data)
+                (folder / f"{i:06d}.png").write_bytes(encoded[i % len(encoded)])
 
-        def job(folder: Path, out: str) -> dict[str, float]:
+        def job(folder: Path, out: str, what: str = "f") -> dict[str, float]:
             words = [options.model, str(options.batch), str(folder), str(Path(temporary, out))]
-            child = [sys.executable, "-c", CHILD, *words]
+            child = [sys.executable, "-c", CHILD, *words, what]
             output = subprocess.run(child, check=True, capture_output=True, text=True).stdout
             result: dict[str, float] = json.loads(output)
             return result
 
+        many = x.repeat(-(-options.n // len(x)), 1, 1, 1)[: options.n]
+        project(f, many[: 4 * options.batch], batch=options.batch)
+        start = time.perf_counter()
+        project(f, many, batch=options.batch)
+        alone = options.n / (time.perf_counter() - start)
         small, large = job(tenth, "a"), job(all_of_them, "b")
+        assert large["done"] == options.n
+        workers = side_by_side(f, many, options.batch)
         start = time.perf_counter()
         command = [sys.executable, "-m", "make_it_real", "project", str(all_of_them), "-q"]
         out = ["-o", str(Path(temporary, "c")), "--batch", str(options.batch)]
         command += [*out, "-m", options.model, "-d", "cpu"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         whole = options.n / (time.perf_counter() - start)
+        files = job(all_of_them, "d", "files")["rate"]
 
-    many = x.repeat(-(-options.n // len(x)), 1, 1, 1)[: options.n]
-    project(f, many[: 4 * options.batch], batch=options.batch)
-    start = time.perf_counter()
-    project(f, many, batch=options.batch)
-    alone = options.n / (time.perf_counter() - start)
-    rate = large["done"] / large["seconds"]
-    print(f"f alone            {alone:8.0f} images/s (batch {options.batch}, {f.device})")
-    print(f"folder job         {rate:8.0f} images/s, {rate / alone:.2f} of f alone")
-    print(f"whole mir project  {whole:8.0f} images/s, {whole / alone:.2f} of f alone")
-    print(f"peak memory        {small['peak_mib']:8.0f} MiB for {options.n // 10:,} images")
-    print(f"                   {large['peak_mib']:8.0f} MiB for {options.n:,} images")
+    limit = 1 / (1 / workers + 1 / (torch.get_num_threads() * files))
+    for name, rate in (
+        (f"f alone, batch {options.batch}", alone),
+        ("f, a worker a core", workers),
+        ("files alone", files),
+        ("limit of both", limit),
+        ("folder job", large["rate"]),
+        ("whole mir project", whole),
+    ):
+        print(f"{name:22}{rate:8.0f} images/s{rate / alone:8.2f} of f alone")
+    ratio = large["resident"] / small["resident"]
+    print(f"resident after {options.n // 10:7,} {small['resident']:8.0f} MiB")
+    print(f"resident after {options.n:7,} {large['resident']:8.0f} MiB, {ratio:.3f} of that")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,111 @@
+"""Several processes that train one f, as torchrun starts them: who I am, and adding things up.
+
+Every process draws the same random numbers for the whole batch, works on its own part of it and
+adds its gradients to the others'; so f and all state stay the same everywhere, and what is
+trained does not depend on how many take part. That is simpler than DistributedDataParallel,
+whose hooks expect one forward and one backward pass of one network a step.
+"""
+
+import atexit
+import os
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+
+def begin(device: torch.device) -> torch.device:
+    """Join the other processes if torchrun started this one; the device it should use.
+
+    gloo carries what lies on the CPU, NCCL what lies on GPUs, one a process.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        return device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    atexit.register(_end)
+    return device
+
+
+def _end() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number, 0 where there is one alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def add_up(tensor: Tensor) -> Tensor:
+    """The sum of all processes' tensors, in place."""
+    if size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the sum of all processes' gradients, sent as one."""
+    if size() < 2:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+    pieces = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, piece in zip(gradients, pieces, strict=True):
+        gradient.copy_(piece.view(gradient.shape))
+
+
+def same(tensors: Iterable[Tensor]) -> None:
+    """Give every process the first one's tensors: other machines round the last bits otherwise."""
+    if size() > 1:
+        for tensor in tensors:
+            # Channels-last tensors can't be sent as they lie.
+            sent = tensor.detach().contiguous()
+            dist.broadcast(sent, 0)
+            tensor.detach().copy_(sent)
+
+
+def agreed(flag: bool) -> bool:
+    """Whether the flag is set in any process: all stop at the same step or none does."""
+    if size() < 2:
+        return flag
+    return bool(add_up(torch.tensor([float(flag)])) > 0)
+
+
+def mine(items: list[str]) -> list[str]:
+    """This process's share of what is to be read."""
+    return items[rank() :: size()]
+
+
+def gathered(rows: list[Tensor | str]) -> list[Tensor | str]:
+    """All processes' shares of ``mine`` in the order of the whole, in every process.
+
+    rows: uint8 tensors of one shape, or the reason why there is none.
+    """
+    if size() < 2:
+        return rows
+    shares: list[list[str | None]] = [[] for _ in range(size())]
+    # Reasons and the order are text, sent as such; the pixels follow as one tensor a process.
+    dist.all_gather_object(shares, [row if isinstance(row, str) else None for row in rows])
+    pixels = [row for row in rows if isinstance(row, Tensor)]
+    shapes: list[tuple[int, ...] | None] = [None] * size()
+    dist.all_gather_object(shapes, tuple(pixels[0].shape) if pixels else None)
+    shape = next(filter(None, shapes), (0,))
+    out: list[Tensor | str | None] = [None] * sum(map(len, shares))
+    for sender, share in enumerate(shares):
+        count = sum(reason is None for reason in share)
+        own = sender == rank() and pixels
+        buffer = torch.stack(pixels) if own else torch.empty((count, *shape), dtype=torch.uint8)
+        dist.broadcast(buffer, sender)
+        sent = iter(buffer)
+        for place, reason in enumerate(share):
+            out[sender + place * size()] = next(sent) if reason is None else reason
+    return [row for row in out if row is not None]
