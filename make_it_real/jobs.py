@@ -8,7 +8,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, overload
 from zlib import crc32
@@ -66,13 +66,30 @@ class Result:
     encoded: bytes | None = field(default=None, repr=False)
 
 
+class _Names:
+    """Names in one text, without the fifty bytes that each would take as a text of its own."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._text, self._count = "\0".join(names), len(names)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        start = 0
+        for _ in range(self._count):
+            end = self._text.find("\0", start)
+            yield self._text[start : end if end >= 0 else None]
+            start = end + 1
+
+
 @dataclass(frozen=True)
 class _Folder:
     """The images of one folder (subfolders are their own), and where their results go."""
 
     source: Path
     target: Path
-    names: list[str]
+    names: _Names
     suffix: Callable[[str], str]
     special: dict[str, str]
 
@@ -118,7 +135,7 @@ class Jobs(Sequence[Job]):
         for part in self._parts:
             if isinstance(part, _Folder):
                 names = [name for name in part.names if mine(part.source / name)]
-                parts.append(_Folder(part.source, part.target, names, part.suffix, part.special))
+                parts.append(replace(part, names=_Names(names)))
             else:
                 parts.append([job for job in part if mine(job.source)])
         return Jobs(parts)
@@ -198,7 +215,7 @@ def plan(
                 names = [n for n in names if not named or os.path.realpath(here / n) not in named]
                 there = target / here.relative_to(path)
                 special = _told_apart(names, suffix_of)
-                parts.append(_Folder(here, there, names, suffix_of, special))
+                parts.append(_Folder(here, there, _Names(names), suffix_of, special))
             if not found:
                 deeper = "" if recursive else "; -r searches its subfolders too"
                 failed.append(Result(item, "", "failed", f"no images in this folder{deeper}"))
