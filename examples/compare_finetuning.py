@@ -1,6 +1,6 @@
 """Fine-tune the digits model on other 28×28 images against training from scratch, one plot.
 
-    mir train-features fashion-mnist -o fashion-classifier.safetensors
+    mir train-features fashion-mnist -o fashion-classifier.safetensors --epochs 6 --jitter 0.2
     python examples/compare_finetuning.py fashion-mnist -f fashion-classifier.safetensors
 
 Both runs train in one process, in turn, a block of steps each, so that whatever else the machine

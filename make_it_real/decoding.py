@@ -108,12 +108,15 @@ def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            data = file.read(MAX_BYTES + 1 if not stat.S_ISREG(status.st_mode) else -1)
+            # A pipe does not say how much is to come.
+            regular = stat.S_ISREG(status.st_mode)
+            if not (regular and status.st_size > MAX_BYTES):
+                data = file.read(-1 if regular else MAX_BYTES + 1)
+                if len(data) <= MAX_BYTES:
+                    return data
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
-    if len(data) > MAX_BYTES:
-        raise ImageError("more than 2 GiB, and no end")
-    return data
+    raise ImageError("more than 2 GiB are no image to read")
 
 
 def _is_heic(data: bytes) -> bool:

@@ -5,13 +5,15 @@ its turn comes, so that a folder of a hundred thousand images costs a few megaby
 """
 
 import glob
-import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, overload
 from zlib import crc32
+
+import numpy as np
 
 from make_it_real.decoding import SUFFIXES
 from make_it_real.errors import one_line
@@ -262,7 +264,7 @@ def _walk(
                     is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
                     if _is_dir(entry):
                         folders.append(entry.name)
-                    elif is_image and (entry.is_symlink() or entry.is_file()):
+                    elif is_image and _is_file(entry):
                         names.append(entry.name)
         except OSError as error:
             reason = f"can't be listed: {error.strerror or one_line(error)}"
@@ -282,6 +284,14 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """A file, or a link that leads nowhere, which fails when it is read; no pipe or socket."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True
+
+
 def _renamed(name: str, suffix: str) -> str:
     return os.path.splitext(name)[0] + suffix
 
@@ -291,14 +301,21 @@ def _told_apart(names: list[str], suffix: Callable[[str], str]) -> dict[str, str
 
     Names that differ in case alone count as equal, as many file systems have it.
     """
-    plain = sorted(_renamed(name, suffix(name)).casefold() for name in names)
-    equal = {a for a, b in itertools.pairwise(plain) if a == b}
-    if not equal:
+
+    def plain(name: str) -> str:
+        return _renamed(name, suffix(name)).casefold()
+
+    # By hashes, eight bytes each: the names of a large folder once more would be megabytes.
+    hashes = np.sort(np.fromiter((hash(plain(name)) for name in names), np.int64, len(names)))
+    twice = set(hashes[:-1][hashes[1:] == hashes[:-1]].tolist())
+    if not twice:
         return {}
-    taken = set(plain) - equal
+    counts = Counter(p for p in map(plain, names) if hash(p) in twice)
+    equal = {p for p, n in counts.items() if n > 1}
+    taken = {plain(name) for name in names} - equal
     special = {}
     for name in names:
-        if _renamed(name, suffix(name)).casefold() in equal:
+        if plain(name) in equal:
             candidate, number = f"{name}{suffix(name)}", 1
             while candidate.casefold() in taken:
                 number += 1

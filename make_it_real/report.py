@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,11 @@ def line(result: Result, **more: Any) -> dict[str, Any]:
     """A result as a JSON object: its fields but for the encoded image, and ``more``."""
     fields = {key: value for key, value in asdict(result).items() if key != "encoded"}
     return fields | more
+
+
+def part(path: Path, rank: int) -> Path:
+    """Where the process of a rank reports, until its report is merged with that of the first."""
+    return path.with_name(f"{path.name}.rank{rank}") if rank else path
 
 
 class Report:
@@ -49,6 +55,13 @@ class Report:
             part.unlink()
         except OSError as error:
             raise self._failed(error) from error
+
+    def merge_parts(self) -> None:
+        """Append the reports of the other processes of a job, and remove them."""
+        pattern = re.compile(re.escape(self.path.name) + r"\.rank[0-9]+")
+        for part in sorted(self.path.parent.iterdir()):
+            if pattern.fullmatch(part.name):
+                self.merge(part)
 
     def close(self) -> None:
         os.close(self._file)

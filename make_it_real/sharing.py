@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 
@@ -56,7 +57,8 @@ def join(environment: Mapping[str, str] = os.environ) -> Share:
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        dist.init_process_group("gloo")
+        # At the end, those that are done wait for the slowest, which may take days.
+        dist.init_process_group("gloo", timeout=timedelta(days=365))
     return Share(int(environment["RANK"]), world, int(environment.get("LOCAL_RANK", "0")))
 
 

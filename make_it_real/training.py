@@ -19,8 +19,8 @@ from make_it_real.trainer import BaseConfig, BaseRecord, BaseTrainer, fit_source
 __all__ = ["TrainConfig", "Trainer", "begin", "default_config", "default_model", "train"]
 
 GREY_DAMAGE = (
-    *("noise",) * 7, *("coarse-noise",) * 4, *("low-resolution",) * 4, *("mask",) * 2,
-    *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", "lines",
+    *("noise",) * 7, *("coarse-noise",) * 5, *("low-resolution",) * 6, *("mask",) * 2,
+    *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
 )  # fmt: skip
 COLOUR_DAMAGE = ("noise",) * 3 + (
     "low-resolution", "mask", "blur", "contrast", "light", "grayscale",

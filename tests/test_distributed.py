@@ -80,8 +80,16 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(
 ) -> None:
     trainer = begun(accumulate)
     alike(whole[1], train(trainer, 20), 1e-4)
-    for ours, theirs in zip(trainer.f.parameters(), whole[0].f.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+    # Adam makes much of the last bits of small gradients: these are compared before any update.
+    trainers = begun(), begun(accumulate)
+    for one in trainers:
+        train(one, 1)
+    for net in ("f", "C"):
+        ours, theirs = (one.nets[net].parameters() for one in trainers)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.grad is not None
+            assert b.grad is not None
+            torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-3)
 
 
 def test_the_parts_of_a_draw_are_the_whole_and_keep_their_roles() -> None:

@@ -229,13 +229,18 @@ def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds:
 def stop_on_signals() -> "Iterator[Event]":
     """An event that Ctrl-C or SIGTERM sets, so that what is in hand is finished.
 
-    A second signal interrupts at once.
+    The same signal once more ends the process where it stands: files appear whole all the same.
     """
     stop = Event()
+    seen: set[int] = set()
 
     def ask(signum: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
+        if signum in seen:
+            # Threads that decode or apply f can't be interrupted, and are not waited for.
+            os.write(sys.stderr.fileno(), b"mir: stopped at once; what was finished is kept\n")
+            os._exit(INTERRUPTED)
+        # torchrun passes Ctrl-C on as SIGTERM, after each process has had it already.
+        seen.add(signum)
         stop.set()
         say("stopping; once more to stop at once")
 

@@ -93,6 +93,9 @@ def train_features(
     data: Annotated[Path, typer.Argument(help="A folder of MNIST's IDX files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors to write.")],
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 10,
+    jitter: Annotated[
+        float, typer.Option("--jitter", min=0, help="How much images are turned and moved.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order, jitter.")] = 0,
     overwrite: common.Overwrite = False,
     quiet: common.Quiet = False,
@@ -112,7 +115,7 @@ def train_features(
     if train.labels is None or test.labels is None or train.pixels.shape[1:] != (1, 28, 28):
         raise DataError(f"{data}: the classifier needs labelled 28×28 grey images")
     net = DigitClassifier()
-    for epoch, loss in train_digits(net, train, epochs=epochs, seed=seed):
+    for epoch, loss in train_digits(net, train, epochs=epochs, seed=seed, jitter=jitter):
         common.say(f"epoch {epoch}/{epochs}: loss {loss:.4f}")
     reached = accuracy(net, to_images(test.pixels), test.labels)
     info = {

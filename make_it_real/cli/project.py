@@ -125,7 +125,7 @@ def project(
     if to_stdout and len(plan.jobs) > 1:
         raise typer.BadParameter("-o - takes one image, and these are several")
     if dry_run:
-        _say_what(plan, overwrite, as_json)
+        _say_what(plan, overwrite or to_stdout, as_json)
         return
 
     share = sharing.join()
@@ -138,6 +138,9 @@ def project(
                 show(failure)
     if not plan.jobs and not watch:
         raise typer.Exit(common.NO_INPUT)
+    total = len(plan.jobs) + len(plan.failed)
+    if fail_fast and plan.failed and not watch:
+        show.finish(total, interrupted=False)
     # Nobody writes before all have listed the same.
     share.meet()
 
@@ -184,7 +187,7 @@ def project(
                     show(result)
                     advance(show.counts["failed"])
         interrupted = stop.is_set() and not (fail_fast and show.counts["failed"])
-    show.finish(len(plan.jobs) + len(plan.failed), interrupted)
+    show.finish(show.counts.total() if watch else total, interrupted)
 
 
 class _Show:
@@ -193,16 +196,15 @@ class _Show:
     def __init__(
         self, share: sharing.Share, path: Path | None, as_json: bool, more: dict[str, Any]
     ) -> None:
-        from make_it_real.report import Report
+        from make_it_real.report import Report, part
 
         self.share, self.as_json, self.more = share, as_json, more
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.start = time.perf_counter()
-        self.path, self.report = path, None
+        self.report = None
         if path:
-            own = path if share.first else path.with_name(f"{path.name}.{share.rank}")
-            self.report = Report(own)
+            self.report = Report(part(path, share.rank))
 
     def __call__(self, result: "Result") -> None:
         from make_it_real.report import line
@@ -229,16 +231,16 @@ class _Show:
 
     def finish(self, total: int, interrupted: bool) -> None:
         """The summary of all processes, one report of theirs, and the exit code."""
-        if self.report:
-            self.report.close()
         counts, reasons, seconds = self.counts, self.reasons, time.perf_counter() - self.start
         if not interrupted:
             # An interrupted process does not wait: another one may be gone.
             everyone = self.share.gathered((counts, reasons))
             counts = sum((c for c, _ in everyone), Counter())
             reasons = sum((r for _, r in everyone), Counter())
-            if self.share.first and self.path:
-                self._merge()
+            if self.report and self.share.first:
+                self.report.merge_parts()
+        if self.report:
+            self.report.close()
         sharing.leave()
         if total > 1:
             common.summary(counts, reasons, max(0, total - counts.total()), seconds)
@@ -247,17 +249,6 @@ class _Show:
         if counts["failed"]:
             raise typer.Exit(1)
 
-    def _merge(self) -> None:
-        from make_it_real.report import Report
-
-        assert self.path is not None
-        parts = sorted(self.path.parent.glob(f"{self.path.name}.[0-9]*"))
-        if parts:
-            whole = Report(self.path)
-            for part in parts:
-                whole.merge(part)
-            whole.close()
-
 
 def _say_what(plan: Any, overwrite: bool, as_json: bool) -> None:
     """The dry run: each job with its output; exit code as of the real one, were all to succeed."""
@@ -265,16 +256,16 @@ def _say_what(plan: Any, overwrite: bool, as_json: bool) -> None:
         common.complain(f"{failure.input}: {failure.reason}")
     counts: Counter[str] = Counter()
     for job in plan.jobs:
-        skipped = job.within and not overwrite and os.path.lexists(job.output)
-        status = "skipped" if skipped else "planned"
+        exists = not overwrite and os.path.lexists(job.output)
+        status = "planned" if not exists else "skipped" if job.within else "failed"
         counts[status] += 1
         if as_json:
             fields = {"input": str(job.source), "output": str(job.output), "status": status}
             print(json.dumps(fields))
         else:
-            print(f"{job.source} -> {job.output}" + " (is there: skipped)" * skipped)
+            print(f"{job.source} -> {job.output}" + f" (is there: {status})" * exists)
     common.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "nothing")
     if not plan.jobs:
         raise typer.Exit(common.NO_INPUT)
-    if plan.failed:
+    if plan.failed or counts["failed"]:
         raise typer.Exit(1)
