@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from make_it_real.jobs import STDIN, Job, Plan, Result, plan
+from make_it_real.jobs import STDIN, Format, Job, Plan, Result, plan
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -238,3 +238,119 @@ def test_a_folder_may_have_the_name_of_an_image(here: Path) -> None:
 def test_the_root_has_no_name_for_a_default_output() -> None:
     with pytest.raises(ValueError, match="name a folder with -o"):
         plan(["/"])
+
+
+# Several folders, and formats
+
+
+def test_several_folders_get_a_folder_each(here: Path) -> None:
+    touch(here, "a/x.png", "b/x.png", "deep/a/x.png", "deep/a/sub/y.jpg", "x.png")
+    planned = plan(["a", "b", "deep/a", "x.png"], Path("out"), recursive=True)
+    assert pairs(planned, here) == [
+        ("a/x.png", "out/a/x.png"),
+        ("b/x.png", "out/b/x.png"),
+        ("deep/a/x.png", "out/a_2/x.png"),
+        ("deep/a/sub/y.jpg", "out/a_2/sub/y.png"),
+        ("x.png", "out/x.png"),
+    ]
+    # The same call finds the same names once they exist, so that it can go on where it stopped.
+    touch(here, *(output for _, output in pairs(planned, here)[:4]))
+    again = plan(["a", "b", "deep/a"], Path("out"), recursive=True)
+    assert pairs(again, here) == pairs(planned, here)[:4]
+
+
+def test_names_that_differ_in_case_alone_count_as_equal(here: Path) -> None:
+    # Windows and macOS would write the second over the first, or skip it.
+    touch(here, "p/x.jpg", "p/X.png", "p/Y.png", "p/straße.png", "p/STRASSE.jpg")
+    if len(list((here / "p").iterdir())) < 5:
+        pytest.skip("this file system is such a one")
+    outputs = [Path(output).name for _, output in pairs(plan(["p"]), here)]
+    assert sorted(outputs) == sorted(
+        ["X.png.png", "x.jpg.png", "Y.png", "straße.png.png", "STRASSE.jpg.png"]
+    )
+    assert len({name.casefold() for name in outputs}) == 5
+
+
+def test_a_name_that_was_told_apart_does_not_meet_another(here: Path) -> None:
+    touch(here, "p/x.png", "p/x.jpg", "p/X.PNG.gif", "p/x.png.png")
+    outputs = [Path(output).name for _, output in pairs(plan(["p"]), here)]
+    assert len({name.casefold() for name in outputs}) == 4
+
+
+@pytest.mark.parametrize(
+    ("format", "outputs"),
+    [
+        (None, ["a.png", "b.png", "c.png", "d.png", "e.png", "f.png"]),
+        ("png", ["a.png", "b.png", "c.png", "d.png", "e.png", "f.png"]),
+        ("jpg", ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"]),
+        ("webp", ["a.webp", "b.webp", "c.webp", "d.webp", "e.webp", "f.webp"]),
+        ("same", ["a.jpg", "b.PNG", "c.webp", "d.png", "e.jpeg", "f.png"]),
+    ],
+)
+def test_the_format_is_in_the_names(here: Path, format: Format | None, outputs: list[str]) -> None:
+    names = ["a.jpg", "b.PNG", "c.webp", "d.tif", "e.jpeg", "f.heic"]
+    touch(here, *(f"p/{name}" for name in names))
+    planned = plan(["p"], Path("out"), format=format)
+    assert pairs(planned, here) == [
+        (f"p/{name}", f"out/{output}") for name, output in zip(names, outputs, strict=True)
+    ]
+
+
+def test_with_the_same_format_names_do_not_meet(here: Path) -> None:
+    touch(here, "p/x.jpg", "p/x.png", "p/x.tif")
+    assert pairs(plan(["p"], Path("out"), format="same"), here) == [
+        ("p/x.jpg", "out/x.jpg"),
+        ("p/x.png", "out/x.png.png"),
+        ("p/x.tif", "out/x.tif.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "fits"),
+    [("o.jpg", "jpg", True), ("o.jpeg", "jpg", True), ("o.png", "jpg", False),
+     ("o.jpg", "png", False), ("o.webp", "same", True), ("o.png", None, True)],
+)  # fmt: skip
+def test_a_format_and_an_output_must_agree(
+    here: Path, name: str, format: Format | None, fits: bool
+) -> None:
+    touch(here, "x.png")
+    if fits:
+        assert plan(["x.png"], Path(name), format=format).jobs[0].output == Path(name)
+    else:
+        with pytest.raises(ValueError, match=f"is no {format} file"):
+            plan(["x.png"], Path(name), format=format)
+
+
+@pytest.mark.parametrize("output", ["p", "./p", "p/../p", "link"])
+def test_the_input_folder_is_no_output_unless_told(here: Path, output: str) -> None:
+    touch(here, "p/x.png", "p/y.jpg")
+    (here / "link").symlink_to("p")
+    with pytest.raises(ValueError, match="is the input folder"):
+        plan(["p"], Path(output))
+    assert len(plan(["p"], Path(output), overwrite=True).jobs) == 2
+
+
+@pytest.mark.parametrize(
+    "inputs", [["p", "p/sub"], ["p/sub", "p"], ["p", "p"], ["p/sub/y.png", "p"], ["p", "p/*/y.png"]]
+)
+def test_inputs_that_overlap_are_done_once(here: Path, inputs: list[str]) -> None:
+    touch(here, "p/x.png", "p/sub/y.png", "p/sub/z.png")
+    for output in (None, Path("out")):
+        planned = plan(inputs, output, recursive=True)
+        sources = sorted(source for source, _ in pairs(planned, here))
+        assert sources == ["p/sub/y.png", "p/sub/z.png", "p/x.png"]
+        assert planned.failed == ()
+        outputs = {job.output for job in planned.jobs}
+        assert len(outputs) == 3
+        assert not outputs & {job.source for job in planned.jobs}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_in_a_folder_are_passed_over_and_broken_links_fail_later(here: Path) -> None:
+    touch(here, "p/x.png")
+    os.mkfifo(here / "p/pipe.png")
+    (here / "p/to pipe.png").symlink_to("pipe.png")
+    (here / "p/to x.png").symlink_to("x.png")
+    (here / "p/nowhere.png").symlink_to("gone.png")
+    sources = [source for source, _ in pairs(plan(["p"]), here)]
+    assert sources == ["p/nowhere.png", "p/to x.png", "p/x.png"]
