@@ -463,3 +463,15 @@ def test_a_file_name_that_is_no_text_is_printed_as_its_bytes(here: Path, tiny_mo
     done = mir_process(tiny_model, name)
     assert done.returncode == 0
     assert done.stdout.strip() == b"caf\xe9_real.png"
+
+
+def test_a_gallery_shows_each_result_over_its_input(here: Path, tiny_model: Path) -> None:
+    (here / "bad.png").write_bytes(b"")
+    result = mir(tiny_model, "a.png", "bad.png", "--gallery", "page.html")
+    assert result.exit_code == 1
+    page = (here / "page.html").read_text("utf-8")
+    assert page.count("data:image/png;base64,") == 2
+    assert "a.png" in page
+    assert "bad.png" not in page
+    assert "exists" in mir(tiny_model, "a.png", "--gallery", "page.html").stderr
+    assert mir(tiny_model, "a.png", "-o", "-", "--gallery", "other.html").exit_code == 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from make_it_real import sharing, weights
-from make_it_real.cli import common
+from make_it_real.cli import common, files
 
 if TYPE_CHECKING:
     from make_it_real.batch import Settings
@@ -76,6 +76,7 @@ def project(
     report: Annotated[
         Path | None, typer.Option("--report", help="Append a JSON line a file to this file.")
     ] = None,
+    gallery: files.Gallery = None,
     as_json: common.Json = False,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
@@ -97,10 +98,16 @@ def project(
         (keep_metadata and no_metadata, "--keep-metadata and --no-metadata exclude each other"),
         (watch and not all(map(os.path.isdir, inputs)), "--watch takes folders"),
         (watch and (to_stdout or dry_run), "--watch goes with neither -o - nor --dry-run"),
-        (watch and "RANK" in os.environ, "--watch is for one process"),
+        (gallery and (to_stdout or watch), "--gallery goes with neither -o - nor --watch"),
+        (
+            (watch or gallery) and "RANK" in os.environ,
+            "--watch and --gallery are for one process",
+        ),
     ):
         if wrong:
             raise typer.BadParameter(message)
+
+    files.check(gallery, "--gallery", (".html",), overwrite)
 
     from make_it_real import jobs as planning
 
@@ -149,7 +156,9 @@ def project(
     from make_it_real import batch as batching
     from make_it_real import images
     from make_it_real.framing import described
+    from make_it_real.gallery import Gallery
 
+    page = Gallery(f"mir project: {info.name}", score="drift before")
     settings = batching.Settings(
         framing=described(info.framing),
         steps=steps,
@@ -157,7 +166,7 @@ def project(
         how=fit,
         invert=invert,
         restore_size=restore_size,
-        drift=as_json or report is not None,
+        drift=as_json or report is not None or gallery is not None,
         overwrite=overwrite,
         max_pixels=max_pixels,
         quality=quality,
@@ -185,7 +194,14 @@ def project(
             with common.job_bar(len(mine)) as advance:
                 for result in done(mine, f, settings):
                     show(result)
+                    if gallery and result.status == "done":
+                        before = None if result.input == "-" else Path(result.input)
+                        page.add(
+                            result.input, Path(result.output), before, score=result.drift_before
+                        )
                     advance(show.counts["failed"])
+            if gallery:
+                page.write(gallery, overwrite=overwrite)
         interrupted = stop.is_set() and not (fail_fast and show.counts["failed"])
     show.finish(show.counts.total() if watch else total, interrupted)
 
