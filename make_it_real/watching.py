@@ -35,5 +35,5 @@ def arrivals(plan: Callable[[], Plan], stop: Event, every: float = 1.0) -> Itera
         before = now
         if settled:
             yield settled
-        else:
-            stop.wait(every)
+        # After work too: two looks at once would find every file settled.
+        stop.wait(every)

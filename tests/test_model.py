@@ -210,12 +210,12 @@ def test_the_critic_gives_one_logit_an_image(
 
 
 def reference_std(features: list[list[float]]) -> list[float]:
-    """Image i's group: those of the same place among the quarters of the batch, else all."""
+    """Image i's group: the four neighbours it is among where the batch has fours, else all."""
     n = len(features)
-    apart = n // 4 if n % 4 == 0 else 1
+    size = 4 if n % 4 == 0 else n
     out = []
     for i in range(n):
-        group = [features[j] for j in range(n) if j % apart == i % apart]
+        group = [features[j] for j in range(n) if j // size == i // size]
         deviations = []
         for values in zip(*group, strict=True):
             mean = sum(values) / len(values)
