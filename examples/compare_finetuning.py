@@ -137,7 +137,7 @@ def plot(points: list[Point], path: Path) -> None:
         line = [place(p["cpu_minutes"], p["distance"]) for p in points if p["run"] == name]
         draw.line(line, colour, 3, joint="curve")
         draw.text((width - right - 150, top + 10 + 22 * i), name, colour, font)
-    draw.text((left, 16), "Fréchet distance of f(z) to the test images", "black", font)
+    draw.text((left, 16), "Frechet distance of f(z) to the test images", "black", font)
     caption = "processor minutes of training"
     draw.text(((left + width) / 2, height - 24), caption, "black", font, anchor="ma")
     sheet.save(path, optimize=True)
