@@ -35,5 +35,5 @@ def arrivals(plan: Callable[[], Plan], stop: Event, every: float = 1.0) -> Itera
         before = now
         if settled:
             yield settled
-        # After work too: two looks at once would find every file settled.
+        # Some files were done in no time; that others stayed the same meanwhile says nothing.
         stop.wait(every)

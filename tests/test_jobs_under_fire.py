@@ -684,9 +684,19 @@ def test_a_file_arrives_when_two_looks_in_a_row_find_it_the_same(here: Path) -> 
             stop.set()
         return plan(["p"], Path("out"))
 
-    stop = Event()
-    found = [(looks[-1], [job.source.name for job in some]) for some in arrivals(look, stop, 0)]
+    class Clock(Event):
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout == 5
+            self.waits += 1
+            return self.is_set()
+
+    stop = Clock()
+    found = [(looks[-1], [job.source.name for job in some]) for some in arrivals(look, stop, 5)]
     assert found == [(4, ["x.png"]), (9, ["x.png"])]
+    # After each look, also one that found something: looks in no time tell nothing.
+    assert stop.waits == len(looks)
 
 
 def test_watch_replaces_nothing_unless_told(model: Path, here: Path) -> None:

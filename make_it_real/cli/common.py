@@ -64,7 +64,7 @@ _verbose = False
 def say(message: str) -> None:
     """A message for people, on stderr, unless --quiet."""
     if not _quiet:
-        print(message, file=sys.stderr, flush=True)
+        _to_stderr(message)
 
 
 def be_quiet() -> None:
@@ -76,12 +76,18 @@ def be_quiet() -> None:
 def detail(message: str) -> None:
     """A message on stderr for those who asked for more by --verbose."""
     if _verbose and not _quiet:
-        print(_on_one_line(message), file=sys.stderr, flush=True)
+        _to_stderr(_on_one_line(message))
 
 
 def complain(message: str) -> None:
     """An error or a warning, one line on stderr."""
-    print(f"mir: {_on_one_line(message)}", file=sys.stderr, flush=True)
+    _to_stderr(f"mir: {_on_one_line(message)}")
+
+
+def _to_stderr(message: str) -> None:
+    """Write a line in one piece, which print does not: other processes may write there too."""
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
 
 
 def _on_one_line(message: str) -> str:

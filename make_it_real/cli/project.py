@@ -241,7 +241,8 @@ class _Show:
             sys.stdout.write(json.dumps(fields) + "\n")
             sys.stdout.flush()
         elif result.status == "done":
-            print(result.output)
+            # In one piece, as print is not where nothing is buffered: others write there too.
+            sys.stdout.write(f"{result.output}\n")
         if result.done:
             common.detail(f"{result.input}: {', '.join(result.done)}")
 
