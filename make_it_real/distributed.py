@@ -26,11 +26,21 @@ def begin(device: torch.device) -> torch.device:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    atexit.register(_end)
+    atexit.register(_leave)
     return device
 
 
-def _end() -> None:
+def end() -> None:
+    """Part from the other processes once all are done; what no error path must wait for.
+
+    A process that leaves while another still works may be aborted by gloo's threads.
+    """
+    if dist.is_initialized():
+        dist.barrier()
+        _leave()
+
+
+def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
 

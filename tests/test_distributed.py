@@ -33,7 +33,9 @@ trainer = here.begun(accumulate=int(sys.argv[2]))
 records = here.train(trainer, 20)
 if distributed.rank() == 0:
     trainer.save(here.Path(sys.argv[1] + ".safetensors"))
-    json.dump([asdict(r) for r in records], open(sys.argv[1], "w"))
+    with open(sys.argv[1], "w") as file:
+        json.dump([asdict(r) for r in records], file)
+distributed.end()
 """
 
 

@@ -234,7 +234,9 @@ def train(
         common.say(f"{len(held):,} images held out: real ones lie {watch.floor:.3f} from them")
     run = Run(output, trainer, images, name or output.resolve().name, licence, watch)
     output.mkdir(parents=True, exist_ok=True)
-    if run.follow(save_every * 60, None if minutes is None else minutes * 60):
+    interrupted = run.follow(save_every * 60, None if minutes is None else minutes * 60)
+    distributed.end()
+    if interrupted:
         common.complain(f"interrupted at step {trainer.step}; --resume goes on from {checkpoint}")
         raise typer.Exit(common.INTERRUPTED)
     if leads:
