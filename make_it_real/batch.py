@@ -78,12 +78,12 @@ def run(
     An accelerator is used by one worker at a time while the others read and write.
     """
     stop = stop or Event()
-    remaining = iter(jobs)
+    batches = _batches(iter(jobs), settings.batch)
     threads = torch.get_num_threads()
     on_cpu = f.device.type == "cpu"
     workers = threads if on_cpu else ACCELERATOR_WORKERS
     # A first look ahead tells whether there is work for more than one.
-    ahead = deque(islice(_batches(remaining, settings.batch), workers))
+    ahead = list(islice(batches, workers))
     workers = len(ahead) or 1
     alone = on_cpu and workers > 1
     worker = _Worker(f, settings, nullcontext() if on_cpu else Lock(), stop)
@@ -97,8 +97,7 @@ def run(
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
         running: deque[Future[list[Result]]] = deque(pool.submit(worker.do, b) for b in ahead)
-        ahead.clear()
-        batches = _batches(remaining, settings.batch)
+        del ahead
         while running:
             results = running.popleft().result()
             if not stop.is_set():

@@ -91,13 +91,7 @@ def _uri(shown: Shown) -> str:
 
 
 def _png(shown: Shown) -> bytes:
-    if isinstance(shown, Tensor):
-        image = shown
-    else:
-        picture = images.read(shown)
-        image = picture.colour * 2 - 1
-        if picture.alpha is not None:
-            image = image * picture.alpha + (1 - picture.alpha)
+    image = shown if isinstance(shown, Tensor) else images.on_white(images.read(shown))
     if image.ndim != 3:
         raise ImageError("a gallery shows images of shape (C, H, W)")
     side = max(image.shape[1:])

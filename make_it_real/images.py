@@ -42,6 +42,14 @@ def to_pillow(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
+def on_white(picture: Picture) -> Tensor:
+    """A picture at its own size as an image (C, H, W) in [−1, 1], laid on white."""
+    colour = picture.colour
+    if picture.alpha is not None:
+        colour = colour * picture.alpha + (1 - picture.alpha)
+    return colour * 2 - 1
+
+
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
     """Images (N, C, H, W) → one (C, rows·(H+gap)−gap, columns·(W+gap)−gap), row by row.
 

@@ -45,14 +45,6 @@ def read_job(job: Job, max_pixels: int = images.MAX_PIXELS) -> images.Picture:
     return images.read(data, max_pixels=max_pixels)
 
 
-def on_white(picture: images.Picture) -> Tensor:
-    """A picture at its own size as an image (C, H, W) in [−1, 1], laid on white."""
-    colour = picture.colour
-    if picture.alpha is not None:
-        colour = colour * picture.alpha + (1 - picture.alpha)
-    return colour * 2 - 1
-
-
 def fitted(
     jobs: Iterable[Job], config: IGNConfig, fitting: Fitting
 ) -> Iterator[tuple[Job, Tensor | str]]:

@@ -105,7 +105,7 @@ def degrade(
             skipped += 1
             continue
         try:
-            x = reading.on_white(reading.read_job(job))[None]
+            x = images.on_white(reading.read_job(job))[None]
             Ax = damaged(x, kind, value, seed, job.source.name)
             data = images.encode(
                 Ax[0], OUTPUT_SUFFIXES[job.output.suffix.lower()], {**text, "seed": str(seed)}

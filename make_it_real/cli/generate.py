@@ -70,7 +70,7 @@ def generate(
     if output == "-" and as_json:
         raise typer.BadParameter("-o - and --json both write to stdout")
     path, is_folder = common.output_path(output)
-    target = path or _free()
+    target = path or files.free(Path("generated.png"))
     suffix = "" if is_folder or target.is_dir() else target.suffix.lower()
     if suffix in (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"):
         raise typer.BadParameter(f"-o {output}: grids are written as .png")
@@ -132,15 +132,6 @@ def generate(
         page.write(gallery, overwrite=overwrite)
     if skipped := len(wanted) - len(missing):
         common.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
-
-
-def _free() -> Path:
-    """The first of generated.png, generated_2.png, … that does not exist."""
-    path, number = Path("generated.png"), 1
-    while path.exists():
-        number += 1
-        path = Path(f"generated_{number}.png")
-    return path
 
 
 def _file(folder: Path, seed: int) -> Path:
