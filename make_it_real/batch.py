@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 
 from make_it_real import images
-from make_it_real.decoding import MAX_PIXELS, Picture, read
+from make_it_real.alignment import Similarity
+from make_it_real.decoding import MAX_PIXELS, SUFFIXES, Picture, read
 from make_it_real.errors import ImageError, OutputExistsError, one_line
-from make_it_real.framing import Fit, Fitted, Framing, finished, fit
+from make_it_real.framing import Fit, Fitted, Framing, finished, fit_all, restored
 from make_it_real.jobs import OUTPUT_SUFFIXES, Job, Result, Status
 from make_it_real.metrics import mean_abs
 from make_it_real.model import IGN
-from make_it_real.projection import apply
+from make_it_real.projection import project
 
 ACCELERATOR_WORKERS = 4
 # Decoded pictures that wait for f in one worker; at 12 bytes a pixel some 400 MB.
@@ -47,7 +48,7 @@ class Settings:
     restore_size: write results at their inputs' own sizes. drift: measure it, which costs
     one more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
     keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
-    result instead of writing it.
+    result instead of writing it. keep_before: return each face as f was shown it, too.
     """
 
     framing: Framing
@@ -63,12 +64,13 @@ class Settings:
     text: dict[str, str] = field(default_factory=dict)
     keep_metadata: bool = False
     to_stdout: bool = False
+    keep_before: bool = False
 
 
 def run(
     f: IGN, jobs: Iterable[Job], settings: Settings, stop: Event | None = None
 ) -> Iterator[Result]:
-    """Do the jobs, in order: one Result each.
+    """Do the jobs, in order: one Result each, or one for each face that becomes an image.
 
     ``stop``, once set, ends the run early: every file in hand is finished, and jobs that were
     not begun yield nothing. So does closing the generator.
@@ -117,11 +119,15 @@ def _batches(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
 
 @dataclass
 class _Item:
-    """A job on its way, with its picture; seconds: what reading and fitting it took."""
+    """A job on its way, with its picture and the images that it was fitted to.
+
+    warnings: of reading and fitting; seconds: what that took.
+    """
 
     job: Job
     picture: Picture
-    fitted: Fitted
+    fitted: tuple[Fitted, ...]
+    warnings: tuple[str, ...]
     seconds: float
 
 
@@ -171,8 +177,8 @@ class _Worker:
         """The results of what was read, in order; of those not written before ``stop``, none."""
         items = [item for item in held if isinstance(item, _Item)]
         written = iter(self.project(items) if items else ())
-        results = (item if isinstance(item, Result) else next(written, None) for item in held)
-        return [result for result in results if result is not None]
+        results = ([item] if isinstance(item, Result) else next(written, []) for item in held)
+        return [result for some in results for result in some]
 
     def read(self, job: Job) -> _Item | Result:
         """The job with its picture fitted, or the Result that it comes to at once."""
@@ -188,7 +194,7 @@ class _Worker:
         try:
             data = job.source if job.data is None else job.data
             picture = read(data, max_pixels=settings.max_pixels)
-            fitted = fit(
+            fitted = fit_all(
                 picture,
                 config.image_size,
                 config.channels,
@@ -201,53 +207,96 @@ class _Worker:
         except Exception as error:
             # Whatever else one file can bring about, memory it has too many pixels for included.
             return Result(source, target, "failed", f"{type(error).__name__}: {one_line(error)}")
-        return _Item(job, picture, fitted, time.perf_counter() - start)
+        cautions = picture.warnings + fitted[0].warnings
+        if settings.to_stdout and not settings.restore_size and len(fitted) > 1:
+            cautions += (f"stdout takes one image, so of {len(fitted)} faces only the largest",)
+            fitted = fitted[:1]
+        return _Item(job, picture, fitted, cautions, time.perf_counter() - start)
 
-    def project(self, items: list[_Item]) -> list[Result]:
-        """f^k of some fitted pictures, written; one Result each, as far as ``stop`` lets it."""
+    def project(self, items: list[_Item]) -> list[list[Result]]:
+        """f^k of some fitted pictures, written; the Results of each, as far as ``stop`` lets it."""
         start = time.perf_counter()
         settings = self.settings
-        x = torch.stack([item.fitted.image for item in items])
-        before = after = None
+        x = torch.stack([fitted.image for item in items for fitted in item.fitted])
+        before: list[float] | None = None
+        after: list[float] | None = None
         with self.turn:
-            y = apply(self.f, x, settings.steps)
+            y = self.f_of(x, settings.steps)
             if settings.drift:
-                fx = y if settings.steps == 1 else apply(self.f, x)
+                fx = y if settings.steps == 1 else self.f_of(x)
                 before = mean_abs(fx.cpu(), x).tolist()
-                after = mean_abs(apply(self.f, y), y).tolist()
+                after = mean_abs(self.f_of(y), y).tolist()
             y = y.cpu()
-        share = (time.perf_counter() - start) / len(items)
-        results = []
+        share = (time.perf_counter() - start) / len(x)
+        results: list[list[Result]] = []
+        first = 0
         with self.files_turn():
-            for index, item in enumerate(items):
-                if self.stopping() and index:
+            for item in items:
+                if self.stopping() and results:
                     break
-                result = Result(
-                    str(item.job.source),
-                    str(item.job.output),
-                    "done",
-                    warnings=item.picture.warnings,
-                    inverted=item.fitted.inverted,
-                    done=item.fitted.done,
-                    drift_before=before[index] if before else None,
-                    drift_after=after[index] if after else None,
-                )
-                start = time.perf_counter()
-                result = self.write(item, y[index], result)
-                seconds = item.seconds + share + time.perf_counter() - start
-                results.append(replace(result, seconds=round(seconds, 6)))
+                mine = slice(first, first + len(item.fitted))
+                drifts = before[mine] if before else None, after[mine] if after else None
+                results.append(self.finish(item, y[mine], *drifts, share))
+                first = mine.stop
         return results
 
-    def write(self, item: _Item, y: Tensor, result: Result) -> Result:
+    def f_of(self, images: Tensor, steps: int = 1) -> Tensor:
+        """f^steps; a photo of many faces comes to more images than a batch takes."""
+        return project(self.f, images, steps, batch=self.settings.batch)
+
+    def finish(
+        self,
+        item: _Item,
+        y: Tensor,
+        before: list[float] | None,
+        after: list[float] | None,
+        share: float,
+    ) -> list[Result]:
+        """Write what f made of a picture, y (N, C, S, S): one file, or one a face.
+
+        before, after: drifts (N). share: seconds that each image took in f.
+        """
+        faces = list(zip(item.fitted, y, strict=True))
+        together = self.settings.restore_size
+        # A folder job that goes on takes the first file for a sign that all are there.
+        parts = [range(len(faces))] if together else [range(i, i + 1) for i in range(len(faces))]
+        results = []
+        for part in reversed(parts):
+            start = time.perf_counter()
+            made = faces[part.start : part.stop]
+            output = _beside(item.job, part.start + 1) if part.start else item.job.output
+            keep = self.settings.keep_before and isinstance(made[0][0].frame, Similarity)
+            result = Result(
+                str(item.job.source),
+                str(output),
+                "done",
+                warnings=() if part.start else item.warnings,
+                inverted=made[0][0].inverted,
+                done=tuple(dict.fromkeys(note for fitted, _ in made for note in fitted.done)),
+                drift_before=_mean(before, part),
+                drift_after=_mean(after, part),
+                face=part.start + 1,
+                before=made[0][0].image if keep and not together else None,
+            )
+            result = self.write(item, output, made, result)
+            seconds = time.perf_counter() - start + share * len(part)
+            seconds += item.seconds * len(part) / len(faces)
+            results.append(replace(result, seconds=round(seconds, 6)))
+        return results[::-1]
+
+    def write(
+        self, item: _Item, output: Path, made: list[tuple[Fitted, Tensor]], result: Result
+    ) -> Result:
         """Write f^k(x), in the size, format and with the metadata asked for."""
         settings, job, metadata = self.settings, item.job, item.picture.metadata
         try:
-            image, alpha = finished(
-                item.picture, item.fitted, y, restore_size=settings.restore_size
-            )
+            if settings.restore_size:
+                image, alpha = restored(item.picture, made)
+            else:
+                image, alpha = finished(item.picture, *made[0])
             data = images.encode(
                 image,
-                OUTPUT_SUFFIXES[job.output.suffix.lower()],
+                OUTPUT_SUFFIXES[output.suffix.lower()],
                 settings.text,
                 alpha=alpha,
                 quality=settings.quality,
@@ -256,10 +305,10 @@ class _Worker:
             )
             if settings.to_stdout:
                 return replace(result, output="-", encoded=data)
-            if job.output.parent not in self.made:
-                images.make_folder(job.output.parent)
-                self.made.add(job.output.parent)
-            images.write_bytes(job.output, data, overwrite=settings.overwrite)
+            if output.parent not in self.made:
+                images.make_folder(output.parent)
+                self.made.add(output.parent)
+            images.write_bytes(output, data, overwrite=settings.overwrite)
         except OutputExistsError:
             # Another job on the same folder was quicker, and its file is as good.
             return replace(result, status="skipped" if job.within else "failed", reason=_EXISTS)
@@ -268,3 +317,22 @@ class _Worker:
             reason = str(error) if known else f"{type(error).__name__}: {one_line(error)}"
             return replace(result, status="failed", reason=reason)
         return result
+
+
+def _beside(job: Job, face: int) -> Path:
+    """Where a further face of a photo goes: photo_real-face2.png.
+
+    Not where the result of a file called so goes, which may lie beside the photo.
+    """
+    stem = f"{job.output.stem}-face{face}"
+    while job.output.parent != job.source.parent and any(
+        os.path.lexists(job.source.parent / (stem + ending))
+        for suffix in SUFFIXES
+        for ending in (suffix, suffix.upper())
+    ):
+        stem += "_2"
+    return job.output.with_stem(stem)
+
+
+def _mean(drifts: list[float] | None, part: range) -> float | None:
+    return sum(drifts[part.start : part.stop]) / len(part) if drifts else None

@@ -18,7 +18,8 @@ from torch import Tensor
 from make_it_real import images
 from make_it_real.distributed import gathered, mine
 from make_it_real.errors import DataError, ImageError
-from make_it_real.framing import Framing, fit
+from make_it_real.faces import available
+from make_it_real.framing import Fit, Framing, fit_all
 from make_it_real.images import Picture
 
 IDX_PREFIX = {"train": "train", "test": "t10k"}
@@ -41,16 +42,24 @@ class ImageSet:
 
 
 def load(
-    path: Path, split: str = "train", *, size: int | None = None, channels: int | None = None
+    path: Path,
+    split: str = "train",
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    faces: bool = False,
 ) -> ImageSet:
     """The images at ``path``: a folder of IDX files (MNIST's names, gzipped or not), one IDX
     file, a zip of images, or a folder of images, searched through.
 
     split: train or test, for folders of IDX files; images have none. size, channels: what to
     bring images to, by a central square crop and resizing; None takes an IDX file's own, and
-    64 pixels in colour for images. Processes that train together each decode a part of the
-    images and pass it on. Raises DataError where there is nothing usable.
+    64 pixels in colour for images. faces: each face in an image of another size is one, aligned
+    as CelebA's are. Processes that train together each decode a part of the images and pass it
+    on. Raises DataError where there is nothing usable.
     """
+    if faces and not available():
+        raise DataError("finding faces needs an extra: pip install 'make-it-real[faces]'")
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if path.is_dir():
@@ -60,9 +69,9 @@ def load(
             return _load_idx(path.resolve().name, found, labels, size, channels)
         if _find_idx(path, "test" if split == "train" else "train", "images") is not None:
             raise DataError(f"{path}: no {split} images among its IDX files")
-        return _load_images(path.resolve().name, _folder(path), size or 64, channels or 3)
+        return _load_images(path.resolve().name, _folder(path), size or 64, channels or 3, faces)
     if zipfile.is_zipfile(path):
-        return _load_images(path.stem, _zip(path), size or 64, channels or 3)
+        return _load_images(path.stem, _zip(path), size or 64, channels or 3, faces)
     return _load_idx(path.stem, path, None, size, channels)
 
 
@@ -114,7 +123,7 @@ def _load_idx(
         raise DataError(f"{labels_path}: {len(labels)} labels for {len(pixels)} images")
     size, channels = size or shape[2], channels or shape[1]
     if shape[1:] != (channels, size, size):
-        pixels = torch.stack([_fitted(Picture(p.float() / 255), size, channels) for p in pixels])
+        pixels = torch.cat([_fitted(Picture(p.float() / 255), size, channels) for p in pixels])
     return ImageSet(pixels, labels, name)
 
 
@@ -152,25 +161,33 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes | ImageError:
         return ImageError(f"can't be read from the zip ({error})")
 
 
-def _fitted(picture: Picture, size: int, channels: int) -> Tensor:
-    return images.to_pixels(fit(picture, size, channels, Framing(), how="crop").image)
+def _fitted(picture: Picture, size: int, channels: int, faces: bool = False) -> Tensor:
+    """The images that a picture comes to, uint8 (N, C, size, size)."""
+    how: Fit = "auto" if faces else "crop"
+    fitted = fit_all(picture, size, channels, Framing(faces=faces), how=how)
+    if fitted[0].warnings:
+        raise ImageError("no face was found")
+    return images.to_pixels(torch.stack([one.image for one in fitted]))
 
 
-def _load_images(name: str, items: Iterator[Item], size: int, channels: int) -> ImageSet:
-    def decode(item: Item) -> Tensor | str:
+def _load_images(
+    name: str, items: Iterator[Item], size: int, channels: int, faces: bool
+) -> ImageSet:
+    def decode(item: Item) -> list[Tensor] | list[str]:
         label, source = item
         try:
             if isinstance(source, ImageError):
                 raise source
-            return _fitted(images.read(source), size, channels)
+            return list(_fitted(images.read(source), size, channels, faces))
         except ImageError as error:
-            return f"{label}: {error}"
+            return [f"{label}: {error}"]
 
     decoded: list[Tensor | str] = []
     with ThreadPoolExecutor() as pool:
         # A chunk at a time: the bytes of a whole zip need not fit into memory at once.
         while chunk := list(islice(items, 256)):
-            decoded += pool.map(decode, chunk)
+            for some in pool.map(decode, chunk):
+                decoded += some
     decoded = gathered(decoded)
     usable = [pixels for pixels in decoded if isinstance(pixels, Tensor)]
     skipped = tuple(reason for reason in decoded if isinstance(reason, str))

@@ -4,22 +4,30 @@ Data sets are framed: MNIST shows one bright digit on black, its longer side 20 
 its centre of mass in the middle. A phone photo of a pen stroke is no such thing, and f can
 only repair what it is shown in the frame it knows. ``measure`` reads the frame off the
 training images; ``fit`` brings a picture into it. Pictures that already have the model's
-size are taken as framed.
+size are taken as framed. Where a model knows faces, ``fit_all`` brings each face there.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from make_it_real.alignment import Similarity, cut_out
 from make_it_real.decoding import Picture
 from make_it_real.errors import WeightsError, one_line
+from make_it_real.faces import find
 from make_it_real.ink import find_ink, place_ink, scaled, stroke_width, to_channels
-from make_it_real.restoring import Frame, put_back
+from make_it_real.restoring import Frame, Place, put_back
 
-Fit = Literal["auto", "pad", "crop", "stretch"]
+Whole = Literal["auto", "pad", "crop", "stretch"]
+Fit = Literal[Whole, "faces"]
+NO_DETECTOR = (
+    "faces were not looked for, as that needs pip install 'make-it-real[faces]'; "
+    "the central square is taken"
+)
+NO_FACE = "no face was found; the central square is taken"
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,13 @@ class Framing:
     background: level in [−1, 1] that surrounds every subject, or None where images are full
         pictures (then pictures are only resized). extent: longer side of a subject's bounding
         box as a share of the image's side. stroke: typical width of its bright (or dark)
-        strokes as a share of that side.
+        strokes as a share of that side. faces: images are faces, aligned as CelebA's are.
     """
 
     background: float | None = None
     extent: float = 1.0
     stroke: float = 0.0
+    faces: bool = False
 
     @property
     def bright(self) -> bool:
@@ -49,16 +58,18 @@ class Fitted:
     image: (C, S, S) in [−1, 1]. inverted, done: for reports. frame: where the picture lies in
     it. gain: what a change of 1 in the image comes to in the picture (less than 1 for faint
     ink). alpha: the picture's transparency, (S, S) in [0, 1], where it is kept. padded: the
-    image shows more than the picture, and that is to be cut off again.
+    image shows more than the picture, and that is to be cut off again. warnings: what was
+    looked for in vain, for people.
     """
 
     image: Tensor
     inverted: bool
     done: tuple[str, ...]
-    frame: Frame
+    frame: Frame | Similarity
     gain: float = 1.0
     alpha: Tensor | None = None
     padded: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def described(fields: Mapping[str, Any]) -> Framing:
@@ -68,6 +79,8 @@ def described(fields: Mapping[str, Any]) -> Framing:
         background = -1 if framing.background is None else framing.background
         if not (-1 <= background <= 1 and 0 < framing.extent <= 1 and 0 <= framing.stroke < 1):
             raise ValueError(f"values out of range: {framing}")
+        if not isinstance(framing.faces, bool):
+            raise TypeError(f"faces: {framing.faces!r}")
     except (TypeError, ValueError) as error:
         raise WeightsError(f"a framing that this mir does not know ({one_line(error)})") from error
     return framing
@@ -95,7 +108,7 @@ def measure(images: Tensor) -> Framing:
     return Framing(median, round(extent, 3), round(float(strokes.median()) / side, 3))
 
 
-def fit(
+def fit_all(
     picture: Picture,
     size: int,
     channels: int,
@@ -103,8 +116,54 @@ def fit(
     *,
     how: Fit = "auto",
     invert: bool | None = None,
+) -> tuple[Fitted, ...]:
+    """Bring a picture of any size to the model's: each face that it shows, or all of it.
+
+    faces: find them, the largest first, whatever the framing. auto does so where the framing
+    says faces and the picture is not of the model's size. Where none is found, the central
+    square is taken, with a warning. Else, and for the rest, as ``fit``.
+    """
+    framed = tuple(picture.colour.shape[1:]) == (size, size)
+    if how != "faces" and (how != "auto" or framed or not framing.faces):
+        return (fit(picture, size, channels, framing, how=how, invert=invert),)
+    done = list(picture.notes)
+    colour = picture.colour
+    if picture.alpha is not None:
+        colour = _flatten(colour, picture.alpha, done)
+    faces = find(colour)
+    if not faces:
+        whole = fit(picture, size, channels, framing, how="crop", invert=invert)
+        return (replace(whole, warnings=(NO_DETECTOR if faces is None else NO_FACE,)),)
+    inverted = bool(invert)
+    colour = to_channels(1 - colour if inverted else colour, channels)
+    fitted = []
+    for number, face in enumerate(faces, 1):
+        place = face.place(size)
+        middle, side = place.back(complex(size, size) / 2), round(place.side(size))
+        which = f"face {number} of {len(faces)}" if len(faces) > 1 else "face"
+        note = (
+            f"{which} at {middle.real:.0f}, {middle.imag:.0f}, turned by {-round(place.tilt)}°, "
+            f"resized from {side}×{side}"
+        )
+        image = (cut_out(colour, place, size) * 2 - 1).clamp(-1, 1)
+        alpha = None
+        if picture.alpha is not None:
+            alpha = cut_out(picture.alpha[None], place, size)[0].clamp(0, 1)
+        said = _said([*done, note], inverted)
+        fitted.append(Fitted(image, inverted, said, place, alpha=alpha))
+    return tuple(fitted)
+
+
+def fit(
+    picture: Picture,
+    size: int,
+    channels: int,
+    framing: Framing,
+    *,
+    how: Whole = "auto",
+    invert: bool | None = None,
 ) -> Fitted:
-    """Bring a picture of any size to the model's.
+    """Bring what is drawn in a picture of any size, or all of it, to the model's size.
 
     auto: where the framing has a background, find what was drawn, take the light's unevenness
     out, crop, resize and centre it as the data set does; otherwise, or where nothing drawn is
@@ -147,22 +206,35 @@ def fit(
     return Fitted(image, inverted, _said(done, inverted), frame, gain, alpha, padded)
 
 
-def finished(
-    picture: Picture, fitted: Fitted, y: Tensor, *, restore_size: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """What f made of a fitted picture, y (C, S, S) → (image (c, h, w) in [−1, 1], alpha (h, w)).
+def finished(picture: Picture, fitted: Fitted, y: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What f made of a fitted picture, y (C, S, S) → (image (C, h, w) in [−1, 1], alpha (h, w)).
 
-    At the model's size, padding cut off again; or with ``restore_size`` at the picture's own,
-    as the picture with f's change in it and its own transparency.
+    At the model's size, padding cut off again.
     """
-    if restore_size:
-        change = (y - fitted.image) / 2 * (-fitted.gain if fitted.inverted else fitted.gain)
-        return put_back(picture.colour, change, fitted.frame) * 2 - 1, picture.alpha
     alpha = fitted.alpha
     if fitted.padded:
         rows, columns = fitted.frame.shown(tuple(picture.colour.shape[1:]), y.shape[-1])
         y, alpha = y[:, rows, columns], None if alpha is None else alpha[rows, columns]
     return y, alpha
+
+
+def restored(
+    picture: Picture, made: Sequence[tuple[Fitted, Tensor]]
+) -> tuple[Tensor, Tensor | None]:
+    """The picture at its own size with all that f changed, (image (c, H, W), alpha (H, W)).
+
+    made: the images that the picture was fitted to, each with what f made of it, (C, S, S).
+    """
+    changes: list[tuple[Tensor, Place]] = []
+    for fitted, y in made:
+        place, size = fitted.frame, y.shape[-1]
+        change = (y - fitted.image) / 2 * (-fitted.gain if fitted.inverted else fitted.gain)
+        if isinstance(place, Similarity) and place.side(size) < size:
+            # The face is smaller than the model's image.
+            side = max(1, round(place.side(size)))
+            change, place = scaled(change, side, side), place.resized(size, side)
+        changes.append((change, place))
+    return put_back(picture.colour, changes) * 2 - 1, picture.alpha
 
 
 def _said(done: list[str], inverted: bool) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 from zlib import crc32
 
 import numpy as np
@@ -48,9 +48,11 @@ class Result:
     status: done, skipped (the output was there), or failed (``reason`` says why). warnings:
     what of the file was not used. inverted, done: what was done to bring it into the model's
     frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
-    the result, in image units (0–2), where asked for. seconds: reading, fitting and writing
-    it, and its share of its batch's time in f. encoded: the image file's bytes where they go
-    to stdout.
+    the result, in image units (0–2), where asked for; of several faces in one image their
+    mean. seconds: reading, fitting and writing it, and its share of its batch's time in f.
+    face: which one, where each face of the input has a result of its own. encoded: the image
+    file's bytes where they go to stdout. before: a face as f was shown it, (C, S, S), where
+    asked for.
     """
 
     input: str
@@ -63,7 +65,9 @@ class Result:
     drift_before: float | None = None
     drift_after: float | None = None
     seconds: float = 0.0
+    face: int = 1
     encoded: bytes | None = field(default=None, repr=False)
+    before: Any = field(default=None, repr=False)
 
 
 class _Names:

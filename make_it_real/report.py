@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from make_it_real.jobs import Result
 
 
 def line(result: Result, **more: Any) -> dict[str, Any]:
-    """A result as a JSON object: its fields but for the encoded image, and ``more``."""
-    fields = {key: value for key, value in asdict(result).items() if key != "encoded"}
+    """A result as a JSON object: its fields but for images, and ``more``."""
+    bare = asdict(replace(result, encoded=None, before=None))
+    fields = {key: value for key, value in bare.items() if key not in ("encoded", "before")}
     return fields | more
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from make_it_real import images
 from make_it_real.cli import app
 from make_it_real.decoding import Picture
-from make_it_real.framing import Fit, Framing, finished, fit
+from make_it_real.framing import Framing, Whole, fit, restored
 from make_it_real.model import IGN
 from make_it_real.restoring import LUMA, Frame, put_back
 
@@ -368,13 +368,13 @@ def of(array: Array) -> Picture:
     return Picture(values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous())
 
 
-def restored(picture: Picture, framing: Framing, how: Fit, change: Callable[..., None]) -> Array:
+def changed(picture: Picture, framing: Framing, how: Whole, change: Callable[..., None]) -> Array:
     """What comes of a change made to the fitted image, (C, H, W) minus the picture, in [0, 1]."""
     channels = 1 if framing.background is not None else 3
     fitted = fit(picture, 32, channels, framing, how=how)
     y = fitted.image.clone()
     change(y, fitted.image)
-    image, alpha = finished(picture, fitted, y, restore_size=True)
+    image, alpha = restored(picture, [(fitted, y)])
     assert alpha is None
     result: Array = (image / 2 + 0.5 - picture.colour).numpy()
     return result
@@ -387,7 +387,7 @@ QUADRANTS = list(itertools.product((0, 1), (0, 1)))
 @pytest.mark.parametrize("size", [(90, 60), (60, 90), (64, 64), (20, 14)])
 @pytest.mark.parametrize("how", ["pad", "crop", "stretch"])
 def test_a_change_lands_where_it_was_made(
-    how: Fit, size: tuple[int, int], quadrant: tuple[int, int]
+    how: Whole, size: tuple[int, int], quadrant: tuple[int, int]
 ) -> None:
     height, width = size
     picture = of(np.full((height, width, 3), (90, 100, 110)))
@@ -411,7 +411,7 @@ def test_a_change_lands_where_it_was_made(
     def change(y: Tensor, x: Tensor) -> None:
         y[:, *part(within)] += 0.4
 
-    found = restored(picture, PHOTO, how, change)
+    found = changed(picture, PHOTO, how, change)
     wanted = np.zeros_like(found)
     wanted[:, *part(shown)] = 0.2
     # The resampling filter reaches two of the model's pixels beyond an edge.
@@ -457,7 +457,7 @@ def test_a_change_of_what_is_drawn_lands_on_it(
         part = slice(first - 2, middle) if half == 0 else slice(middle, last + 2)
         y[0].swapaxes(0, axis)[part] = -1
 
-    found = restored(of(drawn), MNIST, "auto", change)[0]
+    found = changed(of(drawn), MNIST, "auto", change)[0]
     # Ink taken away is paper: brighter where ink was darker.
     towards = np.sign(paper - ink)
     start, length = box[axis]
@@ -484,7 +484,7 @@ def test_ink_that_f_leaves_alone_is_left_alone(here: Path, tiny_f: IGN, tmp_path
     picture = of(drawn)
     fitted = fit(picture, 28, 1, MNIST)
     assert fitted.inverted
-    image, _ = finished(picture, fitted, fitted.image, restore_size=True)
+    image, _ = restored(picture, [(fitted, fitted.image)])
     assert torch.equal(images.to_pixels(image)[0], torch.from_numpy(drawn))
 
 
@@ -505,7 +505,7 @@ def test_a_grey_picture_gets_colour_and_keeps_its_luminance(mode: str) -> None:
     fitted = fit(picture, 32, 3, PHOTO, how="stretch")
     y = fitted.image.clone()
     change(y, fitted.image)
-    image, _ = finished(picture, fitted, y, restore_size=True)
+    image, _ = restored(picture, [(fitted, y)])
     pixels = images.to_pixels(image).double()
     luma = (pixels * torch.tensor(LUMA).double()[:, None, None]).sum(0)
     assert (luma - torch.from_numpy(ramp)).abs().max() <= 1
@@ -516,7 +516,7 @@ def test_a_grey_picture_gets_colour_and_keeps_its_luminance(mode: str) -> None:
 def test_a_colour_picture_takes_the_whole_change() -> None:
     colour = torch.tensor([0.2, 0.5, 0.6]).view(3, 1, 1).expand(3, 16, 16)
     change = torch.tensor([0.1, -0.2, 0.3]).view(3, 1, 1).expand(3, 8, 8)
-    out = put_back(colour, change, Frame((0.5, 0.5)))
+    out = put_back(colour, [(change, Frame((0.5, 0.5)))])
     assert torch.allclose(out[:, 0, 0], torch.tensor([0.3, 0.3, 0.9]), atol=1e-5)
 
 
@@ -569,7 +569,8 @@ def test_put_back_agrees_with_a_reference(
     scale = random.uniform(0.3, 1.5, 2) * size / (height, width)
     offset = random.uniform(-0.3, 0.3, 2) * size
     frame = Frame((float(scale[0]), float(scale[1])), (float(offset[0]), float(offset[1])))
-    found = put_back(torch.from_numpy(colour).float(), torch.from_numpy(change).float(), frame)
+    parts = [(torch.from_numpy(change).float(), frame)]
+    found = put_back(torch.from_numpy(colour).float(), parts)
     wanted = reference(colour, change, frame)
     # On the model's very border, float32 and float64 may fall to different sides.
     assert np.quantile(np.abs(found.numpy() - wanted), 0.995) < 1e-4

@@ -132,9 +132,11 @@ def degrade(
         from make_it_real.projection import project
 
         rows = []
-        for job, image in reading.fitted(plan.jobs, f.config, files.fitting(info)):
-            if not isinstance(image, str):
-                x = image[None]
+        for job, found in reading.fitted(plan.jobs, f.config, files.fitting(info)):
+            for one in () if isinstance(found, str) else found:
+                for warning in one.warnings:
+                    common.complain(f"warning: {job.source}: {warning}")
+                x = one.image[None]
                 Ax = damaged(x, kind, value, seed, job.source.name)
                 f_Ax = project(f, Ax).cpu()
                 rows += [x, Ax, f_Ax, project(f, f_Ax).cpu()]

@@ -25,9 +25,12 @@ Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search subfo
 Invert = Annotated[
     bool | None, typer.Option("--invert/--no-invert", help="Swap dark and bright, or never do.")
 ]
+FitWord = Literal["auto", "faces", "pad", "crop", "stretch"]
 Fit = Annotated[
-    Literal["auto", "pad", "crop", "stretch"],
-    typer.Option("--fit", help="auto finds what is drawn; the others take all of it."),
+    FitWord,
+    typer.Option(
+        "--fit", help="auto finds what is drawn, or faces if f knows these; pad, … take all of it."
+    ),
 ]
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for stdin.")]
 
@@ -60,7 +63,7 @@ def stdin_of(inputs: Sequence[str]) -> bytes | None:
 
 def fitting(
     info: "ModelInfo",
-    how: Literal["auto", "pad", "crop", "stretch"] = "auto",
+    how: FitWord = "auto",
     invert: bool | None = None,
 ) -> "Fitting":
     """How pictures are brought to the frame of a model, as its header describes it."""
@@ -84,6 +87,8 @@ def load(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     complain(loaded.failed)
+    for warning in loaded.warnings:
+        common.complain(f"warning: {warning}")
     if not loaded.names:
         raise typer.Exit(common.NO_INPUT)
     return loaded

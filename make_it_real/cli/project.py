@@ -35,10 +35,7 @@ def project(
         bool | None,
         typer.Option("--invert/--no-invert", help="Swap dark and bright, or never do."),
     ] = None,
-    fit: Annotated[
-        Literal["auto", "pad", "crop", "stretch"],
-        typer.Option("--fit", help="auto finds what is drawn; the others take all of it."),
-    ] = "auto",
+    fit: files.Fit = "auto",
     restore_size: Annotated[
         bool,
         typer.Option("--restore-size", help="The input, at its own size, with f's change in it."),
@@ -85,8 +82,9 @@ def project(
     """Map images onto those that f was trained on: f^steps(x).
 
     Pictures of any size and kind are turned upright, brought to the model's size and to its
-    polarity. sketch.png becomes sketch_real.png, photos/ becomes photos_real/; what is there
-    already is skipped, so that a job goes on where it was stopped.
+    polarity; for a model of faces, each face is found and aligned. sketch.png becomes
+    sketch_real.png (its second face sketch_real-face2.png), photos/ becomes photos_real/; what
+    is there already is skipped, so that a job goes on where it was stopped.
     """
     to_stdout = output == "-"
     for wrong, message in (
@@ -173,6 +171,7 @@ def project(
         text={} if no_metadata else images.provenance(info.name, fingerprint, steps),
         keep_metadata=keep_metadata,
         to_stdout=to_stdout,
+        keep_before=gallery is not None,
     )
     with common.stop_on_signals() as stop:
 
@@ -195,11 +194,13 @@ def project(
                 for result in done(mine, f, settings):
                     show(result)
                     if gallery and result.status == "done":
-                        before = None if result.input == "-" else Path(result.input)
-                        page.add(
-                            result.input, Path(result.output), before, score=result.drift_before
-                        )
-                    advance(show.counts["failed"])
+                        before = result.before
+                        if before is None and result.input != "-":
+                            before = Path(result.input)
+                        name = result.input + f" (face {result.face})" * (result.face > 1)
+                        page.add(name, Path(result.output), before, score=result.drift_before)
+                    if result.face == 1:
+                        advance(show.counts["failed"])
             if gallery:
                 page.write(gallery, overwrite=overwrite)
         interrupted = stop.is_set() and not (fail_fast and show.counts["failed"])
@@ -225,7 +226,9 @@ class _Show:
     def __call__(self, result: "Result") -> None:
         from make_it_real.report import line
 
-        self.counts[result.status] += 1
+        # An input of several faces is one all the same, unless one of them failed.
+        if result.face == 1 or result.status == "failed":
+            self.counts[result.status] += 1
         for warning in result.warnings:
             common.complain(f"warning: {result.input}: {warning}")
         if result.status == "failed":

@@ -34,6 +34,7 @@ class Run:
 
     watch: looks at held-out images every ``CHECK_EVERY`` steps. The model file is then that of
     the best check, and ``PATIENCE`` checks in a row without a better one end the training.
+    faces: the images are aligned faces, for the model's header.
     """
 
     def __init__(
@@ -44,13 +45,17 @@ class Run:
         name: str,
         licence: str,
         watch: "Watch | None" = None,
+        *,
+        faces: bool = False,
     ) -> None:
-        from make_it_real.framing import measure
+        from make_it_real.framing import Framing, measure
         from make_it_real.images import to_images
 
         self.folder, self.trainer, self.images = folder, trainer, images
         self.name, self.licence = name, licence
-        self.framing = measure(to_images(images.pixels[:10_000]))
+        self.framing = Framing(faces=True)
+        if not faces:
+            self.framing = measure(to_images(images.pixels[:10_000]))
         self.stopped, self.watch, self.warned = False, watch, False
 
     def follow(self, save_every: float, limit: float | None = None) -> bool:

@@ -137,10 +137,14 @@ def calibrate(
     f, info, _ = common.load_model(model, device)
 
     from make_it_real.data import load
+    from make_it_real.framing import described
     from make_it_real.scoring import calibrate as measure
 
     config = f.config
-    found = load(data, "train", size=config.image_size, channels=config.channels)
+    found = load(
+        data, "train", size=config.image_size, channels=config.channels,
+        faces=described(info.framing).faces,
+    )  # fmt: skip
     if found.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
         raise DataError(f"{data}: not images of the size and channels of {info.name}")
     path = weights.resolve(model)

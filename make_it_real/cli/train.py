@@ -55,6 +55,13 @@ def train(
     channels: Annotated[
         int | None, typer.Option("--channels", min=1, max=3, help="1 or 3, for images [3].")
     ] = None,
+    faces: Annotated[
+        bool | None,
+        typer.Option(
+            "--faces/--no-faces",
+            help="Find faces in the images and align them [as --from's model has it].",
+        ),
+    ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror images at random.")] = False,
     damage: Annotated[
         str | None,
@@ -145,6 +152,7 @@ def train(
     from make_it_real import devices, distributed, holdout, published, starting, training
     from make_it_real import trainer as trainers
     from make_it_real.data import load
+    from make_it_real.framing import described
     from make_it_real.losses import PublishedLambdas
 
     chosen = distributed.begin(devices.pick(device))
@@ -168,20 +176,23 @@ def train(
     trainer: BaseTrainer
     wanted: BaseConfig
     held: Tensor | None = None
+    earlier = output / MODEL if resume else None if start is None else weights.resolve(start)
+    if faces is None and earlier is not None and earlier.exists():
+        faces = described(weights.inspect(earlier).framing).faces
+    faces = bool(faces)
     if resume:
         kind = published.PublishedTrainer if objective == "ign" else training.Trainer
         trainer = kind.load(checkpoint, chosen, **changes)
         config = trainer.f.config
-        images = load(data, size=config.image_size, channels=config.channels)
+        images = load(data, size=config.image_size, channels=config.channels, faces=faces)
         if images.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
             raise typer.BadParameter(f"{data}: not the image size that this run was begun with")
         images, held = holdout.split(images, trainer.config.hold_out, trainer.config.seed)
     else:
-        old = None if start is None else weights.resolve(start)
-        if old is not None:
-            first = weights.load(old).config
+        if earlier is not None:
+            first = weights.load(earlier).config
             size, channels = size or first.image_size, channels or first.channels
-        images = load(data, size=size, channels=channels)
+        images = load(data, size=size, channels=channels, faces=faces)
         shape = images.pixels.shape[-1], images.pixels.shape[1]
         law: dict[str, Any] = {} if source is None else {"source": source}
         changes |= {"batch": batch or plain.batch, "flip": flip, "seed": seed}
@@ -198,12 +209,12 @@ def train(
                 watched = start is not None if early_stop is None else early_stop
                 changes |= _against_memorising(len(images), augment, watched)
                 images, held = holdout.split(images, changes["hold_out"], seed)
-                if old is None:
+                if earlier is None:
                     config = replace(training.default_model(*shape), **law)
                     wanted = training.default_config(config, **changes)
                     trainer = training.begin(images, config, wanted, chosen)
                 else:
-                    trainer, notes = starting.begin_from(old, images, chosen, **changes)
+                    trainer, notes = starting.begin_from(earlier, images, chosen, **changes)
                     for note in notes:
                         common.say(note)
         except (ValueError, TypeError) as error:
@@ -232,7 +243,7 @@ def train(
         best = before.get("held_out_distance", float("inf"))
         watch = holdout.Watch(images.pixels, held, best)
         common.say(f"{len(held):,} images held out: real ones lie {watch.floor:.3f} from them")
-    run = Run(output, trainer, images, name or output.resolve().name, licence, watch)
+    run = Run(output, trainer, images, name or output.resolve().name, licence, watch, faces=faces)
     output.mkdir(parents=True, exist_ok=True)
     interrupted = run.follow(save_every * 60, None if minutes is None else minutes * 60)
     distributed.end()
