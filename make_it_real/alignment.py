@@ -103,7 +103,8 @@ def cut_out(picture: Tensor, place: Similarity, size: int) -> Tensor:
 
     Antialiased, however large the picture is; what lies beyond its edges goes on as they are.
     """
-    finer = min(max(math.ceil(1 / abs(place.turn)), 1), FINER)
+    # A similarity that was fitted to points is off in its last digits.
+    finer = min(max(math.ceil(1 / abs(place.turn) - 0.01), 1), FINER)
     # Pixels of the picture from one sample to the next.
     step = max(1.0, 1 / abs(place.turn) / finer)
     rows, columns = place.reached(tuple(picture.shape[1:]), size, 4 * step)
