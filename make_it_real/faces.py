@@ -31,7 +31,9 @@ ENLARGED = 4
 # large ones tell best how it is tilted, small ones the rest. Around it so much of the side.
 LOOKS = ((320,), (320, 128))
 AROUND = 0.375
-THRESHOLD = 0.7
+# Scores that the first look asks for, and the others on average: of 300 photos into which faces
+# had been laid, all of these had 0.84 or more, and what was none 0.81 or less.
+THRESHOLD, SURE = 0.7, 0.82
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def _look_again(detector: Any, colour: Tensor, seen: Face) -> Face | None:
             return None
         points = torch.tensor([view.points for view in clear]).mean(0)
         face = Face(tuple(points.tolist()), sum(view.score for view in clear) / len(clear))
-    return face
+    return face if face.score > SURE else None
 
 
 def _view(detector: Any, colour: Tensor, face: Face, side: int, mirrored: bool) -> Face | None:
