@@ -193,7 +193,8 @@ class IGN(nn.Module):
         Closed in evaluation only: in training every proposed change is made, so that the
         losses go on making those of real images small, well below where the gate closes.
         """
-        rms = change.square().mean((1, 2, 3), keepdim=True).sqrt()
+        # Of an image that is at rest the root has no gradient: kept from 0, it has none to pass on.
+        rms = change.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
         return (rms / self.config.rest - 1).clamp(0, 1)
 
     @property

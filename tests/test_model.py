@@ -136,6 +136,19 @@ def test_changes_within_the_dead_zone_are_not_made(change: float, made: float) -
         assert torch.equal(y, x)
 
 
+def test_gradient_through_an_image_at_rest_is_finite() -> None:
+    f = network(rest=0.01).eval()
+    for layer in (f.last, f.seen):
+        layer.weight.data.zero_()
+    f.last.bias.data.zero_()
+    images = noise(2, 1, 12).clamp(-0.8, 0.8).requires_grad_()
+    out = f(images)
+    assert torch.equal(out, images)
+    out.sum().backward()
+    assert images.grad is not None
+    assert torch.equal(images.grad, torch.ones_like(images))
+
+
 def test_without_a_dead_zone_every_change_is_made() -> None:
     narrow, none = network(dead_zone=0.1), network(dead_zone=0)
     x = noise(3, 1, 12).clamp(-0.5, 0.5)
