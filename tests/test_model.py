@@ -140,6 +140,7 @@ def test_gradient_through_an_image_at_rest_is_finite() -> None:
     f = network(rest=0.01).eval()
     for layer in (f.last, f.seen):
         layer.weight.data.zero_()
+    assert f.last.bias is not None
     f.last.bias.data.zero_()
     images = noise(2, 1, 12).clamp(-0.8, 0.8).requires_grad_()
     out = f(images)
