@@ -38,6 +38,8 @@ class TrainConfig(BaseConfig):
     rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
         deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
     augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
+    restored, kept: quarters of the batch that are damaged, for f to restore, and that f is to
+        leave as they are; fewer than 4 and 2 for an f whose steps are dear.
     """
 
     gamma: float = 1.0
@@ -51,6 +53,8 @@ class TrainConfig(BaseConfig):
     damage: tuple[str, ...] = GREY_DAMAGE
     critic_widths: tuple[int, ...] = (64, 128)
     augment: float = 0.0
+    restored: int = 4
+    kept: int = 2
     lambdas: Lambdas = field(default_factory=Lambdas)
 
     def __post_init__(self) -> None:
@@ -60,6 +64,8 @@ class TrainConfig(BaseConfig):
             object.__setattr__(self, "lambdas", Lambdas(**self.lambdas))
         if unknown := [kind for kind in self.damage if kind not in DEGRADATIONS]:
             raise ValueError(f"no such damage: {', '.join(unknown)}")
+        if not (1 <= self.restored <= 4 and 1 <= self.kept <= 4):
+            raise ValueError("restored and kept are quarters of the batch, 1 to 4")
         kept_out = [kind for kind in self.damage if not DEGRADATIONS[kind].trained]
         if kept_out:
             raise ValueError(f"kept out of training on purpose: {', '.join(kept_out)}")
@@ -121,7 +127,8 @@ class Trainer(BaseTrainer):
         quarter = config.batch // 4
         x = self.batch(pixels)
         z = sample(len(x), generator)
-        Ax = self.damaged(x, sample(len(x), generator), generator)
+        whole = x[: config.restored * quarter]
+        Ax = self.damaged(whole, sample(len(whole), generator), generator)
         change = self.augmentation()
         rest = int(torch.randint(config.rest_steps, (), generator=generator, device=self.device))
         sigma = torch.rand(quarter, generator=generator, device=self.device)
@@ -133,7 +140,9 @@ class Trainer(BaseTrainer):
         f, C, lambdas = self.f, self.C, self.config.lambdas
         x, half, quarter = d.x, len(d.x) // 2, len(d.x) // 4
         r = min(1.0, self.step / max(1, self.config.ramp))
-        fz, f_Ax, fx = f(torch.cat([d.z, d.Ax, x[:half]])).split([len(x), len(x), half])
+        kept, whole = x[: self.config.kept * quarter], x[: len(d.Ax)]
+        parts = [len(x), len(whole), len(kept)]
+        fz, f_Ax, fx = f(torch.cat([d.z, d.Ax, kept])).split(parts)
         s, s_noisy = losses.resting_points(f, fz[:quarter], d.rest, d.sigma, d.white)
         target = torch.cat([s, fz[quarter:half].detach()])
         ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
@@ -146,13 +155,13 @@ class Trainer(BaseTrainer):
         loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(d.shown(ff_z)))
         # Rolled by one in fours, so that no restored image is paired with its own original.
         loss_real_restored = losses.loss_real(
-            C_x.view(-1, 4).roll(1, 1).flatten(), C(d.shown(f_Ax))
+            C_x.view(-1, 4).roll(1, 1).flatten()[: len(whole)], C(d.shown(f_Ax))
         )
         losses.freeze(C, False)
-        loss_rec = losses.distance(fx, x[:half])
+        loss_rec = losses.distance(fx, kept)
         loss_idem = losses.distance(ff, target)
         loss_idem_inner = losses.loss_idem_inner(self.f_ema, fz[half:])
-        loss_restore = losses.distance(f_Ax, x)
+        loss_restore = losses.distance(f_Ax, whole)
         loss = (
             lambdas.real * loss_real
             + lambdas.real_again * loss_real_again
@@ -210,7 +219,8 @@ class Trainer(BaseTrainer):
 
 @dataclass(frozen=True)
 class Draw:
-    """A batch, or a part of one: x, z and Ax (B, C, S, S), and what else a step draws.
+    """A batch, or a part of one: x and z (B, C, S, S), Ax of the first of x (up to B, C, S, S),
+    and what else a step draws.
 
     change: of what the critic sees; rest: how often f is applied to fz before it is disturbed
     by ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
@@ -238,7 +248,7 @@ class Draw:
         b = len(self.x)
 
         def share(values: Tensor) -> Tensor:
-            quarters = 4 if len(values) == b else 1
+            quarters = 4 * len(values) // b
             return values.view(quarters, count, -1, *values.shape[1:])[:, i].flatten(0, 1)
 
         change = self.change
@@ -260,8 +270,11 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
     while side > 8 and side % 2 == 0:
         widths.append(256)
         side //= 2
-    deep = len(widths) > 2
-    return IGNConfig(image_size, channels, 32 if deep else 16, tuple(widths), 512 if deep else 128)
+    if len(widths) == 2:
+        return IGNConfig(image_size, channels, 16, tuple(widths), 128)
+    return IGNConfig(
+        image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64
+    )
 
 
 def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
@@ -271,6 +284,9 @@ def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
         "damage": GREY_DAMAGE if model.channels == 1 else COLOUR_DAMAGE,
         "critic_widths": (*model.widths, 512) if deep else model.widths,
         "gamma": 2.0 if deep else 1.0,
+        "penalty_every": 8 if deep else 4,
+        "restored": 2 if deep else 4,
+        "kept": 1 if deep else 2,
     }
     return TrainConfig(**settings | changes)
 

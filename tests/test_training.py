@@ -365,6 +365,25 @@ def test_a_checkpoint_of_other_tensors_is_refused(
     not_resumed(tmp_path / "c.safetensors")
 
 
+def test_f_sees_as_many_images_as_the_quarters_say() -> None:
+    seen: list[int] = []
+    trainer = begun(replace(CONFIG, restored=2, kept=1))
+    trainer.f.register_forward_hook(lambda f, given, out: seen.append(len(given[0])))
+    draw = trainer.draw(bars(4).pixels)
+    assert len(draw.Ax) == 8
+    trainer.loss_f(draw)
+    # z, Ax and x; then, after some steps without gradient, f(s + ε) and f(f(z)).
+    assert (seen[0], seen[-1]) == (16 + 8 + 4, 8)
+
+
+@pytest.mark.parametrize("name", ["restored", "kept"])
+@pytest.mark.parametrize("quarters", [0, 5])
+def test_there_are_four_quarters(name: str, quarters: int) -> None:
+    changes: dict[str, Any] = {name: quarters}
+    with pytest.raises(ValueError, match="quarters"):
+        replace(CONFIG, **changes)
+
+
 # --- Defaults for a size ---
 
 
@@ -381,7 +400,10 @@ def test_the_default_model_halves_to_about_eight_pixels(size: int, widths: tuple
     assert model.image_size == size
     assert model.channels == 3
     assert model.widths == widths
-    assert (model.stem, model.bottleneck) == ((16, 128) if len(widths) == 2 else (32, 512))
+    deep = len(widths) > 2
+    assert (model.bottleneck, model.attention) == ((512, True) if deep else (128, False))
+    # The weights of a model that is shipped, in float16, stay under 32 MB.
+    assert sum(p.numel() for p in IGN(model).parameters()) * 2 < 32e6
 
 
 def test_the_default_model_of_digits_is_the_default() -> None:
