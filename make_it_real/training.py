@@ -1,6 +1,7 @@
 """Training f as an adversarial projector: ``losses.py``'s first objective, and its recipe."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from make_it_real import distributed, losses
 from make_it_real.augmentation import Augmentation
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
-from make_it_real.degradations import DEGRADATIONS, randomly_degraded
+from make_it_real.degradations import DEGRADATIONS, kept_out, randomly_degraded
 from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig, place
 from make_it_real.trainer import BaseConfig, BaseRecord, BaseTrainer, fit_source, train
@@ -22,8 +23,9 @@ GREY_DAMAGE = (
     *("noise",) * 7, *("coarse-noise",) * 5, *("low-resolution",) * 6, *("mask",) * 2,
     *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
 )  # fmt: skip
-COLOUR_DAMAGE = ("noise",) * 3 + (
-    "low-resolution", "mask", "blur", "contrast", "light", "grayscale",
+COLOUR_DAMAGE = (
+    *("noise",) * 4, "low-resolution", *("mask",) * 2, "blur", "contrast", "light", "cast",
+    *("grayscale",) * 2, *("sketch",) * 2, "jpeg", "salt-and-pepper", "scribbles",
 )  # fmt: skip
 
 
@@ -60,9 +62,15 @@ class TrainConfig(BaseConfig):
             object.__setattr__(self, "lambdas", Lambdas(**self.lambdas))
         if unknown := [kind for kind in self.damage if kind not in DEGRADATIONS]:
             raise ValueError(f"no such damage: {', '.join(unknown)}")
-        kept_out = [kind for kind in self.damage if not DEGRADATIONS[kind].trained]
-        if kept_out:
-            raise ValueError(f"kept out of training on purpose: {', '.join(kept_out)}")
+
+
+def check_damage(kinds: Sequence[str], channels: int) -> None:
+    """Raise ValueError if one of the kinds is kept out of training on images of so many channels.
+
+    What is kept out depends on the channels, which a config does not know: ``Trainer`` asks.
+    """
+    if found := [kind for kind in kept_out(channels) if kind in kinds]:
+        raise ValueError(f"kept out of training on purpose: {', '.join(found)}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class Trainer(BaseTrainer):
     config: TrainConfig
 
     def __init__(self, model: IGNConfig, config: TrainConfig, device: torch.device) -> None:
+        check_damage(config.damage, model.channels)
         super().__init__(model, config, device)
         self.f_ema = copy.deepcopy(self.f)
         losses.freeze(self.f_ema, True)

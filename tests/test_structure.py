@@ -16,7 +16,7 @@ LAYERS = (
     ("errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles"),
     (
         "model", "dcgan", "critic", "images", "decoding", "framing", "ink", "restoring",
-        "degradations", "augmentation",
+        "degradations", "detail", "tones", "augmentation",
     ),
     (
         "projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe",

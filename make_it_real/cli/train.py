@@ -152,6 +152,8 @@ def train(
         common.be_quiet()
     if resume:
         objective = "ign" if trainers.objective_of(checkpoint) == "ign" else "adversarial"
+        if damage is not None and objective == "ign":
+            raise typer.BadParameter("--damage: this run's objective is ign, which has none")
     recipe: Any = published if objective == "ign" else training
     plain: Any = recipe.PublishedConfig() if objective == "ign" else training.TrainConfig()
     changes: dict[str, Any] = {
@@ -170,8 +172,12 @@ def train(
     held: Tensor | None = None
     if resume:
         kind = published.PublishedTrainer if objective == "ign" else training.Trainer
-        trainer = kind.load(checkpoint, chosen, **changes)
+        learned = {k: v for k, v in changes.items() if k != "damage"}
+        trainer = kind.load(checkpoint, chosen, **learned)
         config = trainer.f.config
+        if damage is not None:
+            _check_damage(changes["damage"], config.channels)
+            trainer.config = replace(trainer.config, damage=changes["damage"])
         images = load(data, size=config.image_size, channels=config.channels)
         if images.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
             raise typer.BadParameter(f"{data}: not the image size that this run was begun with")
@@ -241,6 +247,15 @@ def train(
         raise typer.Exit(common.INTERRUPTED)
     if leads:
         print(output / MODEL)
+
+
+def _check_damage(kinds: tuple[str, ...], channels: int) -> None:
+    from make_it_real.training import check_damage
+
+    try:
+        check_damage(kinds, channels)
+    except ValueError as error:
+        raise typer.BadParameter(f"--damage: {error}") from error
 
 
 def _against_memorising(n: int, augment: float | None, watched: bool) -> dict[str, Any]:
