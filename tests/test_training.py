@@ -55,7 +55,7 @@ def run(trainer: Trainer, steps: int | None = None) -> list[Record]:
     images = bars(4)
     if trainer.f.config.channels == 3:
         images = replace(images, pixels=images.pixels.expand(-1, 3, -1, -1))
-    return list(islice(training.train(trainer, images), steps))
+    return [step.record() for step in islice(training.train(trainer, images), steps)]
 
 
 def same_state(a: Trainer, b: Trainer) -> bool:
@@ -77,7 +77,7 @@ def test_f_learns_to_leave_two_images_as_they_are() -> None:
     config = replace(CONFIG, steps=60, decay_steps=0, lr=2e-3)
     images = bars(2)
     trainer = training.begin(images, MODEL, config, CPU)
-    records = list(training.train(trainer, images))
+    records = [step.record() for step in training.train(trainer, images)]
     assert [record.step for record in records] == list(range(1, 61))
     first, last = records[0].rec, sum(record.rec for record in records[-5:]) / 5
     assert last < 0.5 * first
