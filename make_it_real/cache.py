@@ -87,7 +87,7 @@ def write(path: Path, chunks: Iterable[list[Tensor | str]], most: int) -> None:
             for rows in chunks:
                 skipped += [row for row in rows if isinstance(row, str)]
                 for row in (row for row in rows if isinstance(row, Tensor)):
-                    file.write(row.contiguous().numpy())
+                    file.write(row.contiguous().numpy().data)
                     count, shape = count + 1, list(row.shape)
             if not count:
                 raise OSError("none of the images can be read")

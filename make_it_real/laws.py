@@ -25,7 +25,8 @@ class BlendSource(Source):
     def colour(self, white: Tensor) -> Tensor:
         one, other = white[:, :-1].view(len(white), 2, *self.shape).unbind(1)
         t = torch.special.ndtr(white[:, -1])[:, None, None, None]
-        return (1 - t).sqrt() * self.spectral.colour(one) + t.sqrt() * other
+        z: Tensor = (1 - t).sqrt() * self.spectral.colour(one) + t.sqrt() * other
+        return z
 
 
 def spectral(own: Source) -> SpectralSource:

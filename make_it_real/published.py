@@ -93,7 +93,7 @@ class PublishedTrainer(BaseTrainer):
         self.f_copy.train(self.f.training)
         with self.autocast():
             terms = losses.losses_ign(
-                self.fast("f"), self.fast("f_copy"), *draw,
+                self.fast("f"), self.f_copy, *draw,
                 clamp=config.clamp, tight_rec=config.tight_rec,
             )  # fmt: skip
             loss_rec, loss_idem, loss_tight = terms

@@ -109,8 +109,9 @@ class BaseTrainer:
         finally:
             self.step = now
             self.generator.set_state(state)
-            for buffer, value in zip(buffers, values, strict=True):
-                buffer.copy_(value)
+            with torch.no_grad():
+                for buffer, value in zip(buffers, values, strict=True):
+                    buffer.copy_(value)
             for net in self.nets.values():
                 net.zero_grad(set_to_none=True)
 

@@ -13,7 +13,8 @@ from make_it_real.cli.run import CHECKPOINT, MODEL, Run, prepare
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from make_it_real.trainer import BaseConfig, BaseTrainer
+    from make_it_real.records import BaseConfig
+    from make_it_real.trainer import BaseTrainer
 
 
 @common.command
