@@ -53,7 +53,7 @@ def begun(accumulate: int = 1, **changes: Any) -> Trainer:
 
 
 def train(trainer: Trainer, steps: int) -> list[Record]:
-    return [trainer.train_step(pictures().pixels) for _ in range(steps)]
+    return [trainer.train_step(pictures().pixels).record() for _ in range(steps)]
 
 
 def torchrun(*words: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
@@ -177,4 +177,4 @@ def test_parts_that_do_not_divide_a_batch_are_refused(tmp_path: Path, words: lis
 def test_a_step_of_one_part_is_the_plain_step() -> None:
     small = replace(CONFIG, batch=20, augment=0.0)
     trainer = training.begin(pictures(), MODEL, small, CPU)
-    assert trainer.train_step(pictures().pixels).step == 1
+    assert trainer.train_step(pictures().pixels).number == 1
