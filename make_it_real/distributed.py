@@ -9,10 +9,13 @@ whose hooks expect one forward and one backward pass of one network a step.
 import atexit
 import os
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+Item = TypeVar("Item")
 
 
 def begin(device: torch.device) -> torch.device:
@@ -90,7 +93,12 @@ def agreed(flag: bool) -> bool:
     return bool(add_up(torch.tensor([float(flag)])) > 0)
 
 
-def mine(items: list[str]) -> list[str]:
+def leads_machine() -> bool:
+    """Whether this process does what is to be done once on each machine."""
+    return size() < 2 or os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def mine(items: list[Item]) -> list[Item]:
     """This process's share of what is to be read."""
     return items[rank() :: size()]
 

@@ -43,7 +43,7 @@ def begun(config: PublishedConfig = CONFIG, norm: str = "group") -> PublishedTra
 
 
 def run(trained: PublishedTrainer, steps: int | None = None) -> list[PublishedRecord]:
-    return list(islice(trainer.train(trained, bars()), steps))
+    return [step.record() for step in islice(trainer.train(trained, bars()), steps)]
 
 
 def same_state(a: PublishedTrainer, b: PublishedTrainer) -> bool:

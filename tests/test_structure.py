@@ -13,14 +13,16 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles"),
+    (
+        "errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles", "cache",
+    ),
     (
         "model", "dcgan", "critic", "images", "decoding", "framing", "ink", "restoring",
-        "degradations", "augmentation",
+        "degradations", "detail", "tones", "augmentation", "laws",
     ),
     (
         "projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe",
-        "gallery", "plots", "mixing",
+        "gallery", "plots", "mixing", "draw", "feeding", "throughput", "records",
     ),
     (
         "trainer", "training", "published", "evaluation", "batch", "jobs", "report", "watching",
