@@ -133,7 +133,7 @@ def test_the_source_takes_the_statistics_of_the_images() -> None:
     "changes",
     [
         {"flip": True}, {"bf16": False}, {"ramp": 0}, {"rest_steps": 1}, {"blend": 1.0},
-        {"twice": 1.0}, {"damage": training.COLOUR_DAMAGE},
+        {"twice": 1.0}, {"laws": ("white", "blend")},
     ],
     ids=str,
 )  # fmt: skip
