@@ -15,7 +15,9 @@ class _Counter(TorchDispatchMode):
     torch's own FlopCounterMode also sorts by module, with hooks that refuse a gradient's graph.
     """
 
-    total = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
