@@ -33,9 +33,9 @@ def flops(work: Callable[[], object]) -> int:
 
     An addition and a multiplication are two. What is compiled is not seen.
     """
-    with _Counter() as counter:  # type: ignore[no-untyped-call]
+    with _Counter() as counter:
         work()
-    return int(counter.total)
+    return counter.total
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
