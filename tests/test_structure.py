@@ -19,8 +19,8 @@ LAYERS = (
         "degradations", "augmentation",
     ),
     (
-        "projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe",
-        "gallery", "plots", "mixing",
+        "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals", "features",
+        "probe", "gallery", "plots", "mixing",
     ),
     (
         "trainer", "training", "published", "evaluation", "batch", "jobs", "report", "watching",
