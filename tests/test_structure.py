@@ -19,11 +19,12 @@ LAYERS = (
         "degradations", "augmentation",
     ),
     (
-        "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals", "features",
-        "probe", "gallery", "plots", "mixing",
+        "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals",
+        "features", "extractors", "probe", "gallery", "plots", "mixing",
     ),
     (
-        "trainer", "training", "published", "evaluation", "batch", "jobs", "report", "watching",
+        "trainer", "training", "published", "evaluation", "sections", "repairing",
+        "findings", "batch", "jobs", "report", "watching",
         "holdout", "starting", "pretrained", "export", "inputs", "refinement", "scoring",
     ),
     ("cli", "__main__"),
