@@ -16,7 +16,7 @@ from make_it_real.model import IGN
 from make_it_real.sections import BATCH, Group, Subject
 
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
-# Fewer held-out images say nothing of a distribution; more take long and say little more.
+# Fewer real images say nothing of a distribution; more take long and say little more.
 LEAST, MOST = 20, 10_000
 
 
@@ -79,7 +79,8 @@ def evaluate(
     test: held-out images; other: real images that the floor is measured with, as many as n of
     them. Where they are None only idempotence can be measured. Without an extractor there are
     no distances. The same seed gives the same images and damage, whatever sections are wanted.
-    rests, tick: as ``Subject`` has them. Raises DataError for fewer than 20 images.
+    rests, tick: as ``Subject`` has them. Raises DataError where generation
+    has fewer than 20 images to compare with.
     """
     generator = torch.Generator().manual_seed(seed)
     empty = torch.empty(0, f.config.channels, f.config.image_size, f.config.image_size)
@@ -88,8 +89,11 @@ def evaluate(
         if "idempotence" in wanted:
             yield sections.idempotence(nothing)
         return
-    if min(len(test), len(other)) < LEAST:
-        raise DataError(f"{test.name}: at least {LEAST} held-out and {LEAST} other images needed")
+    if "generation" in wanted and min(len(test), len(other)) < LEAST:
+        raise DataError(
+            f"{test.name}: generation needs at least {LEAST} held-out and {LEAST} other images; "
+            "--sections names others"
+        )
     order = torch.randperm(len(other), generator=generator)[:n]
     x, floor = to_images(test.pixels), to_images(other.pixels[order])
     s = Subject(f, extractor, x, test.labels, floor, n, batch, rests, tick)
