@@ -103,6 +103,11 @@ def _joined(sets: list[ImageSet]) -> ImageSet:
     )
 
 
+def has_splits(path: Path) -> bool:
+    """Whether ``path`` is a folder of IDX files, train and test."""
+    return path.is_dir() and all(_find_idx(path, split, "images") for split in IDX_PREFIX)
+
+
 def read_idx(path: Path) -> Tensor:
     """One IDX file of unsigned bytes, gzipped or not: uint8 of the shape that it states.
 

@@ -17,7 +17,7 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
+        self.total: int = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -35,7 +35,8 @@ def flops(work: Callable[[], object]) -> int:
     """
     with _Counter() as counter:
         work()
-    return counter.total
+    total: int = counter.total
+    return total
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:

@@ -21,11 +21,13 @@ LAYERS = (
         "degradations", "detail", "tones", "augmentation", "laws",
     ),
     (
-        "projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe",
-        "gallery", "plots", "mixing", "draw", "feeding", "throughput", "records",
+        "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals",
+        "features", "extractors", "probe", "gallery", "plots", "mixing", "draw", "feeding",
+        "throughput", "records",
     ),
     (
-        "trainer", "training", "published", "evaluation", "batch", "jobs", "report", "watching",
+        "trainer", "training", "published", "evaluation", "sections", "repairing",
+        "findings", "batch", "jobs", "report", "watching",
         "holdout", "starting", "pretrained", "export", "inputs", "refinement", "scoring",
     ),
     ("cli", "__main__"),
