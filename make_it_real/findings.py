@@ -139,7 +139,8 @@ NOTES = (
     "In brackets: 95 % intervals, images resampled; of a Fréchet distance ± 1.96 resampled "
     "deviations, and none where that would take long. A distance grows as images become fewer: "
     "compare it with that of as many real images. Only FID and KID are Inception's. f² and f³ of "
-    "damaged images: what they changed in the first 1,000, added to f's figure over all. Feature "
+    "damaged images, of more than 1,000: what they changed in the first 1,000, added to f's figure "
+    "over all, without an interval. Feature "
     "distance: 1 is the mean between different real images. Kinds kept out were never trained on."
 )
 

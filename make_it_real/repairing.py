@@ -80,6 +80,9 @@ def projection(s: Subject, real: Tensor | None, generator: torch.Generator) -> I
                 for metric, values in judge(new[moved], some[moved]).items():
                     now[metric][moved] = values
             for metric, values in now.items():
+                if len(some) == len(s.x):
+                    group.mean(f"{metric}_{name}_after{k}", values)
+                    continue
                 added = float((values - after[metric][some]).double().mean())
                 group.add(
                     f"{metric}_{name}_after{k}", group.figures[f"{metric}_{name}_after"] + added
