@@ -12,6 +12,7 @@ written, one JSON object a line, and drawn. ``--measure`` does only that with wh
 """
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -51,7 +52,7 @@ class Contestant:
 
     def keep(self, n: int) -> None:
         """Write n images of f's average, with what it took to get there."""
-        f = self.trainer.f_ema.eval()
+        f = copy.deepcopy(self.trainer.f_ema).eval()
         fz = generate(f, range(FIRST_SEED, FIRST_SEED + n), batch=250)
         point = {
             "run": self.name, "step": self.trainer.step,

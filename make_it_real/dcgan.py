@@ -1,6 +1,6 @@
 """The paper's network: a DCGAN discriminator as encoder and a DCGAN generator as decoder.
 
-Shocher et al. 2024, appendix A, after Radford et al. 2016: strided convolutions, batch norm
+Shocher et al. 2024, after Radford et al. 2016: strided convolutions, batch norm
 but at input and output, leaky ReLU down, ReLU up, tanh. At 64 pixels the widths are 64, 128,
 256, 512 and the code has 512 channels. 28 pixels halve to 14, 7 and 4 (the step from 7 to 4
 with a 3×3 kernel), so that there are three widths; the paper does not print that table.

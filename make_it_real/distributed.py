@@ -9,10 +9,13 @@ whose hooks expect one forward and one backward pass of one network a step.
 import atexit
 import os
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+Item = TypeVar("Item")
 
 
 def begin(device: torch.device) -> torch.device:
@@ -90,15 +93,20 @@ def agreed(flag: bool) -> bool:
     return bool(add_up(torch.tensor([float(flag)])) > 0)
 
 
-def mine(items: list[str]) -> list[str]:
-    """This process's share of what is to be read."""
-    return items[rank() :: size()]
+def leads_machine() -> bool:
+    """Whether this process does what is to be done once on each machine."""
+    return size() < 2 or os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def mine(items: list[Item]) -> list[Item]:
+    """This process's share of what is to be read, a stretch of it."""
+    return items[rank() * len(items) // size() : (rank() + 1) * len(items) // size()]
 
 
 def gathered(rows: list[Tensor | str]) -> list[Tensor | str]:
-    """All processes' shares of ``mine`` in the order of the whole, in every process.
+    """What all processes made of their shares (``mine``), in order, in every process.
 
-    rows: uint8 tensors of one shape, or the reason why there is none.
+    rows: uint8 tensors of one shape, or the reason why there is none; any number for an item.
     """
     if size() < 2:
         return rows
@@ -109,13 +117,12 @@ def gathered(rows: list[Tensor | str]) -> list[Tensor | str]:
     shapes: list[tuple[int, ...] | None] = [None] * size()
     dist.all_gather_object(shapes, tuple(pixels[0].shape) if pixels else None)
     shape = next(filter(None, shapes), (0,))
-    out: list[Tensor | str | None] = [None] * sum(map(len, shares))
+    out: list[Tensor | str] = []
     for sender, share in enumerate(shares):
         count = sum(reason is None for reason in share)
         own = sender == rank() and pixels
         buffer = torch.stack(pixels) if own else torch.empty((count, *shape), dtype=torch.uint8)
         dist.broadcast(buffer, sender)
         sent = iter(buffer)
-        for place, reason in enumerate(share):
-            out[sender + place * size()] = next(sent) if reason is None else reason
-    return [row for row in out if row is not None]
+        out += [next(sent) if reason is None else reason for reason in share]
+    return out

@@ -1,38 +1,23 @@
-"""How good f is on labelled digits, in figures: generation, rest, fidelity, projection.
+"""The figures of a trained f, section by section, and what images they are measured on."""
 
-Fréchet distances and classes are those of the digit classifier in ``features.py``.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from make_it_real import repairing, sections
 from make_it_real.data import ImageSet
-from make_it_real.degradations import degraded
+from make_it_real.errors import DataError
+from make_it_real.extractors import Extractor, collect
 from make_it_real.features import DigitClassifier
 from make_it_real.images import to_images
-from make_it_real.metrics import auroc, frechet_distance, mean_abs, psnr
 from make_it_real.model import IGN
-from make_it_real.projection import apply, generate, project
+from make_it_real.sections import BATCH, Group, Subject
 
-Figures = dict[str, float]
-
-BATCH = 250
-REST_SEEDS = 64
-REST_STEPS = 1000
-REST_TOLERANCE = 1e-4
-FIRST_SEED = 1_000_000
-DAMAGE: tuple[tuple[str, float], ...] = (
-    ("noise", 0.15), ("noise", 0.5), ("noise", 1.0), ("noise", 1.5),
-    ("low-resolution", 4), ("mask", 0.25), ("blur", 1.5), ("contrast", 0.3), ("light", 0.5),
-    ("thin", 1.0), ("salt-and-pepper", 0.2), ("jpeg", 5), ("pixelate", 4),
-)  # fmt: skip
-
-
-@torch.inference_mode()
-def _features(net: DigitClassifier, images: Tensor) -> Tensor:
-    return torch.cat([net.features(part) for part in images.split(BATCH)])
+SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
+# Fewer real images say nothing of a distribution; more take long and say little more.
+LEAST, MOST = 20, 10_000
 
 
 @torch.inference_mode()
@@ -41,111 +26,96 @@ def classes(net: DigitClassifier, images: Tensor) -> Tensor:
     return torch.cat([net(part).argmax(1) for part in images.split(BATCH)])
 
 
-def mean_psnr(a: Tensor, b: Tensor) -> float:
-    """Mean PSNR in dB, an image that is exactly right counted as 100 dB."""
-    return float(psnr(a, b).clamp_max(100).mean())
-
-
 def accuracy(net: DigitClassifier, images: Tensor, labels: Tensor) -> float:
     """The share of images (N, 1, 28, 28) that the classifier reads as their label (N,)."""
     return float(classes(net, images).eq(labels).float().mean())
 
 
-def generation(f: IGN, net: DigitClassifier, test: Tensor, train: Tensor, n: int) -> Figures:
-    """Fréchet distance to the test images of f(z), f(f(z)) and, as the floor, train images.
+def first(images: ImageSet, n: int) -> ImageSet:
+    """The first n images of a set, or all."""
+    labels = None if images.labels is None else images.labels[:n]
+    return replace(images, pixels=images.pixels[:n], labels=labels)
 
-    n images, of seeds from 1,000,000 on; the shares of the rarest and commonest class; and
-    the mean |f(f(z)) − f(z)|.
-    """
-    fz = generate(f, range(FIRST_SEED, FIRST_SEED + n), batch=BATCH)
-    ff_z = project(f, fz, batch=BATCH)
-    real = _features(net, test)
-    shares = torch.bincount(classes(net, fz), minlength=10) / n
-    return {
-        "fd_floor_train": frechet_distance(_features(net, train[:n]), real),
-        "fd_f": frechet_distance(_features(net, fz), real),
-        "fd_ff": frechet_distance(_features(net, ff_z), real),
-        "class_share_min": float(shares.min()),
-        "class_share_max": float(shares.max()),
-        "idempotence": float(mean_abs(ff_z, fz).mean()),
+
+def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
+    """A set dealt out into two: what is measured against, and what the floor is measured by."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+
+    def chosen(index: Tensor) -> ImageSet:
+        labels = None if images.labels is None else images.labels[index]
+        return replace(images, pixels=images.pixels[index], labels=labels)
+
+    middle = len(images) // 2
+    return chosen(order[:middle]), chosen(order[middle:])
+
+
+def applications(test: int, n: int, kinds: int, wanted: Collection[str]) -> int:
+    """About how many images f will be applied to, for a progress display."""
+    costs = {
+        "generation": 2 * n,
+        "idempotence": 2 * sections.EARLY_SEEDS,
+        "fidelity": test,
+        "realness": 3 * test,
+        "projection": kinds * (test + min(repairing.MORE, test)),
     }
-
-
-def rest(f: IGN) -> Figures:
-    """f^k on 64 seeds: the share at rest by k = 1,000, the last step, the way from f(z).
-
-    At rest is an image of which no pixel changes by more than 1e-4 in a step.
-    """
-    first = y = generate(f, range(FIRST_SEED, FIRST_SEED + REST_SEEDS))
-    for _ in range(REST_STEPS - 1):
-        y = apply(f, y)
-    change = (apply(f, y) - y).abs().flatten(1).amax(1)
-    return {
-        "rest_share": float((change <= REST_TOLERANCE).float().mean()),
-        "rest_change_max": float(change.max()),
-        "rest_way": float(mean_abs(y, first).mean()),
-        "rest_way_max": float(mean_abs(y, first).max()),
-    }
-
-
-def fidelity(f: IGN, test: Tensor) -> Figures:
-    """How far f moves real images: mean |f(x) − x| and mean PSNR in dB."""
-    fx = project(f, test, batch=BATCH)
-    return {
-        "fidelity": float(mean_abs(fx, test).mean()),
-        "fidelity_psnr": mean_psnr(fx, test),
-    }
-
-
-def realness(f: IGN, test: Tensor, generator: torch.Generator) -> Figures:
-    """AUROC with which the drift |f(x) − x| tells real images from damaged ones."""
-
-    def drift(images: Tensor) -> Tensor:
-        return mean_abs(project(f, images, batch=BATCH), images)
-
-    real = drift(test)
-    kinds = {
-        "noise": degraded(test, "noise", 0.5, generator=generator),
-        "inverted": -test,
-        "shuffled": test.flatten(1)[:, torch.randperm(test[0].numel(), generator=generator)]
-        .view_as(test),
-    }  # fmt: skip
-    return {f"auroc_{kind}": auroc(real, drift(images)) for kind, images in kinds.items()}
-
-
-def projection(
-    f: IGN, net: DigitClassifier, test: ImageSet, generator: torch.Generator
-) -> Iterator[Figures]:
-    """For each kind of damage: accuracy and PSNR of A(x) and of f(A(x)) against x."""
-    assert test.labels is not None
-    labels, x = test.labels, to_images(test.pixels)
-
-    def judge(images: Tensor, suffix: str) -> Figures:
-        right = accuracy(net, images, labels)
-        return {f"acc_{suffix}": right, f"psnr_{suffix}": mean_psnr(images, x)}
-
-    for kind, level in DAMAGE:
-        damaged = degraded(x, kind, level, generator=generator)
-        name = f"{kind}_{level:g}"
-        yield judge(damaged, f"{name}_before")
-        yield judge(project(f, damaged, batch=BATCH), f"{name}_after")
+    return sum(costs[name] for name in wanted)
 
 
 def evaluate(
-    f: IGN, net: DigitClassifier, test: ImageSet, train: ImageSet, *, n: int = 10_000, seed: int = 0
-) -> Iterator[Figures]:
-    """All figures of f on labelled 28×28 digits, in groups as they are ready. On the CPU.
+    f: IGN,
+    extractor: Extractor | None,
+    test: ImageSet | None,
+    other: ImageSet | None,
+    *,
+    n: int = 10_000,
+    seed: int = 0,
+    wanted: Collection[str] = SECTIONS,
+    batch: int = BATCH,
+    rests: bool = True,
+    tick: Callable[[int], None] = lambda images: None,
+) -> Iterator[Group]:
+    """Groups of figures of f as they are ready; those of ``wanted`` sections, in their order.
 
-    n: generated images, and train images for the floor; all of ``test`` is used. The same
-    seed gives the same damage.
+    test: held-out images; other: real images that the floor is measured with, as many as n of
+    them. Where they are None only idempotence can be measured. Without an extractor there are
+    no distances. The same seed gives the same images and damage, whatever sections are wanted.
+    rests, tick: as ``Subject`` has them. Raises DataError where generation
+    has fewer than 20 images to compare with.
     """
-    assert test.labels is not None
     generator = torch.Generator().manual_seed(seed)
-    x = to_images(test.pixels)
-    order = torch.randperm(len(train), generator=generator)[:n]
-    yield {"classifier_accuracy": accuracy(net, x, test.labels)}
-    yield generation(f, net, x, to_images(train.pixels[order]), n)
-    yield rest(f)
-    yield fidelity(f, x)
-    yield realness(f, x, generator)
-    yield from projection(f, net, test, generator)
+    empty = torch.empty(0, f.config.channels, f.config.image_size, f.config.image_size)
+    if test is None or other is None:
+        nothing = Subject(f, None, empty, None, empty, n, batch, rests, tick)
+        if "idempotence" in wanted:
+            yield sections.idempotence(nothing)
+        return
+    if "generation" in wanted and min(len(test), len(other)) < LEAST:
+        raise DataError(
+            f"{test.name}: generation needs at least {LEAST} held-out and {LEAST} other images; "
+            "--sections names others"
+        )
+    order = torch.randperm(len(other), generator=generator)[:n]
+    x, floor = to_images(test.pixels), to_images(other.pixels[order])
+    s = Subject(f, extractor, x, test.labels, floor, n, batch, rests, tick)
+    real = None
+    if extractor is not None and {"generation", "projection"} & set(wanted):
+        real, read = collect(extractor, x, batch)
+        if test.labels is not None and read is not None:
+            group = Group("generation")
+            group.mean("classifier_accuracy", read.eq(test.labels).float())
+            yield group
+    if "generation" in wanted:
+        yield from sections.generation(s, real)
+    if "idempotence" in wanted:
+        yield sections.idempotence(s)
+    if "fidelity" in wanted or "realness" in wanted:
+        fx = s.project(x)
+        if "fidelity" in wanted:
+            yield sections.fidelity(x, fx)
+        if "realness" in wanted:
+            yield sections.realness(s, fx, generator)
+    if "projection" in wanted:
+        if "realness" not in wanted:
+            # What that section draws, so that the damage is the same without it.
+            sections.unreal(x, generator)
+        yield from repairing.projection(s, real, generator)

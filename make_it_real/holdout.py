@@ -35,6 +35,9 @@ def share_out(n: int) -> int:
 
 def split(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
     """(the images to train on, the held-out ones' pixels (held, C, S, S)), drawn by ``seed``."""
+    if not held:
+        # Nothing is copied: the pixels may be mapped from a file larger than memory.
+        return images, images.pixels[:0]
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     kept = order[held:].sort().values
     labels = None if images.labels is None else images.labels[kept]
@@ -71,6 +74,11 @@ class RandomFeatures:
         return features
 
 
+def _small(images: Tensor) -> Tensor:
+    """Images (N, C, S, S) at 16 pixels a side, or fewer as they are."""
+    return F.adaptive_avg_pool2d(images, min(16, images.shape[-1]))
+
+
 def neighbour_ratios(images: Tensor, train: Tensor) -> Tensor:
     """Distance to the nearest training image ÷ to the second nearest, (N,): 0 is a copy.
 
@@ -78,8 +86,7 @@ def neighbour_ratios(images: Tensor, train: Tensor) -> Tensor:
     blurred image is near to many, so that the distance alone would call it a copy; of an image
     that is in the training set twice this is blind.
     """
-    side = min(16, images.shape[-1])
-    a, b = (F.adaptive_avg_pool2d(x, side).flatten(1) for x in (images, train))
+    a, b = _small(images).flatten(1), _small(train).flatten(1)
     nearest = torch.cat(
         [torch.cdist(part, b).topk(2, largest=False).values for part in a.split(64)]
     )
@@ -102,7 +109,8 @@ class Watch:
         self.held = self.features(held_images)
         self.made = max(200, min(1_000, len(held)))
         self.floor = frechet_distance(self.features(self.train[: len(held)]), self.held)
-        everything = to_images(train)
+        # Small as they are compared, a chunk at a time: all as floats would need much memory.
+        everything = torch.cat([_small(to_images(chunk)) for chunk in train.split(2_000)])
         ratios = neighbour_ratios(held_images[:500], everything)
         self.copy_ratio = float(ratios.quantile(COPY_SHARE))
         self.everything = everything

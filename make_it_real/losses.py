@@ -2,9 +2,9 @@
 
 Symbols: x ~ target, z ~ source, Ax a corrupted x, C the critic; f_fz = f(s) for s = f(z) with
 the gradient stopped, f_ema the averaged weights. D is the mean absolute difference (L1), as
-in the paper. f(x) = x and f(f(z)) = f(z) are the paper's equations 2 and 3; what looks real is
-said by a critic trained beside f (a relativistic pairing with zero-centred gradient penalties:
-Huang et al. 2024, "The GAN is dead; long live the GAN!") in place of the paper's equation 7.
+in the paper. f(x) = x and f(f(z)) = f(z) are asked for as there (L_rec, L_idem); what looks real
+is said by a critic trained beside f (a relativistic pairing with zero-centred gradient penalties:
+Huang et al. 2024, "The GAN is dead; long live the GAN!") in place of the paper's L_tight.
 """
 
 from collections.abc import Callable
@@ -54,10 +54,10 @@ def losses_ign(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """L_rec, L_idem and L_tight as published, each a mean over the batch.
 
-    Shocher et al. 2024, equations 5 to 8: f_copy has f's weights, frozen, so that L_idem trains
-    the inner f alone; L_tight = tanh(L/b)·b of L = −D(f(sg f(z)), sg f(z)) trains the outer
+    Shocher et al. 2024, figure 3: f_copy has f's weights, frozen, so that L_idem trains the
+    inner f alone; L_tight = tanh(L/b)·b of L = −D(f(sg f(z)), sg f(z)) trains the outer
     alone and is bounded by b = ``clamp`` · L_rec of the same image. tight_rec says which L_rec:
-    "z", D(f(z), z), as in the paper's equation and talk, or "x", D(f(x), x), as in many public
+    "z", D(f(z), z), as in the talk, or "x", D(f(x), x), as in many public
     copies. b is a bound, not a goal: no gradient goes through it.
     """
     fx, fz = f(x), f(z)
@@ -90,7 +90,7 @@ def gradient_penalty(C: Network, images: Tensor) -> Tensor:
 
 
 def loss_idem_inner(f_ema: Network, fz: Tensor) -> Tensor:
-    """D(f_ema(f(z)), f(z)), gradient to the inner f alone: paper, equation 6."""
+    """D(f_ema(f(z)), f(z)), gradient to the inner f alone, as the paper's L_idem."""
     return distance(f_ema(fz), fz)
 
 

@@ -36,6 +36,8 @@ class IGNConfig:
     widths: channels after each halving of the resolution; the last ones carry most of the
         work. ``bottleneck``: width of the fully connected layer that sees the whole image.
     blocks: residual blocks at the lowest resolution, half before the bottleneck.
+    attention: one layer of self-attention at the lowest resolution. code: channels of it that the
+        bottleneck sees, 0 for all: most of a large f's parameters would be there.
     dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
         white). rest: an image whose change would come to a root mean square up to this is left
         exactly as it is; from twice that on, the change is made in full.
@@ -52,6 +54,8 @@ class IGNConfig:
     architecture: str = "projector"
     norm: str = "group"
     source: str = "spectral"
+    attention: bool = False
+    code: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -72,6 +76,8 @@ class IGNConfig:
             raise ValueError("stem and widths must be positive multiples of 8")
         if self.bottleneck < 1 or self.blocks < 2:
             raise ValueError("bottleneck must be at least 1 and blocks at least 2")
+        if self.code < 0:
+            raise ValueError("code must be at least 0")
         if not 0 <= self.dead_zone < 1:
             raise ValueError("dead_zone must lie in [0, 1)")
         if not 0 <= self.rest < 1:
@@ -120,6 +126,26 @@ class ResidualBlock(nn.Module):
         return out
 
 
+class Attention(nn.Module):
+    """h + self-attention over the positions of h, 64 channels a head, (N, C, H, W) → the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 64)
+        self.norm = norm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, h: Tensor) -> Tensor:
+        n, c, height, width = h.shape
+        qkv = self.qkv(self.norm(h)).reshape(n, 3, self.heads, c // self.heads, height * width)
+        q, k, v = qkv.transpose(3, 4).unbind(1)
+        seen = F.scaled_dot_product_attention(q, k, v)
+        out: Tensor = h + self.out(seen.transpose(2, 3).reshape(n, c, height, width))
+        return out
+
+
 class IGN(nn.Module):
     """f, mapping images (N, C, H, W) to images (N, C, H, W) within [−1, 1].
 
@@ -141,6 +167,7 @@ class IGN(nn.Module):
     def _build_projector(self, config: IGNConfig) -> None:
         widths, top = config.widths, config.widths[-1]
         side = config.image_size // 2 ** len(widths)
+        code = config.code or top
 
         self.stem = nn.Conv2d(config.channels, config.stem, 3, padding=1)
         levels = (config.stem, *widths)
@@ -152,8 +179,12 @@ class IGN(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, top, side, side))
         half = config.blocks // 2
         self.encode = nn.Sequential(*(ResidualBlock(top) for _ in range(half)))
-        self.squeeze = nn.Linear(top * side * side, config.bottleneck)
-        self.expand = nn.Linear(config.bottleneck, top * side * side)
+        if config.attention:
+            self.encode.append(Attention(top))
+        self.narrow = nn.Conv2d(top, code, 1) if config.code else nn.Identity()
+        self.squeeze = nn.Linear(code * side * side, config.bottleneck)
+        self.expand = nn.Linear(config.bottleneck, code * side * side)
+        self.widen = nn.Conv2d(code, top, 1) if config.code else nn.Identity()
         self.decode = nn.Sequential(*(ResidualBlock(top) for _ in range(config.blocks - half)))
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
@@ -178,8 +209,9 @@ class IGN(nn.Module):
             h = F.silu(normed(conv(h)))
             skips.append(h)
         h = self.encode(skips.pop() + self.position.to(h.dtype))
-        code = F.silu(self.squeeze(h.flatten(1)))
-        h = self.decode(h + self.expand(code).view_as(h))
+        narrow = self.narrow(h)
+        code = F.silu(self.squeeze(narrow.flatten(1)))
+        h = self.decode(h + self.widen(self.expand(code).view_as(narrow)))
         for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
             h = F.silu(normed(conv(h)))
             h = F.silu(h + merge(h + skips.pop()))
@@ -193,7 +225,8 @@ class IGN(nn.Module):
         Closed in evaluation only: in training every proposed change is made, so that the
         losses go on making those of real images small, well below where the gate closes.
         """
-        rms = change.square().mean((1, 2, 3), keepdim=True).sqrt()
+        # Of an image that is at rest the root has no gradient: kept from 0, it has none to pass on.
+        rms = change.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
         return (rms / self.config.rest - 1).clamp(0, 1)
 
     @property

@@ -16,7 +16,8 @@ from make_it_real.data import ImageSet
 from make_it_real.degradations import degraded
 from make_it_real.losses import PublishedLambdas
 from make_it_real.model import IGNConfig
-from make_it_real.trainer import BaseConfig, BaseRecord, BaseTrainer, fit_source
+from make_it_real.records import BaseConfig, BaseRecord, Step
+from make_it_real.trainer import BaseTrainer, fit_source
 
 
 @dataclass(frozen=True)
@@ -68,26 +69,37 @@ class PublishedTrainer(BaseTrainer):
         self.opt_f = self.adam(self.f)
         self.optimizers |= {"opt_f": self.opt_f}
 
-    def train_step(self, pixels: Tensor) -> PublishedRecord:
-        """One update of f. f_copy is refreshed first and normalises as f does."""
-        config, lambdas = self.config, self.config.lambdas
-        lr = self.set_learning_rate()
+    def draw(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(x, z), a batch of each."""
         x = self.batch(pixels)
-        z = self.f.source.sample(len(x), self.generator)
+        return x, self.f.source.sample(len(x), self.generator)
+
+    def learn(self, draw: tuple[Tensor, Tensor]) -> Step[PublishedRecord]:
+        """One update of f. f_copy is refreshed first and normalises as f does."""
+        lr = self.set_learning_rate()
+        self.opt_f.zero_grad(set_to_none=True)
+        terms = self._backward(draw)
+        self.opt_f.step()
+        self.step += 1
+        return Step(self.step, lr, terms, PublishedRecord)
+
+    def backward(self, draw: tuple[Tensor, Tensor]) -> None:
+        self._backward(draw)
+
+    def _backward(self, draw: tuple[Tensor, Tensor]) -> Tensor:
+        """Add f's gradients; its terms (3,)."""
+        config, lambdas = self.config, self.config.lambdas
         self.f_copy.load_state_dict(self.f.state_dict())
         self.f_copy.train(self.f.training)
         with self.autocast():
             terms = losses.losses_ign(
-                self.f, self.f_copy, x, z, clamp=config.clamp, tight_rec=config.tight_rec
-            )
+                self.fast("f"), self.f_copy, *draw,
+                clamp=config.clamp, tight_rec=config.tight_rec,
+            )  # fmt: skip
             loss_rec, loss_idem, loss_tight = terms
             loss = lambdas.rec * loss_rec + lambdas.idem * loss_idem + lambdas.tight * loss_tight
-        self.opt_f.zero_grad(set_to_none=True)
         loss.backward()
-        self.opt_f.step()
-        self.step += 1
-        values = torch.stack([t.detach().float() for t in terms]).tolist()
-        return PublishedRecord(self.step, lr, *values)
+        return torch.stack([t.detach().float() for t in terms])
 
     def damaged(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """The paper's noise, σ 0.15: this f is not taught any damage."""

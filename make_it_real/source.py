@@ -1,9 +1,9 @@
 """z ~ source: the noise that f is trained to map onto the target images.
 
-The paper (section 3, "Experiments") draws z from a Gaussian in frequency space whose
+The paper draws z from a Gaussian in frequency space whose
 statistics are those of the training images, so that z and x share their spectrum. Three laws:
 ``spectral`` does so with all of the variance, ``published`` as copies of the paper do, and
-``white`` is plain standard normal noise.
+``white`` is plain standard normal noise. ``laws.py`` draws by another law than a model's own.
 """
 
 from collections.abc import Iterable

@@ -18,6 +18,7 @@ from make_it_real import losses, weights
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError, one_line
+from make_it_real.feeding import placed
 from make_it_real.tensorfile import check_tensors, read_header, read_tensors, save_tensors
 from make_it_real.training import Trainer, begin, default_config
 
@@ -112,7 +113,7 @@ def _adopt(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
 def head_start(trainer: Trainer, images: ImageSet, steps: int) -> None:
     """Train the critic alone, so that an f that is good already is not led by one that isn't."""
     f, C, config, generator = trainer.f, trainer.C, trainer.config, trainer.generator
-    pixels = images.pixels.to(trainer.device)
+    pixels = placed(images.pixels, trainer.device)
     for step in range(steps):
         x, change = trainer.batch(pixels), trainer.augmentation()
         with trainer.autocast():

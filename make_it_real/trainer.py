@@ -5,9 +5,9 @@ checkpoint, and nothing is unpickled.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,41 +18,14 @@ from torch import Tensor, nn
 from make_it_real import devices
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError, one_line
+from make_it_real.feeding import Ahead, fetched, placed
 from make_it_real.images import to_images
 from make_it_real.model import IGN, IGNConfig, place
+from make_it_real.records import BaseConfig, Step
 from make_it_real.tensorfile import save_tensors
+from make_it_real.throughput import flops
 
-
-@dataclass(frozen=True)
-class BaseConfig:
-    """What every objective needs to be told.
-
-    steps: optimizer steps in all; the learning rate falls linearly to zero over the last
-        ``decay_steps``. batch: images x, and as many z, a step. flip: mirror images at random.
-    hold_out: images kept from training, to be measured against. start: the model that f
-        started from, and the beginning of its hash.
-    bf16: compute in bfloat16 where the device is fast at it; weights stay float32.
-    """
-
-    steps: int = 12_000
-    decay_steps: int = 3_000
-    batch: int = 64
-    lr: float = 2e-4
-    beta1: float = 0.0
-    beta2: float = 0.99
-    flip: bool = False
-    hold_out: int = 0
-    start: str = ""
-    seed: int = 0
-    bf16: bool = True
-
-
-@dataclass(frozen=True)
-class BaseRecord:
-    """What one step reports: its number from 1 and the learning rate; children add losses."""
-
-    step: int
-    lr: float
+Network = Callable[[Tensor], Tensor]
 
 
 class BaseTrainer:
@@ -71,6 +44,9 @@ class BaseTrainer:
         torch.manual_seed(config.seed)
         self.config, self.device, self.step = config, device, 0
         self.accumulate = 1
+        self.compiled: dict[str, Network] = {}
+        # The generator's state as of the step in hand, where the next is being drawn already.
+        self.drawn: Tensor | None = None
         self.f = place(IGN(model), device)
         self.nets: dict[str, nn.Module] = {"f": self.f}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -81,9 +57,71 @@ class BaseTrainer:
         """The network that goes into the weights file."""
         return self.f
 
-    def train_step(self, pixels: Tensor) -> BaseRecord:
+    def train_step(self, pixels: Tensor) -> Step[Any]:
         """One step on a batch out of the pixels (N, C, H, W)."""
+        return self.learn(self.draw(pixels))
+
+    def draw(self, pixels: Tensor) -> Any:
+        """Everything random of a step on a batch out of the pixels (N, C, H, W)."""
         raise NotImplementedError
+
+    def learn(self, draw: Any) -> Step[Any]:
+        """One step on what was drawn."""
+        raise NotImplementedError
+
+    def backward(self, draw: Any) -> None:
+        """Add a step's gradients to the parameters', and leave it at that."""
+        raise NotImplementedError
+
+    @property
+    def cycle(self) -> int:
+        """The first of so many steps has more to do than the others."""
+        return 1
+
+    def fast(self, name: str) -> Network:
+        """One of ``nets``, compiled if there is such: what can be differentiated once."""
+        return self.compiled.get(name, self.nets[name])
+
+    def compile(self, pixels: Tensor) -> str | None:
+        """Have the networks compiled; why that does not work here, if it does not.
+
+        Parameters and checkpoints stay as they are.
+        """
+        for name, net in self.nets.items():
+            self.compiled[name] = torch.compile(net, dynamic=False)
+        try:
+            for step in range(min(2, self.cycle)):
+                self.rehearse(pixels, step)
+        except Exception as error:
+            self.compiled = {}
+            return one_line(error)
+        return None
+
+    def rehearse(self, pixels: Tensor, step: int = 0) -> None:
+        """All the work of a step but its updates; nothing is changed, nothing is drawn."""
+        state, now = self.generator.get_state(), self.step
+        # Batch norm takes note of all that it sees.
+        buffers = [b for net in self.nets.values() for b in net.buffers()]
+        values = [b.clone() for b in buffers]
+        self.step = step
+        try:
+            self.backward(self.draw(pixels))
+        finally:
+            self.step = now
+            self.generator.set_state(state)
+            with torch.no_grad():
+                for buffer, value in zip(buffers, values, strict=True):
+                    buffer.copy_(value)
+            for net in self.nets.values():
+                net.zero_grad(set_to_none=True)
+
+    def step_flops(self, pixels: Tensor) -> float:
+        """Floating-point operations of a step of this process, on average."""
+        before, self.compiled = self.compiled, {}
+        first = flops(lambda: self.rehearse(pixels, 0))
+        others = flops(lambda: self.rehearse(pixels, 1)) if self.cycle > 1 else 0
+        self.compiled = before
+        return (first + (self.cycle - 1) * others) / self.cycle
 
     def damaged(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """Ax, damage of the kind that this f is to repair, (N, C, H, W)."""
@@ -114,7 +152,7 @@ class BaseTrainer:
         """x: a random batch (B, C, H, W) in [−1, 1] out of the pixels (N, C, H, W)."""
         n = self.config.batch
         index = torch.randint(len(pixels), (n,), generator=self.generator, device=self.device)
-        x = to_images(pixels[index.to(pixels.device)].to(self.device))
+        x = to_images(fetched(pixels, index, self.device))
         if self.config.flip:
             coin = torch.rand(n, generator=self.generator, device=self.device) < 0.5
             x = torch.where(coin[:, None, None, None], x.flip(3), x)
@@ -128,7 +166,7 @@ class BaseTrainer:
         for name, optimizer in self.optimizers.items():
             for index, moments in optimizer.state_dict()["state"].items():
                 out |= {f"{name}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-        out["generator"] = self.generator.get_state()
+        out["generator"] = self.generator.get_state() if self.drawn is None else self.drawn
         return out
 
     def save(self, path: Path) -> None:
@@ -200,8 +238,29 @@ def fit_source(trainer: BaseTrainer, images: ImageSet) -> None:
             net.source.fit(sample)
 
 
-def train(trainer: BaseTrainer, images: ImageSet) -> Iterator[Any]:
-    """Run the steps that are left, one record each. Stop iterating at any time to pause."""
-    pixels = images.pixels.to(trainer.device)
-    while trainer.step < trainer.config.steps:
-        yield trainer.train_step(pixels)
+def train(trainer: BaseTrainer, images: ImageSet, ahead: bool | None = None) -> Iterator[Step[Any]]:
+    """Run the steps that are left. Stop iterating at any time to pause.
+
+    ahead: draw each step's batch during the step before it, which changes nothing but the
+    time; None does so on GPUs.
+    """
+    pixels = placed(images.pixels, trainer.device)
+    if ahead is False or (ahead is None and trainer.device.type != "cuda"):
+        while trainer.step < trainer.config.steps:
+            yield trainer.train_step(pixels)
+        return
+    with Ahead(lambda: trainer.draw(pixels), trainer.device) as feed:
+        if trainer.step < trainer.config.steps:
+            feed.start()
+        try:
+            while trainer.step < trainer.config.steps:
+                draw = feed.take()
+                trainer.drawn = trainer.generator.get_state()
+                if trainer.step + 1 < trainer.config.steps:
+                    feed.start()
+                yield trainer.learn(draw)
+        finally:
+            feed.settle()
+            if trainer.drawn is not None:
+                trainer.generator.set_state(trainer.drawn)
+            trainer.drawn = None

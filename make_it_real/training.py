@@ -2,29 +2,25 @@
 
 import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from make_it_real import distributed, losses
+from make_it_real import degradations, distributed, laws, losses
 from make_it_real.augmentation import Augmentation
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
-from make_it_real.degradations import DEGRADATIONS, randomly_degraded
+from make_it_real.degradations import DEGRADATIONS, check_damage, randomly_degraded
+from make_it_real.draw import Draw
 from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig, place
-from make_it_real.trainer import BaseConfig, BaseRecord, BaseTrainer, fit_source, train
+from make_it_real.records import BaseConfig, BaseRecord, Step
+from make_it_real.source import Source
+from make_it_real.trainer import BaseTrainer, fit_source, train
 
 __all__ = ["TrainConfig", "Trainer", "begin", "default_config", "default_model", "train"]
-
-GREY_DAMAGE = (
-    *("noise",) * 7, *("coarse-noise",) * 5, *("low-resolution",) * 6, *("mask",) * 2,
-    *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
-)  # fmt: skip
-COLOUR_DAMAGE = ("noise",) * 3 + (
-    "low-resolution", "mask", "blur", "contrast", "light", "grayscale",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,10 @@ class TrainConfig(BaseConfig):
     rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
         deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
     augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
+    restored, kept: quarters of the batch that are damaged, for f to restore, and that f is to
+        leave as they are; fewer than 4 and 2 for an f whose steps are dear.
+    laws: other laws of z (``laws.LAWS``) that a share of ``law_share`` of all z is drawn by,
+        one of them at random each; the rest is drawn by the model's own.
     """
 
     gamma: float = 1.0
@@ -48,21 +48,29 @@ class TrainConfig(BaseConfig):
     ema: float = 0.999
     blend: float = 0.15
     twice: float = 0.25
-    damage: tuple[str, ...] = GREY_DAMAGE
+    damage: tuple[str, ...] = degradations.GREY_DAMAGE
     critic_widths: tuple[int, ...] = (64, 128)
     augment: float = 0.0
+    restored: int = 4
+    kept: int = 2
+    laws: tuple[str, ...] = ()
+    law_share: float = 0.3
     lambdas: Lambdas = field(default_factory=Lambdas)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "damage", tuple(self.damage))
         object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
+        object.__setattr__(self, "laws", tuple(self.laws))
         if isinstance(self.lambdas, dict):
             object.__setattr__(self, "lambdas", Lambdas(**self.lambdas))
         if unknown := [kind for kind in self.damage if kind not in DEGRADATIONS]:
             raise ValueError(f"no such damage: {', '.join(unknown)}")
-        kept_out = [kind for kind in self.damage if not DEGRADATIONS[kind].trained]
-        if kept_out:
-            raise ValueError(f"kept out of training on purpose: {', '.join(kept_out)}")
+        if not (1 <= self.restored <= 4 and 1 <= self.kept <= 4):
+            raise ValueError("restored and kept are quarters of the batch, 1 to 4")
+        if unknown := [law for law in self.laws if law not in laws.LAWS]:
+            raise ValueError(f"no such law of z: {', '.join(unknown)} ({', '.join(laws.LAWS)})")
+        if not 0 <= self.law_share <= 1:
+            raise ValueError("law_share must lie in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -86,9 +94,12 @@ class Trainer(BaseTrainer):
     config: TrainConfig
 
     def __init__(self, model: IGNConfig, config: TrainConfig, device: torch.device) -> None:
+        check_damage(config.damage, model.channels)
         super().__init__(model, config, device)
         self.f_ema = copy.deepcopy(self.f)
         losses.freeze(self.f_ema, True)
+        for law in config.laws:
+            laws.source(law, self.f.source)  # Raises, better now than at the first step.
         critic = Critic(model.image_size, model.channels, config.critic_widths)
         self.C = place(critic, device)
         self.nets |= {"f_ema": self.f_ema, "C": self.C}
@@ -115,44 +126,64 @@ class Trainer(BaseTrainer):
             return None
         return Augmentation.draw(config.batch, config.augment, self.generator)
 
-    def draw(self, pixels: Tensor) -> "Draw":
+    @cached_property
+    def law_sources(self) -> list[Source]:
+        """What ``config.laws`` are drawn with: by the statistics that f's source has by now."""
+        return [laws.source(law, self.f.source) for law in self.config.laws]
+
+    def sample(self, n: int) -> Tensor:
+        """z (n, C, S, S), by the model's own law and those of ``config.laws``."""
+        generator, config = self.generator, self.config
+        z = self.f.source.sample(n, generator)
+        if not config.laws or not config.law_share:
+            return z
+        coins = torch.rand(n, generator=generator, device=self.device) / config.law_share
+        for i, source in enumerate(self.law_sources):
+            drawn = (coins * len(self.law_sources)).floor() == i
+            z = torch.where(drawn[:, None, None, None], source.sample(n, generator), z)
+        return z
+
+    def draw(self, pixels: Tensor) -> Draw:
         """Everything random of a step, for the whole batch, the same in every process."""
-        config, generator, sample = self.config, self.generator, self.f.source.sample
+        config, generator = self.config, self.generator
         quarter = config.batch // 4
         x = self.batch(pixels)
-        z = sample(len(x), generator)
-        Ax = self.damaged(x, sample(len(x), generator), generator)
+        z = self.sample(len(x))
+        whole = x[: config.restored * quarter]
+        Ax = self.damaged(whole, self.sample(len(whole)), generator)
         change = self.augmentation()
         rest = int(torch.randint(config.rest_steps, (), generator=generator, device=self.device))
         sigma = torch.rand(quarter, generator=generator, device=self.device)
         white = torch.randn(quarter, *x.shape[1:], generator=generator, device=self.device)
         return Draw(x, z, Ax, change, rest, config.rest_sigma * sigma, white)
 
-    def loss_f(self, d: "Draw") -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    def loss_f(self, d: Draw) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """(f's loss on a part of the batch, its terms, what the critic is to call made)."""
-        f, C, lambdas = self.f, self.C, self.config.lambdas
+        f, C, lambdas = self.fast("f"), self.fast("C"), self.config.lambdas
         x, half, quarter = d.x, len(d.x) // 2, len(d.x) // 4
         r = min(1.0, self.step / max(1, self.config.ramp))
-        fz, f_Ax, fx = f(torch.cat([d.z, d.Ax, x[:half]])).split([len(x), len(x), half])
+        kept, whole = x[: self.config.kept * quarter], x[: len(d.Ax)]
+        parts = [len(x), len(whole), len(kept)]
+        fz, f_Ax, fx = f(torch.cat([d.z, d.Ax, kept])).split(parts)
         s, s_noisy = losses.resting_points(f, fz[:quarter], d.rest, d.sigma, d.white)
         target = torch.cat([s, fz[quarter:half].detach()])
         ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
 
         with torch.no_grad():
             C_x = C(d.shown(x))
-        losses.freeze(C, True)
+        losses.freeze(self.C, True)
         loss_real = losses.loss_real(C_x, C(d.shown(fz)))
         ff_z = ff[quarter:]
         loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(d.shown(ff_z)))
         # Rolled by one in fours, so that no restored image is paired with its own original.
         loss_real_restored = losses.loss_real(
-            C_x.view(-1, 4).roll(1, 1).flatten(), C(d.shown(f_Ax))
+            C_x.view(-1, 4).roll(1, 1).flatten()[: len(whole)], C(d.shown(f_Ax))
         )
-        losses.freeze(C, False)
-        loss_rec = losses.distance(fx, x[:half])
+        losses.freeze(self.C, False)
+        loss_rec = losses.distance(fx, kept)
         loss_idem = losses.distance(ff, target)
-        loss_idem_inner = losses.loss_idem_inner(self.f_ema, fz[half:])
-        loss_restore = losses.distance(f_Ax, x)
+        loss_idem_inner = losses.loss_idem_inner(self.fast("f_ema"), fz[half:])
+        loss_restore = losses.distance(f_Ax, whole)
         loss = (
             lambdas.real * loss_real
             + lambdas.real_again * loss_real_again
@@ -165,38 +196,28 @@ class Trainer(BaseTrainer):
         fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
         return loss, (loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore), fake
 
-    def loss_critic(self, d: "Draw", fake: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_critic(self, d: Draw, fake: Tensor) -> tuple[Tensor, Tensor]:
         """(the critic's loss on a part of the batch, the same without the penalty)."""
-        C, config = self.C, self.config
+        C, config = self.fast("C"), self.config
         x, fake = d.shown(d.x), d.shown(fake)
         loss = losses.loss_critic(C(x), C(fake))
         if self.step % config.penalty_every:
             return loss, loss
-        penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)
+        # What is compiled can't be differentiated twice.
+        penalty = losses.gradient_penalty(self.C, x) + losses.gradient_penalty(self.C, fake)
         return loss + config.gamma / 2 * penalty, loss
 
-    def train_step(self, pixels: Tensor) -> Record:
+    def learn(self, draw: Draw) -> Step[Record]:
         """One update of f and one of the critic, by this process's parts of the batch."""
-        lr, count = self.set_learning_rate(), distributed.size() * self.accumulate
-        draw, first = self.draw(pixels), distributed.rank() * self.accumulate
-        parts = [draw.part(i, count) for i in range(first, first + self.accumulate)]
-        fakes, total = [], torch.zeros(6, device=self.device)
+        lr, parts = self.set_learning_rate(), self._parts(draw)
+        total = torch.zeros(6, device=self.device)
         self.opt_f.zero_grad(set_to_none=True)
-        for part in parts:
-            with self.autocast():
-                loss, terms, fake = self.loss_f(part)
-            (loss / count).backward()
-            fakes.append(fake)
-            total[1:] += torch.stack([t.detach().float() for t in terms]) / count
+        fakes = self._backward_f(parts, total)
         distributed.add_up_gradients(self.f.parameters())
         self.opt_f.step()
 
         self.opt_C.zero_grad(set_to_none=True)
-        for part, fake in zip(parts, fakes, strict=True):
-            with self.autocast():
-                loss, loss_critic = self.loss_critic(part, fake)
-            (loss / count).backward()
-            total[0] += loss_critic.detach().float() / count
+        self._backward_critic(parts, fakes, total)
         distributed.add_up_gradients(self.C.parameters())
         self.opt_C.step()
 
@@ -205,49 +226,39 @@ class Trainer(BaseTrainer):
         with torch.no_grad():
             for average, current in zip(self.f_ema.parameters(), self.f.parameters(), strict=True):
                 average.lerp_(current, 1 - decay)
-        return Record(self.step, lr, *distributed.add_up(total).tolist())
+        return Step(self.step, lr, distributed.add_up(total), Record)
 
+    def backward(self, draw: Draw) -> None:
+        parts, total = self._parts(draw), torch.zeros(6, device=self.device)
+        self._backward_critic(parts, self._backward_f(parts, total), total)
 
-@dataclass(frozen=True)
-class Draw:
-    """A batch, or a part of one: x, z and Ax (B, C, S, S), and what else a step draws.
+    @property
+    def cycle(self) -> int:
+        return self.config.penalty_every
 
-    change: of what the critic sees; rest: how often f is applied to fz before it is disturbed
-    by ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
-    """
+    def _parts(self, draw: Draw) -> list[Draw]:
+        """This process's parts of the batch."""
+        count, first = distributed.size() * self.accumulate, distributed.rank() * self.accumulate
+        return [draw.part(i, count) for i in range(first, first + self.accumulate)]
 
-    x: Tensor
-    z: Tensor
-    Ax: Tensor
-    change: Augmentation | None
-    rest: int
-    sigma: Tensor
-    white: Tensor
+    def _backward_f(self, parts: list[Draw], total: Tensor) -> list[Tensor]:
+        """Add f's gradients, and its terms to ``total``; what each part made, for the critic."""
+        fakes, count = [], distributed.size() * self.accumulate
+        for part in parts:
+            with self.autocast():
+                loss, terms, fake = self.loss_f(part)
+            (loss / count).backward()
+            fakes.append(fake)
+            total[1:] += torch.stack([t.detach().float() for t in terms]) / count
+        return fakes
 
-    def shown(self, images: Tensor) -> Tensor:
-        """What the critic sees of images (n ≤ B, C, S, S)."""
-        return images if self.change is None else self.change[slice(len(images))](images)
-
-    def part(self, i: int, count: int) -> "Draw":
-        """The i-th of ``count`` equal parts. The batch's quarters have roles: each is divided.
-
-        So the mean over all parts of a loss is that of the whole, as is its gradient.
-        """
-        if count == 1:
-            return self
-        b = len(self.x)
-
-        def share(values: Tensor) -> Tensor:
-            quarters = 4 if len(values) == b else 1
-            return values.view(quarters, count, -1, *values.shape[1:])[:, i].flatten(0, 1)
-
-        change = self.change
-        if change is not None:
-            change = Augmentation(*map(share, (change.shift, change.hole, change.light)))
-        return Draw(
-            share(self.x), share(self.z), share(self.Ax), change, self.rest,
-            share(self.sigma), share(self.white),
-        )  # fmt: skip
+    def _backward_critic(self, parts: list[Draw], fakes: list[Tensor], total: Tensor) -> None:
+        count = distributed.size() * self.accumulate
+        for part, fake in zip(parts, fakes, strict=True):
+            with self.autocast():
+                loss, loss_critic = self.loss_critic(part, fake)
+            (loss / count).backward()
+            total[0] += loss_critic.detach().float() / count
 
 
 def default_model(image_size: int, channels: int) -> IGNConfig:
@@ -260,17 +271,23 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
     while side > 8 and side % 2 == 0:
         widths.append(256)
         side //= 2
-    deep = len(widths) > 2
-    return IGNConfig(image_size, channels, 32 if deep else 16, tuple(widths), 512 if deep else 128)
+    if len(widths) == 2:
+        return IGNConfig(image_size, channels, 16, tuple(widths), 128)
+    return IGNConfig(
+        image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64
+    )
 
 
 def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
     """The recipe for a network; ``changes`` are fields of ``TrainConfig``."""
     deep = len(model.widths) > 2
     settings: dict[str, Any] = {
-        "damage": GREY_DAMAGE if model.channels == 1 else COLOUR_DAMAGE,
+        "damage": degradations.GREY_DAMAGE if model.channels == 1 else degradations.COLOUR_DAMAGE,
         "critic_widths": (*model.widths, 512) if deep else model.widths,
         "gamma": 2.0 if deep else 1.0,
+        "penalty_every": 8 if deep else 4,
+        "restored": 2 if deep else 4,
+        "kept": 1 if deep else 2,
     }
     return TrainConfig(**settings | changes)
 

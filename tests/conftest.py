@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MIR_MODEL", "MIR_DEVICE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded data sets of tests stay among the tests' files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def _network(config: IGNConfig) -> IGN:

@@ -166,4 +166,3 @@ def test_scribbles_paint_strokes_of_three_colours_and_leave_the_rest(count: int)
     assert set(painted.tolist()) <= {-1.0, 0.0, 1.0}
     share = len(painted) / x.numel()
     assert share == 0 if count == 0 else 0.002 < share < 0.12 * count
-    assert not DEGRADATIONS["scribbles"].trained

@@ -7,15 +7,24 @@ import torch
 from torch import Tensor
 
 from make_it_real import degradations
-from make_it_real.degradations import DEGRADATIONS, Degradation, degraded, randomly_degraded
-from make_it_real.training import COLOUR_DAMAGE, GREY_DAMAGE, TrainConfig
+from make_it_real.degradations import (
+    COLOUR_DAMAGE,
+    DEGRADATIONS,
+    GREY_DAMAGE,
+    Degradation,
+    degraded,
+    kept_out,
+    randomly_degraded,
+)
+from make_it_real.model import IGNConfig
+from make_it_real.training import TrainConfig, Trainer, default_config
 
 KINDS = sorted(DEGRADATIONS)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 12, 20), (3, 12, 20)]
 NEUTRAL = {
     "noise": 0, "mask": 0, "contrast": 1, "light": 0, "thin": 0, "grayscale": 0, "blur": 0,
     "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1, "glass": 0, "lines": 1,
-    "coarse-noise": 0,
+    "coarse-noise": 0, "cast": 0, "saturation": 1, "gamma": 1, "motion-blur": 1,
 }  # fmt: skip
 
 
@@ -48,7 +57,7 @@ def test_every_kind_does_something_and_keeps_the_shape(
     assert y.dtype == x.dtype
     assert y.isfinite().all()
     changed = (y - x).abs().flatten(1).amax(1)
-    if kind == "grayscale" and shape[0] == 1:
+    if kind in ("grayscale", "saturation") and shape[0] == 1:
         assert changed.max() == 0
     else:
         assert changed.min() > 0.01
@@ -329,16 +338,31 @@ def test_the_training_mixtures_run_on_any_shape(shape: tuple[int, int, int]) -> 
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("kind", ["salt-and-pepper", "jpeg", "pixelate"])
-def test_training_refuses_the_kinds_that_are_kept_out(kind: str) -> None:
-    assert not DEGRADATIONS[kind].trained
+@pytest.mark.parametrize(
+    ("channels", "kind"),
+    [
+        (1, "salt-and-pepper"), (1, "jpeg"), (1, "pixelate"), (1, "scribbles"),
+        (3, "pixelate"), (3, "motion-blur"), (3, "glass"),
+    ],
+)  # fmt: skip
+def test_training_refuses_the_kinds_that_are_kept_out(channels: int, kind: str) -> None:
+    assert kind in kept_out(channels)
+    model = IGNConfig(12, channels, 8, (8, 16), 8, 2)
+    config = TrainConfig(damage=("noise", kind))
     with pytest.raises(ValueError, match=f"kept out of training on purpose: {kind}"):
-        TrainConfig(damage=("noise", kind))
+        Trainer(model, config, torch.device("cpu"))
 
 
-def test_the_training_mixtures_hold_none_of_them() -> None:
-    for kinds in (GREY_DAMAGE, COLOUR_DAMAGE):
-        assert all(DEGRADATIONS[kind].trained for kind in kinds)
+@pytest.mark.parametrize(("channels", "kinds"), [(1, GREY_DAMAGE), (3, COLOUR_DAMAGE)])
+def test_the_training_mixtures_hold_none_of_them(channels: int, kinds: tuple[str, ...]) -> None:
+    assert not set(kept_out(channels)) & set(kinds)
+    assert default_config(IGNConfig(12, channels, 8, (8, 16), 8, 2)).damage == kinds
+
+
+def test_what_is_kept_out_exists_and_differs_by_channels() -> None:
+    assert set(kept_out(1)) | set(kept_out(3)) <= set(DEGRADATIONS)
+    assert "jpeg" in COLOUR_DAMAGE
+    assert "glass" in GREY_DAMAGE
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -373,3 +397,47 @@ def test_a_scan_is_nearly_all_black_or_white() -> None:
     y = apply("scan", x, [0.3, 1.0])
     assert (y.abs() == 1).float().mean() > 0.75
     assert (y.diff(dim=3) >= 0).all()
+
+
+def test_a_cast_moves_the_ends_of_each_channel_by_up_to_its_level() -> None:
+    ramp = torch.linspace(-1, 1, 21).expand(40, 3, 5, 21)
+    change = degraded(ramp, "cast", 0.4, generator=seeded()) - ramp
+    # Linear in the pixel's level, one gain and offset a channel, the same all over the image.
+    assert change.diff(dim=3).diff(dim=3).abs().max() < 1e-5
+    assert torch.equal(change[:, :, :1].expand_as(change), change)
+    largest = change.abs().flatten(1).amax(1)
+    torch.testing.assert_close(largest, torch.full((40,), 0.4))
+    assert (change[:, 0] - change[:, 1]).abs().flatten(1).amax(1).min() > 0.005
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 2.0])
+def test_saturation_scales_the_distance_from_grey(share: float) -> None:
+    x = pictures(4, 3)
+    y = degraded(x, "saturation", share, generator=seeded())
+    grey = x.mean(1, keepdim=True)
+    torch.testing.assert_close(y - grey, share * (x - grey), atol=1e-5, rtol=1e-4)
+
+
+def test_gamma_keeps_black_and_white_and_bends_what_is_between() -> None:
+    x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0]).view(1, 1, 1, 5)
+    y = degraded(x, "gamma", 2.0, generator=seeded())
+    assert y.flatten().tolist() == pytest.approx([-1, -1, -0.5, 1, 1])
+
+
+def test_motion_blur_smears_a_dot_along_a_line_of_its_length() -> None:
+    x = torch.zeros(60, 1, 33, 33)
+    x[:, :, 16, 16] = 1
+    y = degraded(x, "motion-blur", 9.0, generator=seeded())[:, 0]
+    torch.testing.assert_close(y.sum((1, 2)), torch.ones(60))
+    torch.testing.assert_close(y, y.flip((1, 2)), atol=1e-5, rtol=0)
+    offsets = torch.arange(33.0) - 16
+    rows = (y.sum(2) * offsets**2).sum(1)
+    columns = (y.sum(1) * offsets**2).sum(1)
+    both = (y * offsets[:, None] * offsets).sum((1, 2))
+    middle, half = (rows + columns) / 2, (((rows - columns) / 2) ** 2 + both**2).sqrt()
+    # Evenly spread over 8 pixels between its ends' centres: a variance of 8² / 12 along it, and
+    # across it only what a line between pixels is shared out by.
+    torch.testing.assert_close(middle + half, torch.full((60,), 64 / 12), atol=0.5, rtol=0)
+    assert (middle - half).max() < 0.3
+    directions = torch.atan2(2 * both, rows - columns)
+    assert directions.max() - directions.min() > 5

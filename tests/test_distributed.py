@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,14 +46,14 @@ def pictures(n: int = 40) -> ImageSet:
     return ImageSet(pixels.byte(), None, "noise")
 
 
-def begun(accumulate: int = 1) -> Trainer:
-    trainer = training.begin(pictures(), MODEL, CONFIG, CPU)
+def begun(accumulate: int = 1, **changes: Any) -> Trainer:
+    trainer = training.begin(pictures(), MODEL, replace(CONFIG, **changes), CPU)
     trainer.accumulate = accumulate
     return trainer
 
 
 def train(trainer: Trainer, steps: int) -> list[Record]:
-    return [trainer.train_step(pictures().pixels) for _ in range(steps)]
+    return [trainer.train_step(pictures().pixels).record() for _ in range(steps)]
 
 
 def torchrun(*words: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
@@ -92,6 +93,13 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(
             assert a.grad is not None
             assert b.grad is not None
             torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-3)
+
+
+def test_fewer_damaged_images_are_divided_too() -> None:
+    whole, parts = begun(restored=2, kept=1), begun(2, restored=2, kept=1)
+    ours, theirs = train(whole, 2), train(parts, 2)
+    for one, other in zip(ours, theirs, strict=True):
+        assert asdict(other) == pytest.approx(asdict(one), abs=1e-4)
 
 
 def test_the_parts_of_a_draw_are_the_whole_and_keep_their_roles() -> None:
@@ -169,4 +177,4 @@ def test_parts_that_do_not_divide_a_batch_are_refused(tmp_path: Path, words: lis
 def test_a_step_of_one_part_is_the_plain_step() -> None:
     small = replace(CONFIG, batch=20, augment=0.0)
     trainer = training.begin(pictures(), MODEL, small, CPU)
-    assert trainer.train_step(pictures().pixels).step == 1
+    assert trainer.train_step(pictures().pixels).number == 1

@@ -113,3 +113,42 @@ def test_auroc_at_its_ends() -> None:
     assert metrics.auroc(high, low) == 0
     assert metrics.auroc(low, low) == 0.5
     assert metrics.auroc(torch.zeros(3), torch.zeros(4)) == 0.5
+
+
+def test_kernel_distance_of_alike_sets_is_about_zero_and_grows() -> None:
+    a, b = gaussian(600, 8, 1), gaussian(600, 8, 1).flip(1)[:, torch.randperm(8)]
+    same = metrics.kernel_distances(a[:300], a[300:], size=200)
+    assert same.shape == (50,)
+    assert abs(float(same.mean())) < 0.1 * float(metrics.kernel_distances(a, b + 3).mean())
+    again = metrics.kernel_distances(a[:300], a[300:], size=200)
+    assert torch.equal(same, again)
+
+
+def test_overlap_in_known_cases() -> None:
+    real = gaussian(60, 4, 0)
+    near = metrics.overlap(real, real + 1e-9)
+    assert [float(v.mean()) for v in (near.precision, near.recall, near.coverage)] == [1, 1, 1]
+    far = metrics.overlap(real, real + 1e3)
+    assert [float(v.mean()) for v in (far.precision, far.recall, far.density)] == [0, 0, 0]
+    # All made alike: good, and of one kind.
+    collapsed = metrics.overlap(real, real[:1] + 1e-6 * gaussian(60, 4, 1))
+    assert float(collapsed.precision.mean()) == 1
+    assert float(collapsed.recall.mean()) < 0.1
+    assert float(collapsed.coverage.mean()) < 0.5
+
+
+def test_ssim_in_known_cases() -> None:
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert metrics.ssim(x, x).tolist() == pytest.approx([1, 1])
+    assert float(metrics.ssim(x, -x).max()) < 0.1
+    black = -torch.ones(1, 1, 11, 11)
+    assert float(metrics.ssim(black, -black)) == pytest.approx(4e-4 / (4e-4 + 4))
+    with pytest.raises(ValueError, match="11 pixels"):
+        metrics.ssim(x[..., :8], x[..., :8])
+
+
+def test_ssim_is_per_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(3, 2, 12, 13, generator=generator) * 2 - 1 for _ in range(2))
+    alone = [float(metrics.ssim(a[i : i + 1], b[i : i + 1])) for i in range(3)]
+    assert metrics.ssim(a, b).tolist() == pytest.approx(alone)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from make_it_real.critic import Critic
-from make_it_real.model import IGN, BoundedOutput, IGNConfig, place
+from make_it_real.model import IGN, Attention, BoundedOutput, IGNConfig, place
 
 
-def randomised(net: IGN | Critic, seed: int = 0) -> None:
+def randomised(net: nn.Module, seed: int = 0) -> None:
     """Weights as after training, for tests: a fresh residual block does nothing yet."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in net.parameters():
@@ -134,6 +134,44 @@ def test_changes_within_the_dead_zone_are_not_made(change: float, made: float) -
         torch.testing.assert_close(y, x + made)
     else:
         assert torch.equal(y, x)
+
+
+def test_attention_is_softmax_of_scaled_products_added_to_what_it_sees() -> None:
+    layer = Attention(128)
+    h = noise(2, 128, 3)
+    randomised(layer)
+    normed = layer.norm(h).double()
+    kernel = layer.qkv.weight[:, :, 0, 0].double()
+    assert layer.qkv.bias is not None
+    assert layer.out.bias is not None
+    mixed = torch.einsum("oc,nchw->nohw", kernel, normed) + layer.qkv.bias.double()[:, None, None]
+    seen = []
+    for q, k, v in zip(*(part.flatten(2).split(64, 1) for part in mixed.chunk(3, 1)), strict=True):
+        share = (q.transpose(1, 2) @ k / 8).softmax(2)
+        seen.append(v @ share.transpose(1, 2))
+    out = torch.einsum("oc,ncp->nop", layer.out.weight[:, :, 0, 0].double(), torch.cat(seen, 1))
+    expected = h + (out + layer.out.bias.double()[:, None]).view_as(h)
+    torch.testing.assert_close(layer(h).double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_narrow_code_saves_most_parameters() -> None:
+    wide, narrow = network(32, bottleneck=64), network(32, bottleneck=64, code=4, attention=True)
+    assert narrow.squeeze.in_features * 4 == wide.squeeze.in_features
+    assert narrow(noise(2, 1, 32)).shape == (2, 1, 32, 32)
+
+
+def test_gradient_through_an_image_at_rest_is_finite() -> None:
+    f = network(rest=0.01).eval()
+    for layer in (f.last, f.seen):
+        layer.weight.data.zero_()
+    assert f.last.bias is not None
+    f.last.bias.data.zero_()
+    images = noise(2, 1, 12).clamp(-0.8, 0.8).requires_grad_()
+    out = f(images)
+    assert torch.equal(out, images)
+    out.sum().backward()
+    assert images.grad is not None
+    assert torch.equal(images.grad, torch.ones_like(images))
 
 
 def test_without_a_dead_zone_every_change_is_made() -> None:

@@ -50,7 +50,7 @@ def test_the_numbers_are_printed(
     said = capsys.readouterr().out
     assert "256 seeds: " in said
     assert "read as the same digit at k = 300,000 as at k = 1" in said
-    paper.print_plain_loop(tiny_f, 4, 2)
+    paper.print_plain_loop(tiny_f, 5, 2)
     assert "0 of 1,568 pixels differ in 8 bits" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from make_it_real import dcgan, evaluation, published, trainer, training, weights
+from make_it_real import dcgan, published, sections, trainer, training, weights
 from make_it_real.cli import app
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError
@@ -43,7 +43,7 @@ def begun(config: PublishedConfig = CONFIG, norm: str = "group") -> PublishedTra
 
 
 def run(trained: PublishedTrainer, steps: int | None = None) -> list[PublishedRecord]:
-    return list(islice(trainer.train(trained, bars()), steps))
+    return [step.record() for step in islice(trainer.train(trained, bars()), steps)]
 
 
 def same_state(a: PublishedTrainer, b: PublishedTrainer) -> bool:
@@ -317,8 +317,8 @@ def test_samples_leave_a_network_in_training_as_it_is(folder: Path, tmp_path: Pa
 def test_mir_evaluate_measures_batch_norm_both_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "REST_STEPS", 3)
-    monkeypatch.setattr(evaluation, "DAMAGE", evaluation.DAMAGE[:1])
+    monkeypatch.setattr(sections, "REST_STEPS", 3)
+    monkeypatch.setattr(sections, "DAMAGE", sections.DAMAGE[:1])
     random = torch.Generator().manual_seed(0)
     for split, count in (("train", 220), ("t10k", 260)):
         pixels = torch.randint(0, 256, (count, 784), dtype=torch.uint8, generator=random)

@@ -13,17 +13,21 @@ import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
-    ("errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles"),
+    (
+        "errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles", "cache",
+    ),
     (
         "model", "dcgan", "critic", "images", "decoding", "framing", "ink", "restoring",
-        "alignment", "faces", "degradations", "augmentation",
+        "alignment", "faces", "idx", "degradations", "detail", "tones", "augmentation", "laws",
     ),
     (
-        "projection", "weights", "hub", "card", "data", "losses", "metrics", "features", "probe",
-        "gallery", "plots", "mixing",
+        "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals",
+        "features", "extractors", "probe", "gallery", "plots", "mixing", "draw", "feeding",
+        "throughput", "records",
     ),
     (
-        "trainer", "training", "published", "evaluation", "batch", "jobs", "report", "watching",
+        "trainer", "training", "published", "evaluation", "sections", "repairing",
+        "findings", "batch", "jobs", "report", "watching",
         "holdout", "starting", "pretrained", "export", "inputs", "refinement", "scoring",
     ),
     ("cli", "__main__"),

@@ -23,6 +23,7 @@ from make_it_real import training, weights
 from make_it_real.cli import app
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
+from make_it_real.degradations import COLOUR_DAMAGE
 from make_it_real.errors import WeightsError
 from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig
@@ -55,7 +56,7 @@ def run(trainer: Trainer, steps: int | None = None) -> list[Record]:
     images = bars(4)
     if trainer.f.config.channels == 3:
         images = replace(images, pixels=images.pixels.expand(-1, 3, -1, -1))
-    return list(islice(training.train(trainer, images), steps))
+    return [step.record() for step in islice(training.train(trainer, images), steps)]
 
 
 def same_state(a: Trainer, b: Trainer) -> bool:
@@ -77,7 +78,7 @@ def test_f_learns_to_leave_two_images_as_they_are() -> None:
     config = replace(CONFIG, steps=60, decay_steps=0, lr=2e-3)
     images = bars(2)
     trainer = training.begin(images, MODEL, config, CPU)
-    records = list(training.train(trainer, images))
+    records = [step.record() for step in training.train(trainer, images)]
     assert [record.step for record in records] == list(range(1, 61))
     first, last = records[0].rec, sum(record.rec for record in records[-5:]) / 5
     assert last < 0.5 * first
@@ -133,7 +134,7 @@ def test_the_source_takes_the_statistics_of_the_images() -> None:
     "changes",
     [
         {"flip": True}, {"bf16": False}, {"ramp": 0}, {"rest_steps": 1}, {"blend": 1.0},
-        {"twice": 1.0}, {"damage": training.COLOUR_DAMAGE},
+        {"twice": 1.0}, {"damage": ("glass", "lines")}, {"laws": ("white", "blend")},
     ],
     ids=str,
 )  # fmt: skip
@@ -144,7 +145,7 @@ def test_other_settings_run(changes: dict[str, Any]) -> None:
 
 
 def test_colour_images_train() -> None:
-    trainer = begun(replace(CONFIG, damage=training.COLOUR_DAMAGE), replace(MODEL, channels=3))
+    trainer = begun(replace(CONFIG, damage=COLOUR_DAMAGE), replace(MODEL, channels=3))
     before = copied(trainer.f)
     run(trainer, 2)
     assert not torch.equal(before["stem.weight"], trainer.f.stem.weight)
@@ -365,6 +366,25 @@ def test_a_checkpoint_of_other_tensors_is_refused(
     not_resumed(tmp_path / "c.safetensors")
 
 
+def test_f_sees_as_many_images_as_the_quarters_say() -> None:
+    seen: list[int] = []
+    trainer = begun(replace(CONFIG, restored=2, kept=1))
+    trainer.f.register_forward_hook(lambda f, given, out: seen.append(len(given[0])))
+    draw = trainer.draw(bars(4).pixels)
+    assert len(draw.Ax) == 8
+    trainer.loss_f(draw)
+    # z, Ax and x; then, after some steps without gradient, f(s + ε) and f(f(z)).
+    assert (seen[0], seen[-1]) == (16 + 8 + 4, 8)
+
+
+@pytest.mark.parametrize("name", ["restored", "kept"])
+@pytest.mark.parametrize("quarters", [0, 5])
+def test_there_are_four_quarters(name: str, quarters: int) -> None:
+    changes: dict[str, Any] = {name: quarters}
+    with pytest.raises(ValueError, match="quarters"):
+        replace(CONFIG, **changes)
+
+
 # --- Defaults for a size ---
 
 
@@ -381,7 +401,10 @@ def test_the_default_model_halves_to_about_eight_pixels(size: int, widths: tuple
     assert model.image_size == size
     assert model.channels == 3
     assert model.widths == widths
-    assert (model.stem, model.bottleneck) == ((16, 128) if len(widths) == 2 else (32, 512))
+    deep = len(widths) > 2
+    assert (model.bottleneck, model.attention) == ((512, True) if deep else (128, False))
+    # The weights of a model that is shipped, in float16, stay under 32 MB.
+    assert sum(p.numel() for p in IGN(model).parameters()) * 2 < 32e6
 
 
 def test_the_default_model_of_digits_is_the_default() -> None:

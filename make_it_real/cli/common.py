@@ -75,8 +75,13 @@ def be_quiet() -> None:
 
 def detail(message: str) -> None:
     """A message on stderr for those who asked for more by --verbose."""
-    if _verbose and not _quiet:
+    if is_verbose():
         _to_stderr(_on_one_line(message))
+
+
+def is_verbose() -> bool:
+    """Whether anyone reads what ``detail`` says."""
+    return _verbose and not _quiet
 
 
 def complain(message: str) -> None:
@@ -275,4 +280,4 @@ def training_bar(steps: int) -> "Iterator[Callable[[dict[str, float]], None]]":
         yield show
 
 
-_NO_LOSS = frozenset(("step", "lr", "images_per_second"))
+_NO_LOSS = frozenset(("step", "lr", "images_per_second", "mfu"))

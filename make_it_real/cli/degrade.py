@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = (
     "noise", "coarse-noise", "low-resolution", "mask", "blur", "contrast", "light", "thin",
     "glass", "scan", "lines", "grayscale", "sketch", "scribbles", "salt-and-pepper", "jpeg",
-    "pixelate",
+    "pixelate", "cast", "saturation", "gamma", "motion-blur",
 )  # fmt: skip
 
 

@@ -2,27 +2,61 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from make_it_real import weights
-from make_it_real.cli import common
+from make_it_real.cli import common, files
 from make_it_real.errors import DataError
 
-FEATURES = "digits-classifier.safetensors"
+if TYPE_CHECKING:
+    from make_it_real.data import ImageSet
+    from make_it_real.findings import Findings
+    from make_it_real.model import IGNConfig
+
+# The sections of an evaluation; evaluation.py holds the same, but imports torch.
+SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
+QUICK = 1_000
 
 
 @common.command
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="A folder of MNIST's IDX files, train and test.")],
-    n: Annotated[int, typer.Option("--n", "-n", min=200, help="Images to generate.")] = 10_000,
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Held-out images: a folder, a zip, IDX files (their test split)."),
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option("--train", help="Other real images, for the floor [IDX's train, or half]."),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n", "-n", min=200, help="Images to generate [10,000; at most as held out]."
+        ),
+    ] = None,
     test_images: Annotated[
         int | None,
-        typer.Option("--test-images", min=200, help="Only the first so many, to be quicker."),
+        typer.Option("--test-images", min=20, help="Only the first so many held-out images."),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="1,000 images of each, for a first look.")
+    ] = False,
+    sections: Annotated[
+        str | None, typer.Option("--sections", help=f"Some of {','.join(SECTIONS)}.")
+    ] = None,
+    features: Annotated[
+        str,
+        typer.Option(
+            "--features", help="auto, digits, lite0, inception or a file by mir train-features."
+        ),
+    ] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
     batch_statistics: Annotated[
         bool,
@@ -35,57 +69,166 @@ def evaluate(
         bool,
         typer.Option("--record", help="Write figures and calibration into its header."),
     ] = False,
-    features: Annotated[
-        Path | None, typer.Option("--features", help="A classifier by mir train-features.")
+    report: Annotated[
+        Path | None, typer.Option("--report", help="A .html or .md with tables and pictures.")
     ] = None,
     model: common.Model = weights.DEFAULT_MODEL,
+    device: common.Device = "auto",
+    batch: common.Batch = 250,
+    overwrite: common.Overwrite = False,
     as_json: common.Json = False,
     quiet: common.Quiet = False,
     verbose: common.Verbose = False,
     debug: common.Debug = False,
 ) -> None:
-    """Measure f on the test split of a labelled set of 28×28 digits, on the CPU.
+    """Measure f: what it generates, whether it rests, what it leaves, tells and repairs.
 
-    Distances are Fréchet distances between 128 features of a digit classifier; they are not
-    FID. Compare them with fd_floor_train, real train images against the test images.
+    Distances are labelled with the features they are taken in: fd is a Fréchet distance in the
+    digit classifier's, fd_lite0 in EfficientNet-Lite0's; only inception's are called FID.
+    Compare them with those of real images (floor_train).
     """
-    f, info, _ = common.load_model(model, "cpu")
+    wanted = _wanted(sections)
+    files.check(report, "--report", (".html", ".md"), overwrite)
+    whole = wanted == SECTIONS and test_images is None and not quick and data is not None
+    if record and not whole:
+        raise typer.BadParameter("--record: recorded figures are of all sections and test images")
+    if data is None:
+        if "idempotence" not in wanted or train is not None:
+            raise typer.BadParameter("without DATA only the section idempotence can be measured")
+        wanted = ("idempotence",)
+        common.say("no DATA: only idempotence is measured")
+    f, info, fingerprint = common.load_model(model, device)
 
-    from make_it_real import dcgan, probe
-    from make_it_real.data import load
-    from make_it_real.evaluation import evaluate as measure
-    from make_it_real.features import DigitClassifier
+    from make_it_real import dcgan, evaluation, extractors, findings, probe
+    from make_it_real import images as files_of
     from make_it_real.scoring import calibrate
 
-    judge = DigitClassifier.load(features or weights.bundled_folder() / FEATURES)
-    test, train = load(data, "test"), load(data, "train")
-    if test.labels is None or test.pixels.shape[1:] != (1, 28, 28):
-        raise DataError(f"{data}: figures need labelled 28×28 grey images")
-    if (f.config.channels, f.config.image_size) != (1, 28):
-        raise DataError(f"{model}: figures are for 28×28 grey models so far")
     if batch_statistics:
         if not dcgan.has_batch_norm(f):
             raise typer.BadParameter(f"--batch-statistics: {info.name} has no batch norm")
         if record:
             raise typer.BadParameter("--record: figures by batch statistics are not the model's")
         dcgan.use_batch_statistics(f)
-    if test_images is not None:
-        if record:
-            raise typer.BadParameter("--record: recorded figures are on all test images")
-        labels = test.labels[:test_images]
-        test = replace(test, pixels=test.pixels[:test_images], labels=labels)
-    figures: dict[str, float] = {}
-    for group in measure(f, judge, test, train, n=n, seed=seed):
-        for name, value in group.items():
-            figures[name] = round(value, 6)
-            if not as_json:
+    channels, size = f.config.channels, f.config.image_size
+    test, other = _data(data, train, f.config, seed)
+    extractor = None
+    if test is not None and {"generation", "projection"} & set(wanted):
+        extractor = extractors.load(features, channels, size, f.device)
+        if extractor is None:
+            common.say("no features, so no distances: pip install 'make-it-real[lite0]' for them")
+    if test is not None:
+        limit = test_images or (QUICK if quick else evaluation.MOST)
+        test = evaluation.first(test, limit)
+    most = QUICK if quick else evaluation.MOST
+    n = n or (most if test is None else max(200, min(most, len(test))))
+    judge = f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none"
+    facts = {
+        "model": f"{info.name} (sha256 {fingerprint}…)",
+        "data": "none" if test is None else f"{test.name}, {len(test):,} held-out images",
+        "real images of the floor": f"{min(n, len(other)):,}" if other is not None else "none",
+        "features": judge, "generated": f"{n:,}", "seed": str(seed),
+        "sections": ", ".join(wanted),
+    }  # fmt: skip
+    common.detail(f"features: {judge}")
+    found = findings.Findings(f"mir evaluate: {info.name}", facts, channels=channels)
+    total = evaluation.applications(len(test or ()), n, len(_kinds(channels)), wanted)
+    plain = not as_json and not sys.stdout.isatty()
+    with _bar(total) as tick:
+        groups = evaluation.evaluate(
+            f, extractor, test, other, n=n, seed=seed, wanted=wanted, batch=batch,
+            rests=not batch_statistics, tick=tick,
+        )  # fmt: skip
+        for group in groups:
+            found.groups.append(group)
+            for name, value in group.figures.items() if plain else ():
                 print(f"{name:32} {value:.6g}", flush=True)
+    figures = {name: round(value, 6) for name, value in found.figures.items()}
     if as_json:
-        print(json.dumps(figures))
-    if record:
-        calibration = calibrate(f, train.pixels)
+        between = {k: [round(v, 6) for v in pair] for k, pair in found.intervals.items()}
+        print(json.dumps({**figures, "intervals": between, "about": facts}))
+    elif not plain:
+        _show(found)
+    accuracy = figures.get("classifier_accuracy")
+    if accuracy is not None and accuracy < 0.8:
+        common.say(
+            f"the classifier reads only {accuracy:.0%} of the undamaged images right: mir "
+            "train-features trains one for them"
+        )
+    if report:
+        text = findings.html(found) if report.suffix == ".html" else findings.markdown(found)
+        files_of.make_folder(report.parent)
+        files_of.write_bytes(report, text.encode(), overwrite=overwrite)
+    if record and other is not None:
+        calibration = calibrate(f, other.pixels)
         recorded = replace(info, figures=figures, calibration=calibration)
         probe.save(f, recorded, weights.resolve(model))
+
+
+def _wanted(sections: str | None) -> tuple[str, ...]:
+    """ "fidelity,generation" → both, in the order of SECTIONS."""
+    if sections is None:
+        return SECTIONS
+    names = {name.strip() for name in sections.split(",")}
+    if unknown := names - set(SECTIONS):
+        raise typer.BadParameter(
+            f"--sections {','.join(sorted(unknown))}: one or more of {','.join(SECTIONS)}"
+        )
+    return tuple(name for name in SECTIONS if name in names)
+
+
+def _data(
+    data: Path | None, train: Path | None, config: "IGNConfig", seed: int
+) -> "tuple[ImageSet | None, ImageSet | None]":
+    """(held-out images, other real ones), of f's size and channels."""
+    if data is None:
+        return None, None
+
+    from make_it_real import data as sets
+    from make_it_real.evaluation import halves
+
+    load = partial(sets.load, size=config.image_size, channels=config.channels)
+    both = sets.has_splits(data)
+    test = load(data, "test" if both else "train")
+    for reason in test.skipped:
+        common.detail(reason)
+    if train is not None:
+        return test, load(train)
+    if both:
+        return test, load(data)
+    common.say(f"{data}: measured on one half, the floor by the other; --train names others")
+    return halves(test, seed)
+
+
+def _kinds(channels: int) -> tuple[tuple[str, float], ...]:
+    from make_it_real import sections
+
+    return sections.damage_for(channels)
+
+
+@contextmanager
+def _bar(total: int) -> "Iterator[Callable[[int], None]]":
+    """A bar on stderr where that is a terminal; yields what to call with a number of images."""
+    with common.rich_progress() as bar:
+        task = bar.add_task("applying f", total=total)
+        yield lambda images: bar.advance(task, images)
+
+
+def _show(found: "Findings") -> None:
+    """The tables on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False)
+    for title, tables in found.tables():
+        console.print(f"\n{title}", style="bold")
+        for table in tables:
+            shown = Table(table.title, *table.columns)
+            for column in shown.columns[1:]:
+                column.justify = "right"
+            for row in table.rows:
+                shown.add_row(*row)
+            console.print(shown)
+    console.print("[95 % interval]; " + ", ".join(f"{k}: {v}" for k, v in found.facts.items()))
 
 
 @common.command

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -44,6 +44,10 @@ def generate(
         str | None,
         typer.Option("--like", help="Draw z with the spectrum of this image, or of a folder's."),
     ] = None,
+    law: Annotated[
+        Literal["white", "spectral", "published", "blend"] | None,
+        typer.Option("--source", help="The law of z, or a blend of spectral and white [its own]."),
+    ] = None,
     steps: common.Steps = 1,
     output: Annotated[
         str | None,
@@ -69,6 +73,8 @@ def generate(
         raise typer.BadParameter(f"--seeds: {error}") from error
     if output == "-" and as_json:
         raise typer.BadParameter("-o - and --json both write to stdout")
+    if like is not None and law is not None:
+        raise typer.BadParameter("--like and --source both say how z is drawn; give one")
     path, is_folder = common.output_path(output)
     target = path or files.free(Path("generated.png"))
     suffix = "" if is_folder or target.is_dir() else target.suffix.lower()
@@ -84,7 +90,7 @@ def generate(
 
     import torch
 
-    from make_it_real import images, source
+    from make_it_real import images, laws, source
     from make_it_real.gallery import Gallery
     from make_it_real.projection import generate as make
 
@@ -94,6 +100,9 @@ def generate(
         f.source = source.like(loaded.images).to(f.device)
         text["like"] = like
         common.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
+    if law is not None:
+        f.source = laws.source(law, f.source)
+        text["source"] = law
     page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
 
     def made(numbers: list[int]) -> "Iterator[tuple[int, torch.Tensor]]":

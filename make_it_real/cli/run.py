@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import deque
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from make_it_real.data import ImageSet
     from make_it_real.holdout import Watch
     from make_it_real.model import IGN
-    from make_it_real.trainer import BaseRecord, BaseTrainer
+    from make_it_real.records import Step
+    from make_it_real.trainer import BaseTrainer
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
@@ -35,6 +36,7 @@ class Run:
     watch: looks at held-out images every ``CHECK_EVERY`` steps. The model file is then that of
     the best check, and ``PATIENCE`` checks in a row without a better one end the training.
     faces: the images are aligned faces, for the model's header.
+    effort: what a step costs and the device can do, if that was measured.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Run:
         name: str,
         licence: str,
         watch: "Watch | None" = None,
+        effort: "Effort | None" = None,
         *,
         faces: bool = False,
     ) -> None:
@@ -57,6 +60,7 @@ class Run:
         if not faces:
             self.framing = measure(to_images(images.pixels[:10_000]))
         self.stopped, self.watch, self.warned = False, watch, False
+        self.effort, self.told = effort, False
 
     def follow(self, save_every: float, limit: float | None = None) -> bool:
         """Train, show, log and save every ``save_every`` seconds. True where it was stopped.
@@ -68,7 +72,7 @@ class Run:
         from make_it_real.trainer import train as steps
 
         before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        trainer, recent = self.trainer, deque["BaseRecord"](maxlen=LOG_EVERY)
+        trainer, recent = self.trainer, deque["Step[Any]"](maxlen=LOG_EVERY)
         began = saved = since = time.monotonic()
         leads = distributed.rank() == 0
         log_file = self.folder / LOG if leads else Path(os.devnull)
@@ -77,18 +81,18 @@ class Run:
                 common.training_bar(trainer.config.steps) as show,
                 log_file.open("a", encoding="utf-8") as log,
             ):
-                for record in steps(trainer, self.images):
-                    recent.append(record)
-                    if record.step % LOG_EVERY == 0:
+                for step in steps(trainer, self.images):
+                    recent.append(step)
+                    if step.number % LOG_EVERY == 0:
+                        # Only here is a GPU waited for: until then it is ahead of this loop.
+                        line = _mean(recent)
                         now = time.monotonic()
-                        line = _mean(recent) | {"images_per_second": round(
-                            len(recent) * trainer.config.batch / (now - since), 1
-                        )}  # fmt: skip
+                        line |= self._speed(len(recent) / (now - since))
                         since = now
                         log.write(json.dumps(line) + "\n")
                         log.flush()
                         show(line)
-                    done = record.step % CHECK_EVERY == 0 and leads and self._check()
+                    done = step.number % CHECK_EVERY == 0 and leads and self._check()
                     if leads and time.monotonic() - saved > save_every:
                         self.save()
                         saved = time.monotonic()
@@ -101,6 +105,17 @@ class Run:
             for number, handler in before.items():
                 signal.signal(number, handler)
         return self.stopped
+
+    def _speed(self, steps_per_second: float) -> dict[str, float]:
+        """Images a second, and which share of the device's peak that is, for the log."""
+        rate = steps_per_second * self.trainer.config.batch
+        line = {"images_per_second": round(rate, 1)}
+        if effort := self.effort:
+            line["mfu"] = round(effort.flops * steps_per_second / effort.peak, 4)
+            if not self.told:
+                common.detail(f"{rate:.0f} images/s, {line['mfu']:.1%} of that")
+                self.told = True
+        return line
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Finish the step in hand: a half-applied one would not be worth saving."""
@@ -199,9 +214,44 @@ class Run:
         files.write_bytes(path, files.encode(sheet), overwrite=True)
 
 
-def _mean(records: "deque[BaseRecord]") -> dict[str, float]:
-    """The last record with its loss terms averaged over all of them."""
-    last = asdict(records[-1])
-    terms = last.keys() - {"step", "lr"}
-    means = {k: round(sum(getattr(r, k) for r in records) / len(records), 6) for k in terms}
-    return {k: means.get(k, v) for k, v in last.items()}
+def _mean(steps: "deque[Step[Any]]") -> dict[str, float]:
+    """The last step's record with its loss terms averaged over all of them."""
+    from make_it_real.records import mean
+
+    line = asdict(mean(steps))
+    return {k: v if k in ("step", "lr") else round(v, 6) for k, v in line.items()}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """flops: operations of a step of this process; peak: what its device does in a second."""
+
+    flops: float
+    peak: float
+
+
+def prepare(trainer: "BaseTrainer", images: "ImageSet", compiled: bool | None) -> Effort | None:
+    """Compile f where that is asked for, or pays, and measure where someone will look at it.
+
+    compiled: None compiles on CUDA if that works.
+    """
+    on_gpu = trainer.device.type == "cuda"
+    if compiled or (compiled is None and on_gpu):
+        reason = trainer.compile(images.pixels)
+        common.say("f and its critic are compiled" if reason is None else f"not compiled: {reason}")
+    if not on_gpu and not common.is_verbose():
+        return None
+
+    import torch
+
+    from make_it_real.throughput import matmul_peak
+
+    with trainer.autocast():
+        low = torch.is_autocast_enabled(trainer.device.type)
+    dtype = torch.bfloat16 if low else torch.float32
+    effort = Effort(trainer.step_flops(images.pixels), matmul_peak(trainer.device, dtype))
+    common.detail(
+        f"a step takes {effort.flops / 1e9:.4g} GFLOP; matrix products reach "
+        f"{effort.peak / 1e9:.4g} GFLOP/s in {str(dtype).removeprefix('torch.')} here"
+    )
+    return effort

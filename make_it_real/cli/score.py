@@ -147,6 +147,8 @@ def calibrate(
     )  # fmt: skip
     if found.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
         raise DataError(f"{data}: not images of the size and channels of {info.name}")
+    if found.note:
+        common.say(found.note)
     path = weights.resolve(model)
     calibration = measure(f, found.pixels, batch=batch)
     weights.save(f, replace(info, calibration=calibration), path)

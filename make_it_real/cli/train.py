@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from make_it_real import weights
-from make_it_real.cli import common
-from make_it_real.cli.run import CHECKPOINT, MODEL, Run
+from make_it_real.cli import common, recipe
+from make_it_real.cli.run import CHECKPOINT, MODEL, Run, prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from make_it_real.trainer import BaseConfig, BaseTrainer
+    from make_it_real.records import BaseConfig
+    from make_it_real.trainer import BaseTrainer
 
 
 @common.command
 def train(
     data: Annotated[
-        Path, typer.Argument(help="A folder or zip of images, or a folder of IDX files.")
+        list[Path],
+        typer.Argument(help="Folders or zips of images, or folders of IDX files, as one set."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
     start: Annotated[
@@ -69,6 +71,16 @@ def train(
             "--damage", help="Kinds to learn to repair, by commas; twice: twice as often."
         ),
     ] = None,
+    laws: Annotated[
+        str | None,
+        typer.Option(
+            "--laws", help="Other laws of z to learn too: white, spectral, published, blend."
+        ),
+    ] = None,
+    law_share: Annotated[
+        float | None,
+        typer.Option("--law-share", min=0, max=1, help="Share of z drawn by these laws [0.3]."),
+    ] = None,
     augment: Annotated[
         float | None,
         typer.Option(
@@ -107,6 +119,14 @@ def train(
     accumulate: Annotated[
         int, typer.Option("--accumulate", min=1, help="Work each batch off in so many parts.")
     ] = 1,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile the networks [on CUDA, if it works]."),
+    ] = None,
+    cached: Annotated[
+        bool,
+        typer.Option("--cache/--no-cache", help="Keep decoded images in the cache folder."),
+    ] = True,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     save_every: Annotated[
@@ -122,7 +142,7 @@ def train(
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
     Ctrl-C saves and exits with 130; --resume goes on from there. --resume takes a new --steps,
-    --decay-steps, --lr and --damage; the rest stays as the run was begun. torchrun -m
+    --decay-steps, --lr, --damage and --laws; the rest stays as the run was begun. torchrun -m
     make_it_real train … divides each batch among processes; the result is the same.
     """
     checkpoint = output / CHECKPOINT
@@ -143,8 +163,10 @@ def train(
     published_only = {
         "--norm": norm, "--clamp": clamp, "--tight-rec": tight_rec, "--lambdas": lambdas,
     }  # fmt: skip
-    if damage is not None and objective == "ign":
-        raise typer.BadParameter("--damage is for --objective adversarial: the paper's has none")
+    learned = {"--damage": damage, "--laws": laws, "--law-share": law_share}
+    given = [option for option, value in learned.items() if value is not None]
+    if given and objective == "ign":
+        raise typer.BadParameter(f"{given[0]} is for --objective adversarial: the paper's has none")
     for option, value in published_only.items():
         if value is not None and objective != "ign" and not resume:
             raise typer.BadParameter(f"{option} is for --objective ign")
@@ -160,19 +182,16 @@ def train(
         common.be_quiet()
     if resume:
         objective = "ign" if trainers.objective_of(checkpoint) == "ign" else "adversarial"
-    recipe: Any = published if objective == "ign" else training
-    plain: Any = recipe.PublishedConfig() if objective == "ign" else training.TrainConfig()
+        if given and objective == "ign":
+            raise typer.BadParameter(f"{given[0]}: this run's objective is ign, which has none")
+    recipes: Any = published if objective == "ign" else training
+    plain: Any = recipes.PublishedConfig() if objective == "ign" else training.TrainConfig()
     changes: dict[str, Any] = {
         "steps": steps,
         "decay_steps": plain.decay_steps if decay_steps is None else decay_steps,
         "lr": plain.lr if lr is None else lr,
     }
-    if damage is not None:
-        changes["damage"] = tuple(damage.split(","))
-        try:
-            training.TrainConfig(damage=changes["damage"])
-        except ValueError as error:
-            raise typer.BadParameter(f"--damage: {error}") from error
+    changes |= recipe.named(damage, laws, law_share)
     trainer: BaseTrainer
     wanted: BaseConfig
     held: Tensor | None = None
@@ -182,17 +201,25 @@ def train(
     faces = bool(faces)
     if resume:
         kind = published.PublishedTrainer if objective == "ign" else training.Trainer
+        taught = changes.pop("damage", None)
         trainer = kind.load(checkpoint, chosen, **changes)
         config = trainer.f.config
-        images = load(data, size=config.image_size, channels=config.channels, faces=faces)
+        if taught is not None:
+            recipe.check_damage(taught, config.channels)
+            trainer.config = replace(trainer.config, damage=taught)
+        images = load(
+            data, size=config.image_size, channels=config.channels, faces=faces, cached=cached
+        )
         if images.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
-            raise typer.BadParameter(f"{data}: not the image size that this run was begun with")
+            raise typer.BadParameter(
+                f"{_names(data)}: not the image size that this run was begun with"
+            )
         images, held = holdout.split(images, trainer.config.hold_out, trainer.config.seed)
     else:
         if earlier is not None:
             first = weights.load(earlier).config
             size, channels = size or first.image_size, channels or first.channels
-        images = load(data, size=size, channels=channels, faces=faces)
+        images = load(data, size=size, channels=channels, faces=faces, cached=cached)
         shape = images.pixels.shape[-1], images.pixels.shape[1]
         law: dict[str, Any] = {} if source is None else {"source": source}
         changes |= {"batch": batch or plain.batch, "flip": flip, "seed": seed}
@@ -201,13 +228,13 @@ def train(
                 config = published.default_model(*shape, norm=norm or "batch", **law)
                 if lambdas is not None:
                     changes["lambdas"] = PublishedLambdas(*map(float, lambdas.split(",")))
-                given = {"clamp": clamp, "tight_rec": tight_rec}
-                changes |= {name: value for name, value in given.items() if value is not None}
+                bound = {"clamp": clamp, "tight_rec": tight_rec}
+                changes |= {name: value for name, value in bound.items() if value is not None}
                 wanted = published.PublishedConfig(**changes)
                 trainer = published.begin(images, config, wanted, chosen)
             else:
                 watched = start is not None if early_stop is None else early_stop
-                changes |= _against_memorising(len(images), augment, watched)
+                changes |= recipe.against_memorising(len(images), augment, watched)
                 images, held = holdout.split(images, changes["hold_out"], seed)
                 if earlier is None:
                     config = replace(training.default_model(*shape), **law)
@@ -218,7 +245,7 @@ def train(
                     for note in notes:
                         common.say(note)
         except (ValueError, TypeError) as error:
-            raise typer.BadParameter(f"{data}: {error}") from error
+            raise typer.BadParameter(f"{_names(data)}: {error}") from error
     parts = distributed.size() * accumulate
     if parts > 1 and (objective == "ign" or trainer.config.batch % (16 * parts)):
         raise typer.BadParameter(
@@ -227,6 +254,8 @@ def train(
         )
     trainer.accumulate = accumulate
     distributed.same(trainer.state().values())
+    if images.note:
+        common.say(images.note)
     for reason in images.skipped[:10]:
         common.complain(f"left out: {reason}")
     common.say(
@@ -243,7 +272,9 @@ def train(
         best = before.get("held_out_distance", float("inf"))
         watch = holdout.Watch(images.pixels, held, best)
         common.say(f"{len(held):,} images held out: real ones lie {watch.floor:.3f} from them")
-    run = Run(output, trainer, images, name or output.resolve().name, licence, watch, faces=faces)
+    effort = prepare(trainer, images, compiled)
+    name = name or output.resolve().name
+    run = Run(output, trainer, images, name, licence, watch, effort, faces=faces)
     output.mkdir(parents=True, exist_ok=True)
     interrupted = run.follow(save_every * 60, None if minutes is None else minutes * 60)
     distributed.end()
@@ -254,17 +285,5 @@ def train(
         print(output / MODEL)
 
 
-def _against_memorising(n: int, augment: float | None, watched: bool) -> dict[str, Any]:
-    """The settings that keep f from learning n images by heart, announced on stderr."""
-    from make_it_real.augmentation import share_for
-    from make_it_real.holdout import LEAST, share_out
-
-    share = share_for(n) if augment is None else augment
-    if share:
-        common.say(
-            f"{n:,} images: {share:.0%} of what the critic sees, real and made alike, is moved, "
-            f"masked or lit at random (--augment)"
-        )
-    if watched and n < LEAST:
-        common.say(f"under {LEAST} images none is held out: training runs to its last step")
-    return {"augment": share, "hold_out": share_out(n) if watched else 0}
+def _names(data: list[Path]) -> str:
+    return ", ".join(map(str, data))

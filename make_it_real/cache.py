@@ -1,0 +1,113 @@
+"""Decoded data sets, kept in the user's cache folder and mapped into memory from there.
+
+A cache is one file: the pixels (N, C, S, S), a byte each; a JSON footer with their shape and
+why files were left out; the footer's length and a mark. It is written a chunk at a time under
+another name and gets its own when it is whole.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+MARK = b"mir-data"
+END = struct.Struct("<Q8s")
+SUFFIX = ".pixels"
+DAY = 24 * 60 * 60
+
+
+def folder() -> Path:
+    """MIR_CACHE, else ``make_it_real`` in XDG_CACHE_HOME or where the system keeps caches."""
+    if own := os.environ.get("MIR_CACHE"):
+        return Path(own)
+    shared = os.environ.get("XDG_CACHE_HOME")
+    if not shared and sys.platform == "darwin":
+        shared = "~/Library/Caches"
+    if not shared and sys.platform == "win32":
+        shared = os.environ.get("LOCALAPPDATA")
+    return Path(shared or "~/.cache").expanduser() / "make_it_real"
+
+
+def place(what: object, state: object) -> Path:
+    """The file for data known as ``what`` in a ``state`` that changes as it does (both JSON)."""
+    names = (hashlib.sha256(json.dumps(part).encode()).hexdigest()[:24] for part in (what, state))
+    return folder() / ("-".join(names) + SUFFIX)
+
+
+def read(path: Path) -> tuple[Tensor, tuple[str, ...]] | None:
+    """(pixels, mapped and not copied; why files were left out), or None for no whole cache.
+
+    What is written to the pixels stays in memory. Raises OSError or RuntimeError where the
+    system won't map the file.
+    """
+    try:
+        with path.open("rb") as file:
+            total = file.seek(0, os.SEEK_END)
+            file.seek(max(0, total - END.size))
+            length, mark = END.unpack(file.read())
+            pixels = total - END.size - length
+            if mark != MARK or pixels <= 0:
+                return None
+            file.seek(pixels)
+            footer = json.loads(file.read(length))
+        shape = [int(side) for side in footer["shape"]]
+        skipped = tuple(map(str, footer["skipped"]))
+    except (OSError, struct.error, ValueError, LookupError, TypeError):
+        return None
+    if len(shape) != 4 or math.prod(shape) != pixels:
+        return None
+    flat = torch.from_file(str(path), shared=False, size=pixels, dtype=torch.uint8)
+    return flat.view(shape), skipped
+
+
+def write(path: Path, chunks: Iterable[list[Tensor | str]], most: int) -> None:
+    """Write rows, uint8 (C, S, S) or the reason why there is none, as they come.
+
+    most: bytes that the pixels may come to. Caches of the same data in an earlier state are
+    removed. Raises OSError where the file can't be written, at once if its disk is too full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(path.parent).free) < most:
+        raise OSError(f"{most / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB free")
+    handle, name = tempfile.mkstemp(".part", path.stem + ".", path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            count, shape, skipped = 0, [0, 0, 0], list[str]()
+            for rows in chunks:
+                skipped += [row for row in rows if isinstance(row, str)]
+                for row in (row for row in rows if isinstance(row, Tensor)):
+                    file.write(row.contiguous().numpy().data)
+                    count, shape = count + 1, list(row.shape)
+            if not count:
+                raise OSError("none of the images can be read")
+            footer = json.dumps({"shape": [count, *shape], "skipped": skipped}).encode()
+            file.write(footer + END.pack(len(footer), MARK))
+            file.flush()
+            # Else a crash soon afterwards may leave a file of the right size, full of zeros.
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+    _tidy(path)
+
+
+def _tidy(path: Path) -> None:
+    """Remove caches of the same data in other states, and parts that a killed process left."""
+    for other in path.parent.glob(f"{path.stem.split('-')[0]}-*"):
+        with suppress(OSError):
+            old = time.time() - other.stat().st_mtime > DAY
+            if other != path and (other.suffix == SUFFIX or old):
+                other.unlink()
