@@ -104,6 +104,23 @@ class BoundedOutput(torch.autograd.Function):
         return grad.masked_fill(outward, 0)
 
 
+class DeadZone(torch.autograd.Function):
+    """softshrink(values, zone), whose gradient goes through as if nothing were taken away.
+
+    softshrink itself has none where its result is 0: damage that f leaves alone, since it looks
+    much like a real image, could then never be learnt. Where a result of 0 is right, the losses
+    are mean absolute differences and have no gradient there of their own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, zone: float) -> Tensor:
+        return F.softshrink(values, zone)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
 def norm(channels: int) -> nn.GroupNorm:
     """Group norm: unlike batch norm, one image's result never depends on its neighbours."""
     return nn.GroupNorm(8, channels)
@@ -215,7 +232,8 @@ class IGN(nn.Module):
         for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
             h = F.silu(normed(conv(h)))
             h = F.silu(h + merge(h + skips.pop()))
-        change = F.softshrink((self.last(h) + self.seen(images)).float(), self.config.dead_zone)
+        proposed = (self.last(h) + self.seen(images)).float()
+        change = DeadZone.apply(proposed, self.config.dead_zone)  # type: ignore[no-untyped-call]
         out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
         return out
 

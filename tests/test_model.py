@@ -136,6 +136,33 @@ def test_changes_within_the_dead_zone_are_not_made(change: float, made: float) -
         assert torch.equal(y, x)
 
 
+@pytest.mark.parametrize("change", [0.0, 0.05, -0.09, 0.3, -0.3])
+def test_damage_within_the_dead_zone_can_be_learnt(change: float) -> None:
+    f = network(dead_zone=0.1)
+    f.last.weight.data.zero_()
+    f.seen.weight.data.zero_()
+    assert f.last.bias is not None
+    f.last.bias.data.fill_(change)
+    x = noise(2, 1, 12).clamp(-0.8, 0.8)
+    wanted = x + 0.5
+    (f(x) - wanted).abs().mean().backward()
+    assert f.last.bias.grad is not None
+    torch.testing.assert_close(f.last.bias.grad, torch.tensor([-1.0]))
+
+
+@pytest.mark.parametrize("change", [0.0, 0.05, -0.09])
+def test_what_is_left_alone_rightly_teaches_nothing(change: float) -> None:
+    f = network(dead_zone=0.1)
+    f.last.weight.data.zero_()
+    f.seen.weight.data.zero_()
+    assert f.last.bias is not None
+    f.last.bias.data.fill_(change)
+    x = noise(2, 1, 12).clamp(-0.8, 0.8)
+    (f(x) - x).abs().mean().backward()
+    assert f.last.bias.grad is not None
+    assert not f.last.bias.grad.any()
+
+
 def test_attention_is_softmax_of_scaled_products_added_to_what_it_sees() -> None:
     layer = Attention(128)
     h = noise(2, 128, 3)
