@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from make_it_real.errors import WeightsError
-from make_it_real.source import PublishedSource, Source, SpectralSource, WhiteSource
+from make_it_real.source import (
+    PrincipalSource,
+    PublishedSource,
+    Source,
+    SpectralSource,
+    WhiteSource,
+)
 
 
 class BlendSource(Source):
@@ -31,6 +37,11 @@ class BlendSource(Source):
 
 def spectral(own: Source) -> SpectralSource:
     """A spectral source with the statistics of ``own``. Raises WeightsError if it has none."""
+    if isinstance(own, PrincipalSource):
+        law = SpectralSource(own.shape[0], own.shape[1]).to(own.anchor.device)
+        for name, buffer in law.named_buffers():
+            buffer.copy_(own.get_buffer(name))
+        return law
     if isinstance(own, SpectralSource):
         return own
     if not isinstance(own, PublishedSource):

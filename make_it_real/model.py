@@ -38,6 +38,7 @@ class IGNConfig:
     blocks: residual blocks at the lowest resolution, half before the bottleneck.
     attention: one layer of self-attention at the lowest resolution. code: channels of it that the
         bottleneck sees, 0 for all: most of a large f's parameters would be there.
+    fine: residual blocks at full resolution, before the last convolution: what sharpens.
     dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
         white). rest: an image whose change would come to a root mean square up to this is left
         exactly as it is; from twice that on, the change is made in full.
@@ -56,6 +57,7 @@ class IGNConfig:
     source: str = "spectral"
     attention: bool = False
     code: int = 0
+    fine: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -76,8 +78,8 @@ class IGNConfig:
             raise ValueError("stem and widths must be positive multiples of 8")
         if self.bottleneck < 1 or self.blocks < 2:
             raise ValueError("bottleneck must be at least 1 and blocks at least 2")
-        if self.code < 0:
-            raise ValueError("code must be at least 0")
+        if self.code < 0 or self.fine < 0:
+            raise ValueError("code and fine must be at least 0")
         if not 0 <= self.dead_zone < 1:
             raise ValueError("dead_zone must lie in [0, 1)")
         if not 0 <= self.rest < 1:
@@ -209,6 +211,7 @@ class IGN(nn.Module):
         )
         self.up_norm = nn.ModuleList(norm(a) for a in levels[-2::-1])
         self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in levels[-2::-1])
+        self.fine = nn.Sequential(*(ResidualBlock(config.stem) for _ in range(config.fine)))
         self.last = nn.Conv2d(config.stem, config.channels, 3, padding=1)
         self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
 
@@ -232,6 +235,7 @@ class IGN(nn.Module):
         for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
             h = F.silu(normed(conv(h)))
             h = F.silu(h + merge(h + skips.pop()))
+        h = self.fine(h)
         proposed = (self.last(h) + self.seen(images)).float()
         change = DeadZone.apply(proposed, self.config.dead_zone)  # type: ignore[no-untyped-call]
         out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]

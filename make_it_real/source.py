@@ -1,9 +1,10 @@
 """z ~ source: the noise that f is trained to map onto the target images.
 
 The paper draws z from a Gaussian in frequency space whose
-statistics are those of the training images, so that z and x share their spectrum. Three laws:
-``spectral`` does so with all of the variance, ``published`` as copies of the paper do, and
-``white`` is plain standard normal noise. ``laws.py`` draws by another law than a model's own.
+statistics are those of the training images, so that z and x share their spectrum. Four laws:
+``spectral`` does so with all of the variance, ``published`` as copies of the paper do,
+``principal`` adds what the images' covariance says of places, and ``white`` is plain standard
+normal noise. ``laws.py`` draws by another law than a model's own.
 """
 
 from collections.abc import Iterable
@@ -109,6 +110,69 @@ def _mixing(centred: Tensor) -> Tensor:
     return factor
 
 
+class PrincipalSource(SpectralSource):
+    """Gaussian noise with the covariance of a set of images that are aligned, as faces are.
+
+    z = mean + Σ σ_k ⟨e_k, white⟩ e_k + residual, where e_k are the principal components of the
+    images (Hotelling 1933; of faces: Turk and Pentland 1991) and σ_k the deviations along
+    them. The residual is white noise without these components, shaped like ``spectral`` to the
+    spectrum of what they leave of the images. A spectrum knows how coarse images are, this
+    also what lies where.
+
+    Buffers beside ``SpectralSource``'s, which are those of the images themselves: ``average``
+    (C, H, W); ``components`` (K, C·H·W) orthonormal, K up to ``COMPONENTS``, and ``deviations``
+    (K,); ``residual_std`` (C, H, W//2+1) and ``residual_mixing`` (C, C). A new source is white
+    noise of deviation 1.
+    """
+
+    COMPONENTS = 128
+    average: Tensor
+    components: Tensor
+    deviations: Tensor
+    residual_std: Tensor
+    residual_mixing: Tensor
+
+    def __init__(self, channels: int, image_size: int) -> None:
+        super().__init__(channels, image_size)
+        pixels = channels * image_size * image_size
+        count = min(self.COMPONENTS, pixels)
+        self.register_buffer("average", torch.zeros(self.shape))
+        self.register_buffer("components", torch.zeros(count, pixels))
+        self.register_buffer("deviations", torch.zeros(count))
+        self.register_buffer("residual_std", torch.ones_like(self.std))
+        self.register_buffer("residual_mixing", self.mixing.clone())
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        super().fit(images)
+        average = images.mean(0)
+        flat = (images - average).flatten(1)
+        count = min(len(self.components), len(images) - 1)
+        # The randomised method starts from noise: always the same, and nobody else's.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            _, scales, directions = torch.svd_lowrank(flat, count, niter=4)
+        self.average.copy_(average)
+        self.components.zero_()[:count] = directions.T
+        self.deviations.zero_()[:count] = scales / (len(images) - 1) ** 0.5
+        residual = (flat - flat @ directions @ directions.T).view_as(images).double()
+        spectrum = torch.fft.rfft2(residual, norm="ortho")
+        self.residual_std.copy_(spectrum.abs().square().mean(0).sqrt())
+        self.residual_mixing.copy_(_mixing(residual))
+
+    @torch.no_grad()
+    def colour(self, white: Tensor) -> Tensor:
+        flat = white.flatten(1)
+        along = flat @ self.components.T
+        apart = (flat - along @ self.components).view_as(white)
+        mixed = torch.einsum("cd,ndhw->nchw", self.residual_mixing, apart)
+        spectrum = self.residual_std * torch.fft.rfft2(mixed, norm="ortho")
+        residual = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho")
+        principal = ((along * self.deviations) @ self.components).view_as(white)
+        z: Tensor = self.average + principal + residual
+        return z
+
+
 def like(images: Tensor) -> SpectralSource:
     """A source with the spectrum of ``images`` (N, C, S, S) in [−1, 1], N ≥ 1.
 
@@ -175,4 +239,5 @@ class WhiteSource(Source):
 
 SOURCES: dict[str, type[Source]] = {
     "spectral": SpectralSource, "published": PublishedSource, "white": WhiteSource,
+    "principal": PrincipalSource,
 }  # fmt: skip

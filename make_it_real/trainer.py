@@ -232,7 +232,9 @@ def fit_source(trainer: BaseTrainer, images: ImageSet) -> None:
     """Give the source of every f the statistics of (up to 10,000 of) the images."""
     generator = torch.Generator().manual_seed(trainer.config.seed)
     order = torch.randperm(len(images), generator=generator)
-    sample = to_images(images.pixels[order[:10_000]]).to(trainer.device)
+    # Of large images fewer: 1 GB of them.
+    count = min(10_000, max(100, 2**28 // images.pixels[0].numel()))
+    sample = to_images(images.pixels[order[:count]]).to(trainer.device)
     for net in trainer.nets.values():
         if isinstance(net, IGN):
             net.source.fit(sample)

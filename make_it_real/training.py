@@ -273,9 +273,12 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
         side //= 2
     if len(widths) == 2:
         return IGNConfig(image_size, channels, 16, tuple(widths), 128)
+    # Components are images: of larger ones they would outweigh the network.
+    source = "principal" if image_size <= 64 else "spectral"
     return IGNConfig(
-        image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64
-    )
+        image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64, fine=1,
+        source=source, dead_zone=0.004, rest=0.02,
+    )  # fmt: skip
 
 
 def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:

@@ -17,7 +17,13 @@ from make_it_real.errors import WeightsError
 from make_it_real.images import grid, to_pixels
 from make_it_real.model import IGN, IGNConfig
 from make_it_real.projection import generate
-from make_it_real.source import PublishedSource, Source, SpectralSource, WhiteSource
+from make_it_real.source import (
+    PrincipalSource,
+    PublishedSource,
+    Source,
+    SpectralSource,
+    WhiteSource,
+)
 from make_it_real.training import TrainConfig, Trainer
 
 N = 4_000
@@ -71,6 +77,19 @@ def test_the_spectral_law_of_a_published_source_is_the_spectral_one(side: int) -
     wanted = fitted(SpectralSource, x)
     torch.testing.assert_close(law.mean, wanted.state_dict()["mean"], atol=1e-4, rtol=0)
     torch.testing.assert_close(law.std, wanted.state_dict()["std"], atol=2e-3, rtol=5e-3)
+
+
+def test_the_spectral_law_of_a_principal_source_is_the_spectral_one() -> None:
+    x = pictures()
+    own = fitted(PrincipalSource, x)
+    law = laws.source("spectral", own)
+    assert type(law) is SpectralSource
+    wanted = fitted(SpectralSource, x).state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in law.state_dict().items())
+    mean, variance = moments(drawn(laws.source("published", own)))
+    other_mean, other = moments(drawn(laws.source("published", fitted(SpectralSource, x))))
+    assert torch.equal(mean, other_mean)
+    assert torch.equal(variance, other)
 
 
 def test_a_blend_lies_between_spectral_and_white_noise_by_t() -> None:

@@ -187,6 +187,22 @@ def test_a_narrow_code_saves_most_parameters() -> None:
     assert narrow(noise(2, 1, 32)).shape == (2, 1, 32, 32)
 
 
+def test_fine_blocks_work_at_full_resolution() -> None:
+    plain, fine = network(32), network(32, fine=2)
+    fine.load_state_dict(plain.state_dict(), strict=False)
+    seen: list[tuple[int, ...]] = []
+    for block in fine.fine:
+        block.register_forward_hook(lambda _, args, out: seen.append(tuple(out.shape)))
+        for parameter in block.parameters():
+            parameter.data.zero_()
+    images = noise(2, 1, 32)
+    # Blocks that add nothing leave f what it was.
+    assert torch.equal(fine(images), plain(images))
+    assert seen == [(2, plain.config.stem, 32, 32)] * 2
+    fine.fine[1].conv2.bias.data.fill_(1.0)
+    assert not torch.equal(fine(images), plain(images))
+
+
 def test_gradient_through_an_image_at_rest_is_finite() -> None:
     f = network(rest=0.01).eval()
     for layer in (f.last, f.seen):

@@ -102,8 +102,10 @@ def train(
         typer.Option("--norm", help="ign: batch, as published, or group: image by image [batch]."),
     ] = None,
     source: Annotated[
-        Literal["spectral", "published", "white"] | None,
-        typer.Option("--source", help="The law of z [spectral; ign: published]."),
+        Literal["spectral", "principal", "published", "white"] | None,
+        typer.Option(
+            "--source", help="The law of z [spectral or principal, by size; ign: published]."
+        ),
     ] = None,
     clamp: Annotated[
         float | None, typer.Option("--clamp", help="ign: L_tight's bound, in L_rec [1.5].")
