@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from make_it_real import data, devices, images, starting, training, weights
+from make_it_real import data, devices, images, recipe, starting, training, weights
 from make_it_real.data import ImageSet
 from make_it_real.features import DigitClassifier
 from make_it_real.metrics import frechet_distance
@@ -70,7 +70,7 @@ def compete(train: ImageSet, options: argparse.Namespace) -> None:
     tuned, notes = starting.begin_from(weights.resolve(options.start), train, device, **changes)
     print("\n".join(notes), flush=True)
     model = tuned.f.config
-    scratch = training.begin(train, model, training.default_config(model, **changes), device)
+    scratch = training.begin(train, model, recipe.default_config(model, **changes), device)
     options.output.mkdir(parents=True)
     runs = [
         Contestant(name, trainer, options.output)

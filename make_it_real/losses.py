@@ -82,6 +82,32 @@ def loss_critic(C_x: Tensor, C_fake: Tensor) -> Tensor:
     return F.softplus(C_fake - C_x).mean()
 
 
+def loss_real_projected(logits: list[Tensor]) -> Tensor:
+    """−C(fake), mean over each resolution's logits and added over resolutions."""
+    return torch.stack([-each.float().mean() for each in logits]).sum()
+
+
+def loss_projected(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """The hinge loss (Lim & Ye 2017) of each resolution's logits, added: the critic's side."""
+    pairs = zip(real, fake, strict=True)
+    return torch.stack(
+        [F.relu(1 - x.float()).mean() + F.relu(1 + y.float()).mean() for x, y in pairs]
+    ).sum()
+
+
+def led(images: Tensor, gradient: Tensor, other: Tensor, weight: float) -> Tensor:
+    """A scalar whose gradient by images (N, C, H, W) is gradient + weight·(|g|/|o|)·other.
+
+    |·| is the mean norm over images: the second gradient gets ``weight`` times the first one's
+    size, however large it is by itself. Gradients that are led into f this way need one pass
+    back through f, and none twice through what they came from.
+    """
+    size, other_size = (g.flatten(1).norm(dim=1).mean() for g in (gradient, other))
+    total: Tensor = gradient + weight * size / other_size.clamp_min(1e-20) * other
+    out: Tensor = (images * total.detach()).sum()
+    return out
+
+
 def gradient_penalty(C: Network, images: Tensor) -> Tensor:
     """‖∇C(images)‖², summed over pixels, mean over images (R1 on x, R2 on f's images)."""
     images = images.detach().requires_grad_()

@@ -19,8 +19,9 @@ from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.feeding import placed
+from make_it_real.recipe import default_config
 from make_it_real.tensorfile import check_tensors, read_header, read_tensors, save_tensors
-from make_it_real.training import Trainer, begin, default_config
+from make_it_real.training import Trainer, begin
 
 HEAD_START = 200
 

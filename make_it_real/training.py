@@ -1,81 +1,31 @@
 """Training f as an adversarial projector: ``losses.py``'s first objective, and its recipe."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from make_it_real import degradations, distributed, laws, losses
+from make_it_real import distributed, laws, losses
 from make_it_real.augmentation import Augmentation
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
-from make_it_real.degradations import DEGRADATIONS, check_damage, randomly_degraded
+from make_it_real.degradations import check_damage, randomly_degraded
 from make_it_real.draw import Draw
-from make_it_real.losses import Lambdas
 from make_it_real.model import IGN, IGNConfig, place
-from make_it_real.records import BaseConfig, BaseRecord, Step
+from make_it_real.projected import SIDES, ProjectedCritic
+from make_it_real.recipe import TrainConfig
+from make_it_real.records import BaseRecord, Step
 from make_it_real.source import Source
 from make_it_real.trainer import BaseTrainer, fit_source, train
 
-__all__ = ["TrainConfig", "Trainer", "begin", "default_config", "default_model", "train"]
-
-
-@dataclass(frozen=True)
-class TrainConfig(BaseConfig):
-    """How f is trained, beside what every objective needs.
-
-    blend: share of the damaged images that are (1 − t)·x + t·z, t uniform, instead of a
-        kind from ``damage``; twice: share that is damaged a second time.
-    ramp: steps over which idempotence is weighted in from 0 (asked for from step 0 it
-        collapses f onto one image). gamma, penalty_every: the critic's gradient penalty.
-    rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
-        deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
-    augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
-    restored, kept: quarters of the batch that are damaged, for f to restore, and that f is to
-        leave as they are; fewer than 4 and 2 for an f whose steps are dear.
-    laws: other laws of z (``laws.LAWS``) that a share of ``law_share`` of all z is drawn by,
-        one of them at random each; the rest is drawn by the model's own.
-    """
-
-    gamma: float = 1.0
-    penalty_every: int = 4
-    ramp: int = 1_000
-    rest_steps: int = 4
-    rest_sigma: float = 0.1
-    ema: float = 0.999
-    blend: float = 0.15
-    twice: float = 0.25
-    damage: tuple[str, ...] = degradations.GREY_DAMAGE
-    critic_widths: tuple[int, ...] = (64, 128)
-    augment: float = 0.0
-    restored: int = 4
-    kept: int = 2
-    laws: tuple[str, ...] = ()
-    law_share: float = 0.3
-    lambdas: Lambdas = field(default_factory=Lambdas)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "damage", tuple(self.damage))
-        object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
-        object.__setattr__(self, "laws", tuple(self.laws))
-        if isinstance(self.lambdas, dict):
-            object.__setattr__(self, "lambdas", Lambdas(**self.lambdas))
-        if unknown := [kind for kind in self.damage if kind not in DEGRADATIONS]:
-            raise ValueError(f"no such damage: {', '.join(unknown)}")
-        if not (1 <= self.restored <= 4 and 1 <= self.kept <= 4):
-            raise ValueError("restored and kept are quarters of the batch, 1 to 4")
-        if unknown := [law for law in self.laws if law not in laws.LAWS]:
-            raise ValueError(f"no such law of z: {', '.join(unknown)} ({', '.join(laws.LAWS)})")
-        if not 0 <= self.law_share <= 1:
-            raise ValueError("law_share must lie in [0, 1]")
+__all__ = ["TrainConfig", "Trainer", "begin", "train"]
 
 
 @dataclass(frozen=True)
 class Record(BaseRecord):
-    """A step's loss terms."""
+    """A step's loss terms; ``projected`` is the projected critic's own, 0 without one."""
 
     critic: float
     real: float
@@ -83,6 +33,7 @@ class Record(BaseRecord):
     idem: float
     idem_inner: float
     restore: float
+    projected: float
 
 
 class Trainer(BaseTrainer):
@@ -105,6 +56,11 @@ class Trainer(BaseTrainer):
         self.nets |= {"f_ema": self.f_ema, "C": self.C}
         self.opt_f, self.opt_C = self.adam(self.f), self.adam(self.C)
         self.optimizers |= {"opt_f": self.opt_f, "opt_C": self.opt_C}
+        self.P = place(ProjectedCritic(), device) if config.projected else None
+        self.seen: list[Tensor] = []
+        if self.P is not None:
+            self.nets["P"] = self.P
+            self.optimizers["opt_P"] = self.adam(self.P)
 
     @property
     def shipped(self) -> IGN:
@@ -172,7 +128,7 @@ class Trainer(BaseTrainer):
         with torch.no_grad():
             C_x = C(d.shown(x))
         losses.freeze(self.C, True)
-        loss_real = losses.loss_real(C_x, C(d.shown(fz)))
+        loss_real, realism = self._realism(d, fz, C_x)
         ff_z = ff[quarter:]
         loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(d.shown(ff_z)))
         # Rolled by one in fours, so that no restored image is paired with its own original.
@@ -185,7 +141,7 @@ class Trainer(BaseTrainer):
         loss_idem_inner = losses.loss_idem_inner(self.fast("f_ema"), fz[half:])
         loss_restore = losses.distance(f_Ax, whole)
         loss = (
-            lambdas.real * loss_real
+            realism
             + lambdas.real_again * loss_real_again
             + lambdas.real_restored * loss_real_restored
             + lambdas.rec * loss_rec
@@ -195,6 +151,27 @@ class Trainer(BaseTrainer):
         )
         fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
         return loss, (loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore), fake
+
+    def _realism(self, d: Draw, fz: Tensor, C_x: Tensor) -> tuple[Tensor, Tensor]:
+        """(L_real of f(z), a term that leads f(z) by it and by the projected critic)."""
+        C, P, weight = self.fast("C"), self.P, self.config.lambdas.real
+        if P is None:
+            loss = losses.loss_real(C_x, C(d.shown(fz)))
+            return loss, weight * loss
+        made = fz.detach().float().requires_grad_()
+        shown = d.shown(made)
+        loss = losses.loss_real(C_x, C(shown))
+        (gradient,) = torch.autograd.grad(weight * loss, made, retain_graph=True)
+        losses.freeze(P, True)
+        seen = P.features(shown, self._side())
+        (other,) = torch.autograd.grad(losses.loss_real_projected(P(seen)), made)
+        losses.freeze(P, False)
+        self.seen = [h.detach() for h in seen]
+        return loss.detach(), losses.led(fz.float(), gradient, other, self.config.projected)
+
+    def _side(self) -> int:
+        """What the projected critic sees images at in this step."""
+        return SIDES[self.step % len(SIDES)]
 
     def loss_critic(self, d: Draw, fake: Tensor) -> tuple[Tensor, Tensor]:
         """(the critic's loss on a part of the batch, the same without the penalty)."""
@@ -210,7 +187,7 @@ class Trainer(BaseTrainer):
     def learn(self, draw: Draw) -> Step[Record]:
         """One update of f and one of the critic, by this process's parts of the batch."""
         lr, parts = self.set_learning_rate(), self._parts(draw)
-        total = torch.zeros(6, device=self.device)
+        total = torch.zeros(7, device=self.device)
         self.opt_f.zero_grad(set_to_none=True)
         fakes = self._backward_f(parts, total)
         distributed.add_up_gradients(self.f.parameters())
@@ -220,6 +197,10 @@ class Trainer(BaseTrainer):
         self._backward_critic(parts, fakes, total)
         distributed.add_up_gradients(self.C.parameters())
         self.opt_C.step()
+        if self.P is not None:
+            self.optimizers["opt_P"].zero_grad(set_to_none=True)
+            self._backward_projected(self.P, draw, total)
+            self.optimizers["opt_P"].step()
 
         self.step += 1
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
@@ -229,8 +210,10 @@ class Trainer(BaseTrainer):
         return Step(self.step, lr, distributed.add_up(total), Record)
 
     def backward(self, draw: Draw) -> None:
-        parts, total = self._parts(draw), torch.zeros(6, device=self.device)
+        parts, total = self._parts(draw), torch.zeros(7, device=self.device)
         self._backward_critic(parts, self._backward_f(parts, total), total)
+        if self.P is not None:
+            self._backward_projected(self.P, draw, total)
 
     @property
     def cycle(self) -> int:
@@ -249,7 +232,7 @@ class Trainer(BaseTrainer):
                 loss, terms, fake = self.loss_f(part)
             (loss / count).backward()
             fakes.append(fake)
-            total[1:] += torch.stack([t.detach().float() for t in terms]) / count
+            total[1:6] += torch.stack([t.detach().float() for t in terms]) / count
         return fakes
 
     def _backward_critic(self, parts: list[Draw], fakes: list[Tensor], total: Tensor) -> None:
@@ -260,39 +243,14 @@ class Trainer(BaseTrainer):
             (loss / count).backward()
             total[0] += loss_critic.detach().float() / count
 
-
-def default_model(image_size: int, channels: int) -> IGNConfig:
-    """The network for a size: halved until at most 8 pixels a side are left, at least twice.
-
-    Raises ValueError for sizes that are no multiple of 4.
-    """
-    widths = [64, 128]
-    side = image_size // 4
-    while side > 8 and side % 2 == 0:
-        widths.append(256)
-        side //= 2
-    if len(widths) == 2:
-        return IGNConfig(image_size, channels, 16, tuple(widths), 128)
-    # Components are images: of larger ones they would outweigh the network.
-    source = "principal" if image_size <= 64 else "spectral"
-    return IGNConfig(
-        image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64, fine=1,
-        source=source, dead_zone=0.004, rest=0.02,
-    )  # fmt: skip
-
-
-def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
-    """The recipe for a network; ``changes`` are fields of ``TrainConfig``."""
-    deep = len(model.widths) > 2
-    settings: dict[str, Any] = {
-        "damage": degradations.GREY_DAMAGE if model.channels == 1 else degradations.COLOUR_DAMAGE,
-        "critic_widths": (*model.widths, 512) if deep else model.widths,
-        "gamma": 2.0 if deep else 1.0,
-        "penalty_every": 8 if deep else 4,
-        "restored": 2 if deep else 4,
-        "kept": 1 if deep else 2,
-    }
-    return TrainConfig(**settings | changes)
+    def _backward_projected(self, P: ProjectedCritic, draw: Draw, total: Tensor) -> None:
+        """Add the projected critic's gradients, by what ``_realism`` has seen of f(z)."""
+        with self.autocast():
+            with torch.no_grad():
+                seen = P.features(draw.shown(draw.x), self._side())
+            loss = losses.loss_projected(P(seen), P(self.seen))
+        loss.backward()
+        total[6] += loss.detach()
 
 
 def begin(images: ImageSet, model: IGNConfig, config: TrainConfig, device: torch.device) -> Trainer:

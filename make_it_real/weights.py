@@ -177,8 +177,9 @@ def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
     try:
         config = IGNConfig(**info.config)
         # A block has eight tensors: many blocks take long to build, even without memory.
-        if config.architecture == "projector" and not 8 * config.blocks < len(table):
-            raise ValueError(f"{config.blocks} blocks out of {len(table)} tensors")
+        blocks = config.blocks + config.fine
+        if config.architecture == "projector" and not 8 * blocks < len(table):
+            raise ValueError(f"{blocks} blocks out of {len(table)} tensors")
         with torch.device("meta"):
             expected = IGN(config).state_dict()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:

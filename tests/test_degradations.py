@@ -17,7 +17,8 @@ from make_it_real.degradations import (
     randomly_degraded,
 )
 from make_it_real.model import IGNConfig
-from make_it_real.training import TrainConfig, Trainer, default_config
+from make_it_real.recipe import default_config
+from make_it_real.training import TrainConfig, Trainer
 
 KINDS = sorted(DEGRADATIONS)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 12, 20), (3, 12, 20)]

@@ -199,7 +199,7 @@ def test_fine_blocks_work_at_full_resolution() -> None:
     # Blocks that add nothing leave f what it was.
     assert torch.equal(fine(images), plain(images))
     assert seen == [(2, plain.config.stem, 32, 32)] * 2
-    fine.fine[1].conv2.bias.data.fill_(1.0)
+    dict(fine.named_parameters())["fine.1.conv2.bias"].data.fill_(1.0)
     assert not torch.equal(fine(images), plain(images))
 
 

@@ -245,7 +245,7 @@ def aligned(n: int, channels: int = 3, size: int = 16) -> Tensor:
     share = torch.randn(n, 6, generator=generator, dtype=torch.float64)
     amounts = share * torch.tensor([9.0, 7, 5, 4, 3, 2])
     flat = amounts @ shapes.T + 0.3
-    images = flat.view(n, channels, size, size).float()
+    images: Tensor = flat.view(n, channels, size, size).float()
     return images + 0.02 * textures(n, channels, size)
 
 
@@ -289,7 +289,8 @@ def test_what_the_components_leave_has_the_spectrum_of_what_they_leave() -> None
         flat = (each - source.average).flatten(1)
         rest = flat - flat @ source.components.T @ source.components
         spectrum = torch.fft.rfft2(rest.view_as(each).double(), norm="ortho")
-        return spectrum.abs().square().mean((0, 1))
+        power: Tensor = spectrum.abs().square().mean((0, 1))
+        return power
 
     # Of the white noise, too, the components are left out, 128 of 768: a little is lost.
     ratio = left(z) / left(images)

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from make_it_real import training, weights
+from make_it_real import recipe, training, weights
 from make_it_real.cli import app
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
@@ -397,7 +397,7 @@ def test_there_are_four_quarters(name: str, quarters: int) -> None:
     ],
 )  # fmt: skip
 def test_the_default_model_halves_to_about_eight_pixels(size: int, widths: tuple[int, ...]) -> None:
-    model = training.default_model(size, 3)
+    model = recipe.default_model(size, 3)
     assert model.image_size == size
     assert model.channels == 3
     assert model.widths == widths
@@ -409,18 +409,18 @@ def test_the_default_model_halves_to_about_eight_pixels(size: int, widths: tuple
 
 
 def test_the_default_model_of_digits_is_the_default() -> None:
-    assert training.default_model(28, 1) == IGNConfig()
+    assert recipe.default_model(28, 1) == IGNConfig()
 
 
 @pytest.mark.parametrize("size", [0, 2, 30, 33])
 def test_sizes_that_cannot_be_halved_twice_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match="multiple of 4"):
-        training.default_model(size, 1)
+        recipe.default_model(size, 1)
 
 
 def test_the_default_recipe_fits_the_model() -> None:
-    grey = training.default_config(training.default_model(28, 1), steps=5)
-    colour = training.default_config(training.default_model(64, 3))
+    grey = recipe.default_config(recipe.default_model(28, 1), steps=5)
+    colour = recipe.default_config(recipe.default_model(64, 3))
     assert grey == TrainConfig(steps=5)
     assert "grayscale" in colour.damage
     assert "grayscale" not in grey.damage

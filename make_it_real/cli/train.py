@@ -129,6 +129,12 @@ def train(
         bool,
         typer.Option("--cache/--no-cache", help="Keep decoded images in the cache folder."),
     ] = True,
+    projected: Annotated[
+        float | None,
+        typer.Option(
+            "--projected", min=0, help="Weight of a critic on ImageNet's features, 2 say [none]."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     save_every: Annotated[
@@ -165,7 +171,10 @@ def train(
     published_only = {
         "--norm": norm, "--clamp": clamp, "--tight-rec": tight_rec, "--lambdas": lambdas,
     }  # fmt: skip
-    learned = {"--damage": damage, "--laws": laws, "--law-share": law_share}
+    learned = {
+        "--damage": damage, "--laws": laws, "--law-share": law_share,
+        "--projected": projected,
+    }  # fmt: skip
     given = [option for option, value in learned.items() if value is not None]
     if given and objective == "ign":
         raise typer.BadParameter(f"{given[0]} is for --objective adversarial: the paper's has none")
@@ -178,6 +187,7 @@ def train(
     from make_it_real.data import load
     from make_it_real.framing import described
     from make_it_real.losses import PublishedLambdas
+    from make_it_real.recipe import default_config, default_model
 
     chosen = distributed.begin(devices.pick(device))
     if distributed.rank():
@@ -194,6 +204,10 @@ def train(
         "lr": plain.lr if lr is None else lr,
     }
     changes |= recipe.named(damage, laws, law_share)
+    if projected and resume:
+        raise typer.BadParameter("--projected: a run keeps the critics that it was begun with")
+    if projected:
+        changes["projected"] = projected
     trainer: BaseTrainer
     wanted: BaseConfig
     held: Tensor | None = None
@@ -239,8 +253,8 @@ def train(
                 changes |= recipe.against_memorising(len(images), augment, watched)
                 images, held = holdout.split(images, changes["hold_out"], seed)
                 if earlier is None:
-                    config = replace(training.default_model(*shape), **law)
-                    wanted = training.default_config(config, **changes)
+                    config = replace(default_model(*shape), **law)
+                    wanted = default_config(config, **changes)
                     trainer = training.begin(images, config, wanted, chosen)
                 else:
                     trainer, notes = starting.begin_from(earlier, images, chosen, **changes)
@@ -249,6 +263,8 @@ def train(
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(f"{_names(data)}: {error}") from error
     parts = distributed.size() * accumulate
+    if parts > 1 and getattr(trainer.config, "projected", False):
+        raise typer.BadParameter("--projected works in one process and one part")
     if parts > 1 and (objective == "ign" or trainer.config.batch % (16 * parts)):
         raise typer.BadParameter(
             f"{parts} parts of a batch need --objective adversarial and a --batch that is a "

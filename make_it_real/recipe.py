@@ -1,0 +1,99 @@
+"""How f is trained as an adversarial projector: every setting, and what they are by default."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from make_it_real import degradations, laws
+from make_it_real.degradations import DEGRADATIONS
+from make_it_real.losses import Lambdas
+from make_it_real.model import IGNConfig
+from make_it_real.records import BaseConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig(BaseConfig):
+    """How f is trained, beside what every objective needs.
+
+    blend: share of the damaged images that are (1 − t)·x + t·z, t uniform, instead of a
+        kind from ``damage``; twice: share that is damaged a second time.
+    ramp: steps over which idempotence is weighted in from 0 (asked for from step 0 it
+        collapses f onto one image). gamma, penalty_every: the critic's gradient penalty.
+    rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
+        deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
+    augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
+    restored, kept: quarters of the batch that are damaged, for f to restore, and that f is to
+        leave as they are; fewer than 4 and 2 for an f whose steps are dear.
+    laws: other laws of z (``laws.LAWS``) that a share of ``law_share`` of all z is drawn by,
+        one of them at random each; the rest is drawn by the model's own.
+    projected: how much the projected critic (``projected.py``) leads f(z), beside C, which
+        leads it with 1; 0 does without.
+    """
+
+    gamma: float = 1.0
+    penalty_every: int = 4
+    ramp: int = 1_000
+    rest_steps: int = 4
+    rest_sigma: float = 0.1
+    ema: float = 0.999
+    blend: float = 0.15
+    twice: float = 0.25
+    damage: tuple[str, ...] = degradations.GREY_DAMAGE
+    critic_widths: tuple[int, ...] = (64, 128)
+    augment: float = 0.0
+    restored: int = 4
+    kept: int = 2
+    laws: tuple[str, ...] = ()
+    law_share: float = 0.3
+    projected: float = 0.0
+    lambdas: Lambdas = field(default_factory=Lambdas)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "damage", tuple(self.damage))
+        object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
+        object.__setattr__(self, "laws", tuple(self.laws))
+        if isinstance(self.lambdas, dict):
+            object.__setattr__(self, "lambdas", Lambdas(**self.lambdas))
+        if unknown := [kind for kind in self.damage if kind not in DEGRADATIONS]:
+            raise ValueError(f"no such damage: {', '.join(unknown)}")
+        if not (1 <= self.restored <= 4 and 1 <= self.kept <= 4):
+            raise ValueError("restored and kept are quarters of the batch, 1 to 4")
+        if unknown := [law for law in self.laws if law not in laws.LAWS]:
+            raise ValueError(f"no such law of z: {', '.join(unknown)} ({', '.join(laws.LAWS)})")
+        if not 0 <= self.law_share <= 1:
+            raise ValueError("law_share must lie in [0, 1]")
+        if not 0 <= self.projected < float("inf"):
+            raise ValueError("projected must be at least 0")
+
+
+def default_model(image_size: int, channels: int) -> IGNConfig:
+    """The network for a size: halved until at most 8 pixels a side are left, at least twice.
+
+    Raises ValueError for sizes that are no multiple of 4.
+    """
+    widths = [64, 128]
+    side = image_size // 4
+    while side > 8 and side % 2 == 0:
+        widths.append(256)
+        side //= 2
+    if len(widths) == 2:
+        return IGNConfig(image_size, channels, 16, tuple(widths), 128)
+    # Components are images: of larger ones they would outweigh the network.
+    source = "principal" if image_size <= 64 else "spectral"
+    return IGNConfig(
+        image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64, fine=1,
+        source=source, dead_zone=0.004, rest=0.02,
+    )  # fmt: skip
+
+
+def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
+    """The recipe for a network; ``changes`` are fields of ``TrainConfig``."""
+    deep = len(model.widths) > 2
+    settings: dict[str, Any] = {
+        "damage": degradations.GREY_DAMAGE if model.channels == 1 else degradations.COLOUR_DAMAGE,
+        "critic_widths": (*model.widths, 512) if deep else model.widths,
+        "gamma": 2.0 if deep else 1.0,
+        "penalty_every": 8 if deep else 4,
+        "restored": 2 if deep else 4,
+        "kept": 1 if deep else 2,
+    }
+    return TrainConfig(**settings | changes)
