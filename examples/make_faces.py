@@ -58,7 +58,7 @@ def main() -> None:
         picture = picture.resize((CELL, CELL), Image.Resampling.BICUBIC)
         sheet.paste(picture, (GAP + column * step, y + row * step))
 
-    draw.text((GAP, GAP), "two portraits, three faces made by f; damaged → f", font=font)
+    draw.text((GAP, GAP), "two portraits, three faces made by f; damaged, and f of it", font=font)
     for row, image in enumerate(x):
         paste(image, 0, row, 30)
     for column, (kind, level) in enumerate(DAMAGE):
@@ -71,7 +71,7 @@ def main() -> None:
     draw.text((GAP, y + GAP), "out of noise: mir generate -m faces", font=font)
     for seed, image in enumerate(make_it_real.generate(f, range(ROWS * columns))):
         paste(image, seed % columns, seed // columns, y + 30)
-    sheet.save(HERE / "faces.png", optimize=True)
+    sheet.save(HERE / "faces.jpg", quality=88)
 
 
 if __name__ == "__main__":
