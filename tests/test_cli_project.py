@@ -126,6 +126,7 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
         "done": ["cropped to what is drawn (12×50)", "inverted"],
         "steps": 2,
         "model": str(tiny_model),
+        "face": 1,
     }
     assert (lines["bad.png"]["status"], lines["bad.png"]["drift_before"]) == ("failed", None)
     assert lines["bad.png"]["reason"] == "the file is empty"
