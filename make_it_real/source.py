@@ -91,11 +91,16 @@ class SpectralSource(Source):
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:
         """Shape standard normal noise (N, C, H, W) into z (N, C, H, W) of this source."""
-        mixed = torch.einsum("cd,ndhw->nchw", self.mixing, white)
-        spectrum = torch.fft.rfft2(mixed, norm="ortho")
-        shaped = torch.complex(self.mean[0], self.mean[1]) + self.std * spectrum
+        shaped = torch.complex(self.mean[0], self.mean[1]) + _shaped(white, self.mixing, self.std)
         z: Tensor = torch.fft.irfft2(shaped, s=self.shape[1:], norm="ortho")
         return z
+
+
+def _shaped(white: Tensor, mixing: Tensor, std: Tensor) -> Tensor:
+    """The half spectrum of noise (N, C, H, W), its channels mixed, each frequency by its std."""
+    mixed = torch.einsum("cd,ndhw->nchw", mixing, white)
+    spectrum: Tensor = std * torch.fft.rfft2(mixed, norm="ortho")
+    return spectrum
 
 
 def _mixing(centred: Tensor) -> Tensor:
@@ -165,8 +170,7 @@ class PrincipalSource(SpectralSource):
         flat = white.flatten(1)
         along = flat @ self.components.T
         apart = (flat - along @ self.components).view_as(white)
-        mixed = torch.einsum("cd,ndhw->nchw", self.residual_mixing, apart)
-        spectrum = self.residual_std * torch.fft.rfft2(mixed, norm="ortho")
+        spectrum = _shaped(apart, self.residual_mixing, self.residual_std)
         residual = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho")
         principal = ((along * self.deviations) @ self.components).view_as(white)
         z: Tensor = self.average + principal + residual

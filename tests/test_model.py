@@ -119,15 +119,21 @@ def test_gradient_is_blocked_only_where_it_pushes_outward() -> None:
     assert torch.equal(values.grad, wanted)
 
 
-@pytest.mark.parametrize(
-    ("change", "made"), [(0.0, 0.0), (0.09, 0.0), (-0.1, 0.0), (0.3, 0.2), (-0.3, -0.2)]
-)
-def test_changes_within_the_dead_zone_are_not_made(change: float, made: float) -> None:
+def proposing(change: float) -> IGN:
+    """An f with a dead zone of 0.1 that proposes one change, to every pixel of every image."""
     f = network(dead_zone=0.1)
     f.last.weight.data.zero_()
     f.seen.weight.data.zero_()
     assert f.last.bias is not None
     f.last.bias.data.fill_(change)
+    return f
+
+
+@pytest.mark.parametrize(
+    ("change", "made"), [(0.0, 0.0), (0.09, 0.0), (-0.1, 0.0), (0.3, 0.2), (-0.3, -0.2)]
+)
+def test_changes_within_the_dead_zone_are_not_made(change: float, made: float) -> None:
+    f = proposing(change)
     x = noise(3, 1, 12).clamp(-0.8, 0.8)
     y = f(x).detach()
     if made:
@@ -138,27 +144,21 @@ def test_changes_within_the_dead_zone_are_not_made(change: float, made: float) -
 
 @pytest.mark.parametrize("change", [0.0, 0.05, -0.09, 0.3, -0.3])
 def test_damage_within_the_dead_zone_can_be_learnt(change: float) -> None:
-    f = network(dead_zone=0.1)
-    f.last.weight.data.zero_()
-    f.seen.weight.data.zero_()
-    assert f.last.bias is not None
-    f.last.bias.data.fill_(change)
+    f = proposing(change)
     x = noise(2, 1, 12).clamp(-0.8, 0.8)
     wanted = x + 0.5
     (f(x) - wanted).abs().mean().backward()
+    assert f.last.bias is not None
     assert f.last.bias.grad is not None
     torch.testing.assert_close(f.last.bias.grad, torch.tensor([-1.0]))
 
 
 @pytest.mark.parametrize("change", [0.0, 0.05, -0.09])
 def test_what_is_left_alone_rightly_teaches_nothing(change: float) -> None:
-    f = network(dead_zone=0.1)
-    f.last.weight.data.zero_()
-    f.seen.weight.data.zero_()
-    assert f.last.bias is not None
-    f.last.bias.data.fill_(change)
+    f = proposing(change)
     x = noise(2, 1, 12).clamp(-0.8, 0.8)
     (f(x) - x).abs().mean().backward()
+    assert f.last.bias is not None
     assert f.last.bias.grad is not None
     assert not f.last.bias.grad.any()
 

@@ -23,7 +23,7 @@ LAYERS = (
     (
         "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals",
         "features", "extractors", "probe", "gallery", "plots", "mixing", "draw", "feeding",
-        "throughput", "records", "recipe", "projected",
+        "throughput", "records", "recipe", "projected", "lite",
     ),
     (
         "trainer", "training", "published", "evaluation", "sections", "repairing",
