@@ -40,6 +40,9 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "low-resolution": Degradation(detail.low_resolution, "factor", 4, (2, 5), valid=(1, math.inf)),
     "mask": Degradation(tones.mask, "share of the image", 0.25, (0.05, 0.5), valid=(0, 1)),
     "blur": Degradation(detail.blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),
+    "anisotropic-blur": Degradation(
+        detail.anisotropic_blur, "largest standard deviation in pixels", 2.0, (0.8, 3.0)
+    ),
     "contrast": Degradation(tones.contrast, "share kept", 0.3, (0.15, 0.9), valid=(0, 1)),
     "light": Degradation(tones.light, "brightness at the edge", 0.5, (0.1, 0.9)),
     "thin": Degradation(detail.thin, "share", 1.0, (0.3, 1.0), valid=(0, 1)),
@@ -77,8 +80,9 @@ GREY_DAMAGE = (
     *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
 )  # fmt: skip
 COLOUR_DAMAGE = (
-    *("noise",) * 4, "low-resolution", *("mask",) * 2, "blur", "contrast", "light", "cast",
-    *("grayscale",) * 2, *("sketch",) * 2, "jpeg", "salt-and-pepper", "scribbles",
+    *("noise",) * 4, "coarse-noise", *("low-resolution",) * 4, *("blur",) * 2,
+    *("anisotropic-blur",) * 2, *("lines",) * 3, *("mask",) * 3, "contrast", "light", "cast",
+    *("grayscale",) * 2, *("sketch",) * 4, *("jpeg",) * 3, "salt-and-pepper", "scribbles",
 )  # fmt: skip
 
 

@@ -48,6 +48,32 @@ def blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     return gaussian(images, levels, max(1, int(3 * float(levels.max()) + 0.5)))
 
 
+def anisotropic_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Convolved with a Gaussian in a random direction, cut at two deviations.
+
+    Its deviation along is level, in pixels, and across a random share of that, from 0.15 on.
+    """
+    reach = min(max(1, int(2 * float(levels.max()) + 0.5)), min(images.shape[2:]) - 1)
+    angle = uniform(len(images), 0, torch.pi, generator).to(images)[:, None, None]
+    share = uniform(len(images), 0.15, 1, generator).to(images)
+    # What is much narrower than a pixel would be a row of dots.
+    across = torch.maximum(levels * share, levels.clamp(max=0.3))
+    along, across = (d.clamp_min(1e-3)[:, None, None] for d in (levels, across))
+    steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    y, x = steps[:, None], steps[None]
+    u, v = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+    return convolved(images, torch.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2)))
+
+
+def convolved(images: Tensor, kernels: Tensor) -> Tensor:
+    """Each image (N, C, H, W) by its own kernel (N, k, k), brought to sum 1; reflected outside."""
+    n, c, h, _ = images.shape
+    reach = kernels.shape[1] // 2
+    kernels = (kernels / kernels.sum((1, 2), keepdim=True)).to(images).repeat_interleave(c, 0)
+    flat = F.pad(images, (reach,) * 4, mode="reflect").reshape(1, n * c, h + 2 * reach, -1)
+    return F.conv2d(flat, kernels[:, None], groups=n * c).reshape(images.shape)
+
+
 def gaussian(images: Tensor, levels: Tensor, reach: int) -> Tensor:
     """Convolved with Gaussians of deviation levels (N,), cut at ``reach`` pixels, reflected."""
     n, c, h, w = images.shape
@@ -112,9 +138,8 @@ def sketch(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor
 
 def motion_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Smeared along a straight line of level pixels, in a random direction, reflected."""
-    n, c, h, w = images.shape
-    reach = min(int(float(levels.max()) / 2 + 0.5), min(h, w) - 1)
-    angle = uniform(n, 0, torch.pi, generator)
+    reach = min(int(float(levels.max()) / 2 + 0.5), min(images.shape[2:]) - 1)
+    angle = uniform(len(images), 0, torch.pi, generator)
     way = torch.linspace(-0.5, 0.5, 8 * reach + 1, device=images.device) * (levels[:, None] - 1)
     steps = torch.arange(-reach, reach + 1, device=images.device)
 
@@ -123,9 +148,7 @@ def motion_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> T
         return (1 - (places[..., None] - steps).abs()).clamp_min(0)
 
     kernel = near(angle.sin()[:, None] * way).mT @ near(angle.cos()[:, None] * way)
-    kernel = (kernel / kernel.sum((1, 2), keepdim=True)).to(images).repeat_interleave(c, 0)
-    flat = F.pad(images, (reach,) * 4, mode="reflect").reshape(1, n * c, h + 2 * reach, -1)
-    return F.conv2d(flat, kernel[:, None], groups=n * c).reshape(images.shape)
+    return convolved(images, kernel)
 
 
 def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:

@@ -26,6 +26,7 @@ NEUTRAL = {
     "noise": 0, "mask": 0, "contrast": 1, "light": 0, "thin": 0, "grayscale": 0, "blur": 0,
     "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1, "glass": 0, "lines": 1,
     "coarse-noise": 0, "cast": 0, "saturation": 1, "gamma": 1, "motion-blur": 1,
+    "anisotropic-blur": 0,
 }  # fmt: skip
 
 
@@ -442,3 +443,21 @@ def test_motion_blur_smears_a_dot_along_a_line_of_its_length() -> None:
     assert (middle - half).max() < 0.3
     directions = torch.atan2(2 * both, rows - columns)
     assert directions.max() - directions.min() > 5
+
+
+def test_anisotropic_blur_draws_a_dot_out_to_its_level_and_never_beyond() -> None:
+    x = torch.zeros(60, 1, 33, 33)
+    x[:, :, 16, 16] = 1
+    y = degraded(x, "anisotropic-blur", 2.5, generator=seeded())[:, 0]
+    torch.testing.assert_close(y.sum((1, 2)), torch.ones(60))
+    steps = torch.arange(33) - 16.0
+    by_y, by_x = (y * steps[:, None] ** 2).sum((1, 2)), (y * steps**2).sum((1, 2))
+    both = (y * steps[:, None] * steps).sum((1, 2))
+    spread = torch.stack([torch.stack([by_y, both]), torch.stack([both, by_x])]).permute(2, 0, 1)
+    across, along = torch.linalg.eigvalsh(spread).sqrt().T
+    # Cut at twice its deviation, and across at most as wide as along.
+    assert float(along.min()) > 1.9
+    assert float(along.max()) < 2.6
+    assert float(across.min()) < 0.3 * 2.5
+    assert bool((across <= along + 1e-4).all())
+    assert float((both.abs() > 1).float().mean()) > 0.3
