@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from make_it_real.dcgan import DCGAN
+from make_it_real.filters import AdaptiveFilters
 from make_it_real.source import SOURCES
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -38,7 +39,9 @@ class IGNConfig:
     blocks: residual blocks at the lowest resolution, half before the bottleneck.
     attention: one layer of self-attention at the lowest resolution. code: channels of it that the
         bottleneck sees, 0 for all: most of a large f's parameters would be there.
-    fine: residual blocks at full resolution, before the last convolution: what sharpens.
+    fine: residual blocks at full resolution, before the last convolution.
+    filters: whether f also mixes band-pass filters of the image, each pixel by its own weights
+        (``filters.py``): what sharpens and denoises.
     dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
         white). rest: an image whose change would come to a root mean square up to this is left
         exactly as it is; from twice that on, the change is made in full.
@@ -58,6 +61,7 @@ class IGNConfig:
     attention: bool = False
     code: int = 0
     fine: int = 0
+    filters: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -214,6 +218,8 @@ class IGN(nn.Module):
         self.fine = nn.Sequential(*(ResidualBlock(config.stem) for _ in range(config.fine)))
         self.last = nn.Conv2d(config.stem, config.channels, 3, padding=1)
         self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
+        if config.filters:
+            self.filters = AdaptiveFilters(config.stem)
 
     def forward(self, images: Tensor) -> Tensor:
         out = self.dcgan(images) if "dcgan" in self._modules else self._projected(images)
@@ -237,6 +243,8 @@ class IGN(nn.Module):
             h = F.silu(h + merge(h + skips.pop()))
         h = self.fine(h)
         proposed = (self.last(h) + self.seen(images)).float()
+        if self.config.filters:
+            proposed = proposed + self.filters(h, images)
         change = DeadZone.apply(proposed, self.config.dead_zone)  # type: ignore[no-untyped-call]
         out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
         return out

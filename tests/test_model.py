@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from make_it_real import filters
 from make_it_real.critic import Critic
 from make_it_real.model import IGN, Attention, BoundedOutput, IGNConfig, place
 
@@ -201,6 +202,64 @@ def test_fine_blocks_work_at_full_resolution() -> None:
     assert seen == [(2, plain.config.stem, 32, 32)] * 2
     dict(fine.named_parameters())["fine.1.conv2.bias"].data.fill_(1.0)
     assert not torch.equal(fine(images), plain(images))
+
+
+def test_the_filters_see_differences_only_and_all_as_much() -> None:
+    kernels = filters.dictionary()
+    assert kernels.shape == (14, 1, 9, 9)
+    torch.testing.assert_close(kernels.sum((1, 2, 3)), torch.zeros(14), atol=1e-6, rtol=0)
+    torch.testing.assert_close(kernels.flatten(1).norm(dim=1), torch.ones(14))
+    # None is a mixture of the others.
+    assert int(torch.linalg.matrix_rank(kernels.flatten(1))) == 14
+
+
+def test_the_filters_of_a_direction_are_those_of_another_turned() -> None:
+    across = filters.gaussian(0.5, 1.5, torch.pi / 4)
+    torch.testing.assert_close(filters.gaussian(0.5, 1.5, 3 * torch.pi / 4), across.rot90())
+    assert not torch.allclose(across, across.rot90(), atol=1e-3)
+    assert float(across.sum()) == pytest.approx(1)
+
+
+def test_each_pixel_mixes_the_filters_by_its_own_weights() -> None:
+    torch.manual_seed(0)
+    net = filters.AdaptiveFilters(4, width=6)
+    images, h = noise(2, 3, 16), noise(2, 4, 16)
+    assert not net(h, images).any()
+    randomised(net)
+    bias = net.mix.bias
+    assert bias is not None
+    made = net(h, images)
+    n, c, y, x = 1, 2, 7, 6
+
+    padded = nn.functional.pad(images[n], (4,) * 4, mode="replicate")
+    windows = padded.unfold(1, 9, 1).unfold(2, 9, 1)
+    found = torch.einsum("cyxij,kij->kcyx", windows, net.kernels[:, 0])
+    power = found.square().mean((1, 2, 3))
+    level = net.strength((power.log10() + 2) / 2)
+    hidden = net.local(h)[n, :, y, x] + level
+    weights = net.mix.weight[:, :, 0, 0] @ nn.functional.silu(hidden) + bias
+    by_hand = (weights * found[:, c, y, x]).sum()
+    torch.testing.assert_close(made[n, c, y, x], by_hand, atol=1e-4, rtol=1e-4)
+    # Of a plain image there is nothing to add or to take away, up to its border.
+    assert float(net(h, torch.full_like(images, 0.7)).detach().abs().max()) < 1e-5
+
+
+def test_a_band_without_power_is_as_weak_as_any() -> None:
+    power = torch.tensor([0.0, 1e-9, 1e-6, 1e-4, 1e-2, 1.0])
+    wanted = torch.tensor([-2.0, -2.0, -2.0, -1.0, 0.0, 1.0])
+    torch.testing.assert_close(filters.scaled(power), wanted)
+
+
+def test_filters_that_begin_at_nothing_leave_f_as_it_was() -> None:
+    plain, filtering = network(32), network(32, filters=True)
+    found = filtering.load_state_dict(plain.state_dict(), strict=False)
+    assert all(name.startswith("filters.") for name in found.missing_keys)
+    for parameter in filtering.filters.parameters():
+        parameter.data.zero_()
+    images = noise(2, 1, 32)
+    assert torch.equal(filtering(images), plain(images))
+    dict(filtering.named_parameters())["filters.mix.bias"].data.fill_(0.5)
+    assert not torch.equal(filtering(images), plain(images))
 
 
 def test_gradient_through_an_image_at_rest_is_finite() -> None:

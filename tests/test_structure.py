@@ -17,7 +17,7 @@ LAYERS = (
         "errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles", "cache",
     ),
     (
-        "model", "dcgan", "critic", "images", "decoding", "framing", "ink", "restoring",
+        "model", "dcgan", "filters", "critic", "images", "decoding", "framing", "ink", "restoring",
         "alignment", "faces", "idx", "degradations", "detail", "tones", "augmentation", "laws",
     ),
     (
