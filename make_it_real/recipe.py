@@ -25,6 +25,8 @@ class TrainConfig(BaseConfig):
         leave as they are; fewer than 4 and 2 for an f whose steps are dear.
     laws: other laws of z (``laws.LAWS``) that a share of ``law_share`` of all z is drawn by,
         one of them at random each; the rest is drawn by the model's own.
+    critic_every: the critics have a part in every so many-th step; those between, several times
+        cheaper, are of L_rec and L_restore alone, on whole batches of damaged images.
     projected: how much the projected critic (``projected.py``) leads f(z), beside C, which
         leads it with 1; 0 does without.
     """
@@ -44,6 +46,7 @@ class TrainConfig(BaseConfig):
     kept: int = 2
     laws: tuple[str, ...] = ()
     law_share: float = 0.3
+    critic_every: int = 1
     projected: float = 0.0
     lambdas: Lambdas = field(default_factory=Lambdas)
 
@@ -61,6 +64,8 @@ class TrainConfig(BaseConfig):
             raise ValueError(f"no such law of z: {', '.join(unknown)} ({', '.join(laws.LAWS)})")
         if not 0 <= self.law_share <= 1:
             raise ValueError("law_share must lie in [0, 1]")
+        if self.critic_every < 1:
+            raise ValueError("critic_every must be at least 1")
         if not 0 <= self.projected < float("inf"):
             raise ValueError("projected must be at least 0")
 
@@ -81,7 +86,7 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
     source = "principal" if image_size <= 64 else "spectral"
     return IGNConfig(
         image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64, fine=1,
-        source=source, dead_zone=0.004, rest=0.02,
+        filters=True, source=source, dead_zone=0.004, rest=0.02,
     )  # fmt: skip
 
 
@@ -95,5 +100,6 @@ def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
         "penalty_every": 8 if deep else 4,
         "restored": 2 if deep else 4,
         "kept": 1 if deep else 2,
+        "lambdas": Lambdas(restore=25.0) if deep else Lambdas(),
     }
     return TrainConfig(**settings | changes)

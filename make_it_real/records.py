@@ -46,8 +46,8 @@ class BaseRecord:
 class Step(Generic[R]):
     """What one step gave: its number, from 1, and learning rate, and its terms (K,).
 
-    The terms are still on the device: to read them is to wait for it. ``kind`` is the record
-    that they are of.
+    The terms are still on the device: to read them is to wait for it; those that had no part
+    in this step are NaN. ``kind`` is the record that they are of.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Step(Generic[R]):
 
 
 def mean(steps: Sequence[Step[R]]) -> R:
-    """The last step's number and rate, with the terms averaged over all of the steps."""
+    """The last step's number and rate, with each term averaged over the steps that had it."""
     last = steps[-1]
-    terms = torch.stack([step.terms for step in steps]).double().mean(0)
+    terms = torch.stack([step.terms for step in steps]).double().nanmean(0).nan_to_num(0)
     return last.kind(last.number, last.lr, *terms.tolist())

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -74,9 +75,9 @@ class BaseTrainer:
         raise NotImplementedError
 
     @property
-    def cycle(self) -> int:
-        """The first of so many steps has more to do than the others."""
-        return 1
+    def kinds(self) -> dict[int, float]:
+        """One step of each kind, some of which have more to do, and what share of all it is."""
+        return {0: 1.0}
 
     def fast(self, name: str) -> Network:
         """One of ``nets``, compiled if there is such: what can be differentiated once."""
@@ -90,7 +91,7 @@ class BaseTrainer:
         for name, net in self.nets.items():
             self.compiled[name] = torch.compile(net, dynamic=False)
         try:
-            for step in range(min(2, self.cycle)):
+            for step in self.kinds:
                 self.rehearse(pixels, step)
         except Exception as error:
             self.compiled = {}
@@ -118,10 +119,9 @@ class BaseTrainer:
     def step_flops(self, pixels: Tensor) -> float:
         """Floating-point operations of a step of this process, on average."""
         before, self.compiled = self.compiled, {}
-        first = flops(lambda: self.rehearse(pixels, 0))
-        others = flops(lambda: self.rehearse(pixels, 1)) if self.cycle > 1 else 0
+        counts = {step: flops(partial(self.rehearse, pixels, step)) for step in self.kinds}
         self.compiled = before
-        return (first + (self.cycle - 1) * others) / self.cycle
+        return sum(share * counts[step] for step, share in self.kinds.items())
 
     def damaged(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """Ax, damage of the kind that this f is to repair, (N, C, H, W)."""

@@ -99,13 +99,23 @@ class Trainer(BaseTrainer):
             z = torch.where(drawn[:, None, None, None], source.sample(n, generator), z)
         return z
 
+    @property
+    def adversarial(self) -> bool:
+        """Whether the critics have a part in this step."""
+        return (self.step + 1) % self.config.critic_every == 0
+
+    @property
+    def turn(self) -> int:
+        """How many steps with the critics there have been."""
+        return self.step // self.config.critic_every
+
     def draw(self, pixels: Tensor) -> Draw:
         """Everything random of a step, for the whole batch, the same in every process."""
         config, generator = self.config, self.generator
         quarter = config.batch // 4
         x = self.batch(pixels)
         z = self.sample(len(x))
-        whole = x[: config.restored * quarter]
+        whole = x[: config.restored * quarter] if self.adversarial else x
         Ax = self.damaged(whole, self.sample(len(whole)), generator)
         change = self.augmentation()
         rest = int(torch.randint(config.rest_steps, (), generator=generator, device=self.device))
@@ -152,6 +162,16 @@ class Trainer(BaseTrainer):
         fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
         return loss, (loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore), fake
 
+    def loss_repair(self, d: Draw) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """As ``loss_f``, of a step without critics: nothing is made, the other terms are NaN."""
+        x, lambdas = d.x, self.config.lambdas
+        kept = x[: self.config.kept * len(x) // 4]
+        f_Ax, fx = self.fast("f")(torch.cat([d.Ax, kept])).split([len(x), len(kept)])
+        loss_rec, loss_restore = losses.distance(fx, kept), losses.distance(f_Ax, x)
+        none = loss_rec.new_tensor(torch.nan)
+        loss = lambdas.rec * loss_rec + lambdas.restore * loss_restore
+        return loss, (none, loss_rec, none, none, loss_restore), x[:0]
+
     def _realism(self, d: Draw, fz: Tensor, C_x: Tensor) -> tuple[Tensor, Tensor]:
         """(L_real of f(z), a term that leads f(z) by it and by the projected critic)."""
         C, P, weight = self.fast("C"), self.P, self.config.lambdas.real
@@ -171,14 +191,14 @@ class Trainer(BaseTrainer):
 
     def _side(self) -> int:
         """What the projected critic sees images at in this step."""
-        return SIDES[self.step % len(SIDES)]
+        return SIDES[self.turn % len(SIDES)]
 
     def loss_critic(self, d: Draw, fake: Tensor) -> tuple[Tensor, Tensor]:
         """(the critic's loss on a part of the batch, the same without the penalty)."""
         C, config = self.fast("C"), self.config
         x, fake = d.shown(d.x), d.shown(fake)
         loss = losses.loss_critic(C(x), C(fake))
-        if self.step % config.penalty_every:
+        if self.turn % config.penalty_every:
             return loss, loss
         # What is compiled can't be differentiated twice.
         penalty = losses.gradient_penalty(self.C, x) + losses.gradient_penalty(self.C, fake)
@@ -192,7 +212,21 @@ class Trainer(BaseTrainer):
         fakes = self._backward_f(parts, total)
         distributed.add_up_gradients(self.f.parameters())
         self.opt_f.step()
+        if self.adversarial:
+            self._learn_critics(draw, parts, fakes, total)
+        else:
+            total[[0, 6]] = torch.nan
 
+        self.step += 1
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for average, current in zip(self.f_ema.parameters(), self.f.parameters(), strict=True):
+                average.lerp_(current, 1 - decay)
+        return Step(self.step, lr, distributed.add_up(total), Record)
+
+    def _learn_critics(
+        self, draw: Draw, parts: list[Draw], fakes: list[Tensor], total: Tensor
+    ) -> None:
         self.opt_C.zero_grad(set_to_none=True)
         self._backward_critic(parts, fakes, total)
         distributed.add_up_gradients(self.C.parameters())
@@ -202,22 +236,24 @@ class Trainer(BaseTrainer):
             self._backward_projected(self.P, draw, total)
             self.optimizers["opt_P"].step()
 
-        self.step += 1
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for average, current in zip(self.f_ema.parameters(), self.f.parameters(), strict=True):
-                average.lerp_(current, 1 - decay)
-        return Step(self.step, lr, distributed.add_up(total), Record)
-
     def backward(self, draw: Draw) -> None:
         parts, total = self._parts(draw), torch.zeros(7, device=self.device)
-        self._backward_critic(parts, self._backward_f(parts, total), total)
+        fakes = self._backward_f(parts, total)
+        if not self.adversarial:
+            return
+        self._backward_critic(parts, fakes, total)
         if self.P is not None:
             self._backward_projected(self.P, draw, total)
 
     @property
-    def cycle(self) -> int:
-        return self.config.penalty_every
+    def kinds(self) -> dict[int, float]:
+        every, penalty = self.config.critic_every, self.config.penalty_every
+        kinds = {every - 1: 1 / (every * penalty)}
+        if penalty > 1:
+            kinds[2 * every - 1] = (penalty - 1) / (every * penalty)
+        if every > 1:
+            kinds[0] = (every - 1) / every
+        return kinds
 
     def _parts(self, draw: Draw) -> list[Draw]:
         """This process's parts of the batch."""
@@ -227,9 +263,10 @@ class Trainer(BaseTrainer):
     def _backward_f(self, parts: list[Draw], total: Tensor) -> list[Tensor]:
         """Add f's gradients, and its terms to ``total``; what each part made, for the critic."""
         fakes, count = [], distributed.size() * self.accumulate
+        losses_of = self.loss_f if self.adversarial else self.loss_repair
         for part in parts:
             with self.autocast():
-                loss, terms, fake = self.loss_f(part)
+                loss, terms, fake = losses_of(part)
             (loss / count).backward()
             fakes.append(fake)
             total[1:6] += torch.stack([t.detach().float() for t in terms]) / count

@@ -214,6 +214,15 @@ def test_a_step_s_operations_are_those_of_a_cycle_on_average() -> None:
     assert trainer.step_flops(bars(4).pixels) == (penalty + 3 * plain) / 4
 
 
+@pytest.mark.parametrize(("every", "penalty"), [(1, 1), (1, 4), (3, 1), (3, 2)])
+def test_the_kinds_of_steps_are_all_there_are_with_their_shares(every: int, penalty: int) -> None:
+    trainer = begun(replace(CONFIG, rest_steps=1, critic_every=every, penalty_every=penalty))
+    cycle = range(every * penalty)
+    costs = [throughput.flops(partial(trainer.rehearse, bars(4).pixels, i)) for i in cycle]
+    assert sum(trainer.kinds.values()) == pytest.approx(1)
+    assert trainer.step_flops(bars(4).pixels) == pytest.approx(sum(costs) / len(costs))
+
+
 def test_the_peak_is_the_fastest_product_seen() -> None:
     assert throughput.matmul_peak(CPU, torch.float32, 0.01) > 1e8
 
@@ -259,12 +268,13 @@ def test_mir_train_takes_several_sets_and_laws_and_refuses_what_it_must(
 ) -> None:
     words = ["--size", 12, "--channels", 1, "--batch", 16, "--device", "cpu"]
     out = tmp_path / "run"
-    laws = ["--laws", "white,blend", "--law-share", 0.5]
+    laws = ["--laws", "white,blend", "--law-share", 0.5, "--critic-every", 2]
     result = mir("train", folder, folder, "-o", out, *words, *laws, "--steps", 1, "--no-cache")
     assert result.exit_code == 0, result.output
     assert "10 images of 1×12×12" in result.stderr
     config = Trainer.load(out / "checkpoint.safetensors", CPU).config
     assert (config.laws, config.law_share) == (("white", "blend"), 0.5)
+    assert config.critic_every == 2
     for options, said in (
         (["--damage", "jpeg"], "--damage: kept out of training on purpose: jpeg"),
         (["--damage", "rain"], "--damage: no such damage: rain"),

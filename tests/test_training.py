@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
-from make_it_real import recipe, training, weights
+from make_it_real import recipe, records, training, weights
 from make_it_real.cli import app
 from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
@@ -120,6 +120,42 @@ def test_each_loss_trains_its_own_network(monkeypatch: pytest.MonkeyPatch) -> No
         assert before is not None
         assert after is not None
         assert torch.equal(before, after)
+
+
+def test_the_critics_have_a_part_in_every_so_many_th_step_only() -> None:
+    trainer = begun(replace(CONFIG, steps=7, critic_every=3, penalty_every=2))
+    records, moved = [], []
+    for _ in range(7):
+        f, C, average = copied(trainer.f), copied(trainer.C), copied(trainer.f_ema)
+        records += run(trainer, 1)
+        assert any(not torch.equal(v, f[k]) for k, v in copied(trainer.f).items())
+        assert any(not torch.equal(v, average[k]) for k, v in copied(trainer.f_ema).items())
+        moved.append(any(not torch.equal(v, C[k]) for k, v in copied(trainer.C).items()))
+    assert moved == [False, False, True, False, False, True, False]
+    assert [r.critic > 0 for r in records] == moved
+    assert [r.real > 0 for r in records] == moved
+    assert all(r.rec > 0 and r.restore > 0 for r in records)
+
+
+def test_a_step_without_critics_repairs_a_whole_batch() -> None:
+    trainer = begun(replace(CONFIG, critic_every=2, restored=1, kept=3))
+    draw = trainer.draw(bars(4).pixels)
+    assert len(draw.Ax) == len(draw.x) == 16
+    seen: list[Tensor] = []
+    trainer.f.register_forward_hook(lambda net, args, out: seen.append(args[0]))
+    trainer.learn(draw)
+    assert [len(images) for images in seen] == [16 + 12]
+    assert torch.equal(seen[0], torch.cat([draw.Ax, draw.x[:12]]))
+    assert len(trainer.draw(bars(4).pixels).Ax) == 4
+
+
+def test_terms_are_averaged_over_the_steps_that_have_them() -> None:
+    trainer = begun(replace(CONFIG, critic_every=4))
+    steps = list(islice(training.train(trainer, bars(4)), 8))
+    mean = records.mean(steps)
+    for name, over in (("critic", [3, 7]), ("real", [3, 7]), ("restore", list(range(8)))):
+        wanted = [asdict(steps[i].record())[name] for i in over]
+        assert asdict(mean)[name] == pytest.approx(sum(wanted) / len(wanted))
 
 
 def test_the_source_takes_the_statistics_of_the_images() -> None:

@@ -7,8 +7,11 @@ import typer
 from make_it_real.cli import common
 
 
-def named(damage: str | None, laws: str | None, law_share: float | None) -> dict[str, Any]:
-    """The fields of TrainConfig that these options name, as far as one can tell without a model."""
+def named(damage: str | None, laws: str | None, **numbers: float | None) -> dict[str, Any]:
+    """The fields of TrainConfig that these options name, as far as one can tell without a model.
+
+    numbers: fields by name, None where the option is not given.
+    """
     from make_it_real.training import TrainConfig
 
     changes: dict[str, Any] = {}
@@ -19,7 +22,7 @@ def named(damage: str | None, laws: str | None, law_share: float | None) -> dict
                 TrainConfig(**{name: changes[name]})
             except ValueError as error:
                 raise typer.BadParameter(f"{option}: {error}") from error
-    return changes if law_share is None else changes | {"law_share": law_share}
+    return changes | {name: value for name, value in numbers.items() if value is not None}
 
 
 def check_damage(kinds: tuple[str, ...], channels: int) -> None:

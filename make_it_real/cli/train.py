@@ -129,6 +129,14 @@ def train(
         bool,
         typer.Option("--cache/--no-cache", help="Keep decoded images in the cache folder."),
     ] = True,
+    critic_every: Annotated[
+        int | None,
+        typer.Option(
+            "--critic-every",
+            min=1,
+            help="Let the critics have a part in each so many-th step, repair only between [1].",
+        ),
+    ] = None,
     projected: Annotated[
         float | None,
         typer.Option(
@@ -150,8 +158,8 @@ def train(
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
     Ctrl-C saves and exits with 130; --resume goes on from there. --resume takes a new --steps,
-    --decay-steps, --lr, --damage and --laws; the rest stays as the run was begun. torchrun -m
-    make_it_real train … divides each batch among processes; the result is the same.
+    --decay-steps, --lr, --damage, --laws and --critic-every; the rest stays as the run was begun.
+    torchrun -m make_it_real train … divides each batch among processes; the result is the same.
     """
     checkpoint = output / CHECKPOINT
     if output.exists() and not output.is_dir():
@@ -173,11 +181,13 @@ def train(
     }  # fmt: skip
     learned = {
         "--damage": damage, "--laws": laws, "--law-share": law_share,
-        "--projected": projected,
+        "--critic-every": critic_every, "--projected": projected,
     }  # fmt: skip
     given = [option for option, value in learned.items() if value is not None]
     if given and objective == "ign":
         raise typer.BadParameter(f"{given[0]} is for --objective adversarial: the paper's has none")
+    if projected is not None and resume:
+        raise typer.BadParameter("--projected: a run keeps the critics that it was begun with")
     for option, value in published_only.items():
         if value is not None and objective != "ign" and not resume:
             raise typer.BadParameter(f"{option} is for --objective ign")
@@ -203,11 +213,9 @@ def train(
         "decay_steps": plain.decay_steps if decay_steps is None else decay_steps,
         "lr": plain.lr if lr is None else lr,
     }
-    changes |= recipe.named(damage, laws, law_share)
-    if projected and resume:
-        raise typer.BadParameter("--projected: a run keeps the critics that it was begun with")
-    if projected:
-        changes["projected"] = projected
+    changes |= recipe.named(
+        damage, laws, law_share=law_share, critic_every=critic_every, projected=projected
+    )
     trainer: BaseTrainer
     wanted: BaseConfig
     held: Tensor | None = None
