@@ -1,6 +1,7 @@
 """Features of images, by the name of the network they come from: what distances are taken in.
 
-digits: the small classifier of ``features.py``; it also reads. lite0: EfficientNet-Lite0 of
+digits, clothes: the small classifier of ``features.py``, trained on MNIST or on Fashion-MNIST; it
+also reads. lite0: EfficientNet-Lite0 of
 ImageNet, an extra, its weights in a package. inception: the network that FID is defined by, an
 extra, its weights fetched once; only its distances are called FID.
 """
@@ -19,8 +20,11 @@ from make_it_real.errors import DataError, MirError, one_line
 from make_it_real.features import DigitClassifier
 from make_it_real.images import to_pixels
 
-DIGITS_FILE = "digits-classifier.safetensors"
-NAMES = ("digits", "lite0", "inception")
+CLASSIFIERS = {
+    "digits": "digits-classifier.safetensors",
+    "clothes": "clothes-classifier.safetensors",
+}
+NAMES = (*CLASSIFIERS, "lite0", "inception")
 LITE0_SIDE = 128
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
@@ -49,13 +53,13 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
-class Digits:
-    """The digit classifier: 128 features, and the digit it reads. 28×28 grey images only."""
+class Classifier:
+    """A small classifier: 128 features, and the class it reads. 28×28 grey images only."""
 
-    name = "digits"
     classifies = True
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(self, path: Path, device: torch.device, name: str = "digits") -> None:
+        self.name = name
         self.net = DigitClassifier.load(path).to(device)
         self.device, self.version = device, fingerprint(path)
 
@@ -160,7 +164,7 @@ def load(
     small = (channels, size) == (1, 28)
     if name == "auto":
         if small:
-            return Digits(weights.bundled_folder() / DIGITS_FILE, device)
+            return load("digits", channels, size, device)
         try:
             return Lite0(device)
         except MirError as error:
@@ -173,8 +177,9 @@ def load(
         return Inception(device)
     if not small:
         raise DataError(f"--features {name}: for 28×28 grey images only; try lite0 or inception")
-    path = weights.bundled_folder() / DIGITS_FILE if name == "digits" else Path(name)
-    return Digits(path, device)
+    if name in CLASSIFIERS:
+        return Classifier(weights.bundled_folder() / CLASSIFIERS[name], device, name)
+    return Classifier(Path(name), device)
 
 
 def collect(extractor: Extractor, images: Tensor, batch: int) -> tuple[Tensor, Tensor | None]:

@@ -13,7 +13,7 @@ from make_it_real.cli import app
 from make_it_real.data import ImageSet
 from make_it_real.degradations import kept_out
 from make_it_real.errors import DataError
-from make_it_real.extractors import Digits
+from make_it_real.extractors import Classifier
 from make_it_real.features import DigitClassifier
 from make_it_real.model import IGN
 from make_it_real.projection import apply, generate
@@ -41,10 +41,10 @@ class Half(IGN):
 
 
 @pytest.fixture
-def judge(tmp_path: Path) -> Digits:
+def judge(tmp_path: Path) -> Classifier:
     torch.manual_seed(0)
     DigitClassifier().save(tmp_path / "judge.safetensors", {})
-    return Digits(tmp_path / "judge.safetensors", torch.device("cpu"))
+    return Classifier(tmp_path / "judge.safetensors", torch.device("cpu"))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def noise(n: int, seed: int = 0, channels: int = 1, size: int = 28) -> ImageSet:
     return ImageSet(pixels, torch.arange(n) % 10, "noise")
 
 
-def subject(f: IGN, judge: Digits | None = None, n: int = 40) -> Subject:
+def subject(f: IGN, judge: Classifier | None = None, n: int = 40) -> Subject:
     x = noise(n).pixels.float() / 127.5 - 1
     return Subject(f, judge, x, torch.arange(n) % 10, x, n)
 
@@ -84,7 +84,7 @@ def test_an_f_that_does_nothing_is_faithful_and_at_rest(still: Still) -> None:
     assert rest["rest_way"] == rest["step_1000_mean"] == rest["way_100"] == 0
 
 
-def test_generation_compares_f_with_the_test_images(still: Still, judge: Digits) -> None:
+def test_generation_compares_f_with_the_test_images(still: Still, judge: Classifier) -> None:
     s = subject(still, judge, 60)
     real, _ = judge.read(s.x)
     (group,) = sections.generation(s, real)
@@ -133,7 +133,7 @@ def test_what_rests_is_not_computed_again(half: Half) -> None:
 
 
 def test_projection_judges_before_and_after(
-    half: Half, judge: Digits, monkeypatch: pytest.MonkeyPatch
+    half: Half, judge: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sections, "DAMAGE", (("noise", 0.5), ("jpeg", 5)))
     monkeypatch.setattr(repairing, "MORE", 15)
@@ -166,7 +166,7 @@ def test_f_again_of_a_part_is_added_to_the_figure_over_all(
     )
 
 
-def test_an_f_that_does_nothing_repairs_nothing(still: Still, judge: Digits) -> None:
+def test_an_f_that_does_nothing_repairs_nothing(still: Still, judge: Classifier) -> None:
     s = subject(still, judge, 20)
     real, _ = judge.read(s.x)
     found = figures(list(repairing.projection(s, real, torch.Generator().manual_seed(0))))
@@ -186,7 +186,7 @@ def test_colour_has_kinds_of_its_own() -> None:
 
 
 def test_a_section_has_the_same_figures_alone(
-    tiny_f: IGN, judge: Digits, monkeypatch: pytest.MonkeyPatch
+    tiny_f: IGN, judge: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sections, "DAMAGE", sections.DAMAGE[:1])
     monkeypatch.setattr(sections, "REST_STEPS", 2)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from make_it_real import extractors
+from make_it_real import extractors, sections
 from make_it_real.errors import DataError, MirError, WeightsError
 
 
@@ -28,6 +28,17 @@ def test_digits_read_28_pixel_grey_images_and_no_others() -> None:
     assert classes.shape == (5,)
     with pytest.raises(DataError, match="28×28"):
         extractors.load("digits", 3, 32)
+
+
+def test_clothes_are_read_by_another_classifier_under_its_own_name() -> None:
+    digits, clothes = extractors.load("digits", 1, 28), extractors.load("clothes", 1, 28)
+    assert digits is not None
+    assert clothes is not None
+    assert (clothes.name, clothes.classifies) == ("clothes", True)
+    assert clothes.version != digits.version
+    assert sections.named(clothes, "fd") == "fd_clothes"
+    with pytest.raises(DataError, match="28×28"):
+        extractors.load("clothes", 3, 64)
 
 
 def test_a_file_that_is_no_classifier_is_a_weights_error(tiny_model: Path) -> None:

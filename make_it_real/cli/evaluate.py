@@ -54,7 +54,8 @@ def evaluate(
     features: Annotated[
         str,
         typer.Option(
-            "--features", help="auto, digits, lite0, inception or a file by mir train-features."
+            "--features",
+            help="auto, digits, clothes, lite0, inception or a file by mir train-features.",
         ),
     ] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
@@ -151,8 +152,8 @@ def evaluate(
     accuracy = figures.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.8:
         common.say(
-            f"the classifier reads only {accuracy:.0%} of the undamaged images right: mir "
-            "train-features trains one for them"
+            f"the classifier reads only {accuracy:.0%} of the undamaged images right: --features "
+            "names another, and mir train-features trains one for them"
         )
     if report:
         text = findings.html(found) if report.suffix == ".html" else findings.markdown(found)
