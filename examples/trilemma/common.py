@@ -1,0 +1,121 @@
+"""What the systems of the comparison have in common: what they can do, and how they are trained.
+
+Images are (N, 1, 28, 28) in [−1, 1], labels (N,) from 0 to 9. Time is processor time of one
+thread (``time.process_time``), so that systems which train side by side are not slowed by it.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+BATCH = 64
+CLASSES = 10
+EMA = 0.999
+
+# (images n, generator) → images; (damaged images, generator) → images.
+Draw = Callable[[int, torch.Generator], Tensor]
+Repair = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of using a trained system: its name, and how often a network sees each image.
+
+    draw makes images; repair maps damaged ones onto images, where the system can.
+    """
+
+    name: str
+    evaluations: int
+    draw: Draw
+    repair: Repair | None = None
+    repair_evaluations: int = 0
+
+
+@dataclass
+class System:
+    """A system in training. learn: one step on a batch of images and their labels.
+
+    The share of the training time that is over comes with it. shipped: the networks that making
+    images takes, whose parameters are counted and which are kept. ways: what it can do when
+    trained. optimizers: those whose learning rate falls to 0 over the last quarter of the time.
+    """
+
+    name: str
+    learn: Callable[[Tensor, Tensor, float], None]
+    shipped: Mapping[str, nn.Module]
+    ways: Callable[[], list[Way]]
+    optimizers: tuple[torch.optim.Optimizer, ...] = ()
+    steps: int = 0
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for net in self.shipped.values() for p in net.parameters())
+
+
+def autocast() -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def adam(
+    *nets: nn.Module, lr: float = 2e-4, betas: tuple[float, float] = (0.0, 0.99)
+) -> torch.optim.Adam:
+    return torch.optim.Adam([p for net in nets for p in net.parameters()], lr, betas)
+
+
+@torch.no_grad()
+def average(ema: nn.Module, net: nn.Module, step: int) -> None:
+    """ema ← decay·ema + (1 − decay)·net, the decay warmed up."""
+    decay = min(EMA, (1 + step) / (10 + step))
+    for a, b in zip(ema.parameters(), net.parameters(), strict=True):
+        a.lerp_(b, 1 - decay)
+
+
+def train(system: System, pixels: Tensor, labels: Tensor, minutes: float, path: Path) -> None:
+    """Train for so many minutes of processor time, then keep the shipped networks."""
+    generator = torch.Generator().manual_seed(0)
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in system.optimizers]
+    began = time.process_time()
+    while (over := (time.process_time() - began) / (60 * minutes)) < 1:
+        for optimizer, rate in zip(system.optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * falling(over)
+        index = torch.randint(len(pixels), (BATCH,), generator=generator)
+        system.learn(pixels[index].float() / 127.5 - 1, labels[index], over)
+        system.steps += 1
+    state = {
+        f"{name}.{key}": value.contiguous()
+        for name, net in system.shipped.items()
+        for key, value in net.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path, {"steps": str(system.steps)})
+
+
+def falling(over: float) -> float:
+    """The learning rate's share of what it began with: 1, to 0 over the last quarter."""
+    return min(1.0, 4 * (1 - over))
+
+
+def restore(system: System, path: Path) -> None:
+    """Load what ``train`` kept."""
+    with safe_open(path, "pt") as file:
+        system.steps = int(file.metadata()["steps"])
+    state = load_file(path)
+    for name, net in system.shipped.items():
+        start = f"{name}."
+        net.load_state_dict({k[len(start) :]: v for k, v in state.items() if k.startswith(start)})
+
+
+@torch.inference_mode()
+def in_batches(n: int, made: Callable[[int], Tensor], batch: int = 250) -> Tensor:
+    """n images, so many at a time, in bfloat16 where that is fast."""
+    out = []
+    for first in range(0, n, batch):
+        with autocast():
+            out.append(made(min(batch, n - first)).float().clamp(-1, 1))
+    return torch.cat(out)

@@ -1,0 +1,112 @@
+"""DDPM: noise taken away step by step; with few steps by DDIM; with classes as a guide.
+
+J. Ho, A. Jain, P. Abbeel, *Denoising Diffusion Probabilistic Models*, NeurIPS 2020; J. Song,
+C. Meng, S. Ermon, *Denoising Diffusion Implicit Models*, ICLR 2021; J. Ho, T. Salimans,
+*Classifier-Free Diffusion Guidance*, 2022. Network and schedules are the library diffusers'.
+Damaged images are repaired as by C. Meng et al., *SDEdit*, ICLR 2022: noise is added up to a
+step in the middle, and taken away from there.
+"""
+
+import copy
+
+import torch
+from common import CLASSES, System, Way, adam, autocast, average, in_batches
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from torch import Tensor
+
+STEPS = 1000
+DROPPED, GUIDANCE = 0.1, 1.0
+EDIT_FROM, EDIT_STEPS = 0.5, 20
+
+
+def network(classes: int | None = None) -> UNet2DModel:
+    """The U-Net of diffusers without attention, about as large as f."""
+    return UNet2DModel(
+        sample_size=28, in_channels=1, out_channels=1, block_out_channels=(32, 64, 144),
+        layers_per_block=1, norm_num_groups=8, num_class_embeds=classes, add_attention=False,
+        down_block_types=("DownBlock2D",) * 3, up_block_types=("UpBlock2D",) * 3,
+    )  # fmt: skip
+
+
+def system(guided: bool = False) -> System:
+    net = network(CLASSES + 1 if guided else None)
+    ema = copy.deepcopy(net)
+    opt = adam(net, lr=5e-4, betas=(0.9, 0.99))
+    noising = DDPMScheduler(STEPS, beta_schedule="squaredcos_cap_v2")
+    done = 0
+
+    def learn(x: Tensor, labels: Tensor, over: float) -> None:
+        nonlocal done
+        noise, t = torch.randn_like(x), torch.randint(STEPS, (len(x),))
+        # The class after the last stands for none.
+        kept = torch.where(torch.rand(len(x)) < DROPPED, CLASSES, labels) if guided else None
+        with autocast():
+            found = net(noising.add_noise(x, noise, t), t, class_labels=kept).sample
+        loss = (found.float() - noise).square().mean()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        done += 1
+        average(ema, net, done)
+
+    def noise_in(y: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        if labels is None:
+            noise: Tensor = ema(y, t).sample.float()
+            return noise
+        none = torch.full_like(labels, CLASSES)
+        pair = torch.cat([labels, none])
+        by_class, without = ema(torch.cat([y, y]), t, class_labels=pair).sample.float().chunk(2)
+        guided_noise: Tensor = by_class + GUIDANCE * (by_class - without)
+        return guided_noise
+
+    def taken_away(
+        y: Tensor, scheduler: DDPMScheduler | DDIMScheduler, generator: torch.Generator
+    ) -> Tensor:
+        """From the first of the scheduler's steps to the last."""
+        labels = torch.randint(CLASSES, (len(y),), generator=generator) if guided else None
+        for t in scheduler.timesteps:
+            y = scheduler.step(noise_in(y, t, labels), t, y, generator=generator).prev_sample
+        return y
+
+    def way(name: str, kind: type[DDPMScheduler | DDIMScheduler], steps: int) -> Way:
+        def draw(n: int, generator: torch.Generator) -> Tensor:
+            scheduler = kind(STEPS, beta_schedule="squaredcos_cap_v2")
+            scheduler.set_timesteps(steps)
+
+            def made(m: int) -> Tensor:
+                y = torch.randn(m, 1, 28, 28, generator=generator)
+                return taken_away(y, scheduler, generator)
+
+            return in_batches(n, made)
+
+        repairs = kind is DDIMScheduler and steps == 50 and not guided
+        evaluations = steps * (2 if guided else 1)
+        if not repairs:
+            return Way(name, evaluations, draw)
+        return Way(name, evaluations, draw, edited, EDIT_STEPS)
+
+    def edited(images: Tensor, generator: torch.Generator) -> Tensor:
+        """SDEdit in so many DDIM steps from the middle of the way."""
+        scheduler = DDIMScheduler(STEPS, beta_schedule="squaredcos_cap_v2")
+        scheduler.set_timesteps(round(EDIT_STEPS / EDIT_FROM))
+        scheduler.timesteps = scheduler.timesteps[-EDIT_STEPS:]
+        parts = iter(images.split(250))
+
+        def made(m: int) -> Tensor:
+            part = next(parts)
+            noise = torch.randn(part.shape, generator=generator)
+            y = scheduler.add_noise(part.clamp(-1, 1), noise, scheduler.timesteps[:1])
+            return taken_away(y, scheduler, generator)
+
+        return in_batches(len(images), made)
+
+    def ways() -> list[Way]:
+        if guided:
+            return [way("guided DDIM, 50 steps", DDIMScheduler, 50)]
+        return [
+            way("DDIM, 10 steps", DDIMScheduler, 10),
+            way("DDIM, 50 steps", DDIMScheduler, 50),
+            way("DDPM, 1,000 steps", DDPMScheduler, STEPS),
+        ]
+
+    return System("guided DDPM" if guided else "DDPM", learn, {"net": ema}, ways, (opt,))

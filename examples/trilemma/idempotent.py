@@ -1,0 +1,59 @@
+"""The two idempotent generative networks: by the paper's objective, and the projector of ``mir``.
+
+Both are trained by the package's own trainers, at their defaults; the paper's keeps its learning
+rate, as published.
+"""
+
+from dataclasses import replace
+
+import torch
+from common import System, Way, falling, in_batches
+from torch import Tensor
+
+from make_it_real import published, recipe, training
+from make_it_real.data import ImageSet
+from make_it_real.trainer import BaseTrainer
+
+CPU = torch.device("cpu")
+
+
+def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) -> System:
+    f = trainer.shipped
+
+    rate = trainer.config.lr
+
+    def learn(x: Tensor, labels: Tensor, over: float) -> None:
+        if decays:
+            trainer.config = replace(trainer.config, lr=rate * falling(over))
+        trainer.train_step(pixels)
+
+    def draw(n: int, generator: torch.Generator) -> Tensor:
+        return in_batches(n, lambda m: f.eval()(f.source.sample(m, generator)))
+
+    def repair(images: Tensor, generator: torch.Generator) -> Tensor:
+        parts = iter(images.split(250))
+        return in_batches(len(images), lambda m: f.eval()(next(parts)))
+
+    def twice(n: int, generator: torch.Generator) -> Tensor:
+        return in_batches(n, lambda m: f.eval()(f(f.source.sample(m, generator))))
+
+    def ways() -> list[Way]:
+        return [Way(name, 1, draw, repair, 1), Way(f"{name}, f(f(z))", 2, twice)]
+
+    return System(name, learn, {"f": f}, ways)
+
+
+def paper(images: ImageSet) -> System:
+    # Narrower than the paper's, which has 5 million parameters at this size.
+    model = published.default_model(28, 1, norm="batch", widths=(48, 96, 208), bottleneck=400)
+    # Trained for a time, not for steps.
+    config = published.PublishedConfig(steps=10**9)
+    return _system(
+        "paper's IGN", published.begin(images, model, config, CPU), images.pixels, decays=False
+    )
+
+
+def projector(images: ImageSet) -> System:
+    model = recipe.default_model(28, 1)
+    config = recipe.default_config(model, steps=10**9)
+    return _system("mir", training.begin(images, model, config, CPU), images.pixels, decays=True)

@@ -1,0 +1,60 @@
+"""VAE: an encoder and a decoder, by the evidence lower bound.
+
+D. Kingma, M. Welling, *Auto-Encoding Variational Bayes*, ICLR 2014, with the deviation of the
+decoder's Gaussian set to its optimum (O. Rybkin, K. Daniilidis, S. Levine, *Simple and Effective
+VAE Training with Calibrated Decoders*, ICML 2021). Its means are what is shown.
+"""
+
+import copy
+
+import torch
+from common import System, Way, adam, autocast, average, in_batches
+from gan import Generator
+from torch import Tensor, nn
+
+LATENT = 32
+
+
+class Encoder(nn.Sequential):
+    """Images (N, 1, 28, 28) → means and log variances (N, 2·latent)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 32, 4, 2, 1), nn.SiLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.SiLU(),
+            nn.Conv2d(64, 64, 3, 1, 1), nn.SiLU(), nn.Flatten(),
+            nn.Linear(64 * 49, 192), nn.SiLU(), nn.Linear(192, 2 * LATENT),
+        )  # fmt: skip
+
+
+def system() -> System:
+    encode, decode = Encoder(), Generator(LATENT)
+    encode_ema, decode_ema = copy.deepcopy(encode), copy.deepcopy(decode)
+    opt = adam(encode, decode, lr=5e-4, betas=(0.9, 0.99))
+    done = 0
+
+    def learn(x: Tensor, labels: Tensor, over: float) -> None:
+        nonlocal done
+        with autocast():
+            mean, log_variance = encode(x).float().chunk(2, 1)
+            z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+            made = decode(z)
+        squares = (made - x).square().flatten(1)
+        # −log p(x|z) of a Gaussian whose variance is the mean square error itself.
+        nll = squares.shape[1] / 2 * squares.mean().clamp_min(1e-6).log()
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+        opt.zero_grad()
+        (nll + divergence).backward()
+        opt.step()
+        done += 1
+        average(encode_ema, encode, done)
+        average(decode_ema, decode, done)
+
+    def draw(n: int, generator: torch.Generator) -> Tensor:
+        return in_batches(n, lambda m: decode_ema(torch.randn(m, LATENT, generator=generator)))
+
+    def repair(images: Tensor, generator: torch.Generator) -> Tensor:
+        parts = iter(images.split(250))
+        return in_batches(len(images), lambda m: decode_ema(encode_ema(next(parts)).chunk(2, 1)[0]))
+
+    shipped = {"encode": encode_ema, "decode": decode_ema}
+    return System("VAE", learn, shipped, lambda: [Way("VAE", 1, draw, repair, 1)], (opt,))

@@ -1,0 +1,119 @@
+"""The comparison in examples/trilemma: fair in size, true to its sources, able to be resumed."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "trilemma"))
+
+import common
+import compare
+import consistency
+import ddpm
+import diffusion_gan
+
+from make_it_real.data import ImageSet
+from make_it_real.model import IGN
+from make_it_real.recipe import default_model
+
+
+@pytest.fixture
+def few() -> ImageSet:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (200, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    return ImageSet(pixels, torch.arange(200) % 10, "few")
+
+
+@pytest.mark.parametrize("key", list(compare.SYSTEMS))
+def test_each_has_as_many_parameters_as_f_within_a_fifth(key: str, few: ImageSet) -> None:
+    of_f = sum(p.numel() for p in IGN(default_model(28, 1)).parameters())
+    assert 0.8 < compare.SYSTEMS[key](few).parameters / of_f < 1.2
+
+
+@pytest.mark.parametrize("key", ["gan", "vae", "diffusion-gan", "consistency", "guided-ddpm"])
+def test_each_learns_draws_and_is_kept(key: str, few: ImageSet, tmp_path: Path) -> None:
+    assert few.labels is not None
+    torch.manual_seed(0)
+    system, path = compare.SYSTEMS[key](few), tmp_path / "kept.safetensors"
+    common.train(system, few.pixels, few.labels, 0.5 / 60, path)
+    assert system.steps >= 1
+    again = compare.SYSTEMS[key](few)
+    common.restore(again, path)
+    assert again.steps == system.steps
+    for a, b in zip(system.ways(), again.ways(), strict=True):
+        made = a.draw(2, torch.Generator().manual_seed(3))
+        assert made.shape == (2, 1, 28, 28)
+        assert float(made.abs().max()) <= 1
+        assert torch.equal(made, b.draw(2, torch.Generator().manual_seed(3)))
+        if a.repair is not None:
+            assert a.repair(made, torch.Generator().manual_seed(4)).shape == made.shape
+
+
+def test_the_learning_rate_falls_over_the_last_quarter() -> None:
+    shares = [common.falling(over) for over in (0, 0.5, 0.75, 0.875, 1)]
+    assert shares == [1, 1, 1, 0.5, 0]
+
+
+def test_at_the_lowest_level_a_consistency_model_is_the_identity() -> None:
+    y = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    low = torch.full((2,), consistency.SIGMA_LOW)
+    torch.testing.assert_close(consistency.applied(ddpm.network(), y, low), y)
+    levels = consistency.levels(11)
+    assert [round(float(levels[i]), 4) for i in (0, -1)] == [0.002, 80.0]
+    assert bool((levels.diff() > 0).all())
+
+
+def test_diffused_images_keep_and_lose_what_the_schedule_says() -> None:
+    diffusion = diffusion_gan.Diffusion()
+    x = torch.ones(3000, 1, 4, 4)
+    steps = torch.tensor([0, 100, 500]).repeat_interleave(1000)
+    shown = diffusion.shown(x, steps)
+    assert torch.equal(shown[:1000, :1], x[:1000])
+    for i, t in enumerate((0, 100, 500)):
+        part = shown[1000 * i : 1000 * (i + 1)]
+        signal = float(torch.prod(1 - torch.linspace(1e-4, 2e-2, 1000)[:t]))
+        assert float(part[:, 0].mean()) == pytest.approx(signal**0.5, abs=2e-3)
+        assert float(part[:, 0].std()) == pytest.approx(0.05 * (1 - signal) ** 0.5, abs=2e-3)
+        assert bool((part[:, 1] == t / 500).all())
+
+
+def test_the_diffusion_grows_longer_when_the_critic_is_too_sure() -> None:
+    diffusion = diffusion_gan.Diffusion()
+    diffusion.adjust(torch.ones(10))
+    assert diffusion.longest == 9
+    diffusion.adjust(torch.tensor([1.0, -1.0]))
+    assert diffusion.longest == 5
+    diffusion.adjust(torch.tensor([1.0, -1.0]))
+    assert diffusion.longest == 5
+    assert int(diffusion.draw(1000).max()) <= 5
+
+
+def test_one_command_trains_measures_and_goes_on_where_it_was(
+    few: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("make_it_real.data.load", lambda *_: few)
+    monkeypatch.setattr(compare, "CHUNK", 20)
+    words = ["compare.py", "few", "-o", str(tmp_path), "--minutes", "0.005", "--n", "40"]
+    monkeypatch.setattr(sys, "argv", [*words, "--only", "gan", "vae"])
+    compare.main()
+    first = json.loads((tmp_path / "trilemma.json").read_text())
+    assert [row["name"] for row in first["rows"]] == ["real train images", "GAN", "VAE"]
+    assert first["rows"][2]["repair"]["evaluations"] == 1
+    assert len(list((tmp_path / "made").iterdir())) == 4
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert sum(line.startswith("| VAE |") for line in lines) == 2
+    assert (tmp_path / "trilemma.png").stat().st_size > 1000
+
+    monkeypatch.setattr(common, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(compare, "train", lambda *_: pytest.fail("trained again"))
+    (tmp_path / "made" / "GAN-001.safetensors").unlink()
+    compare.main()
+    again = json.loads((tmp_path / "trilemma.json").read_text())
+    for a, b in zip(first["rows"], again["rows"], strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {
+            k: v for k, v in b.items() if k != "seconds"
+        }
