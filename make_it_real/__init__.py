@@ -2,8 +2,8 @@
 
     import make_it_real
 
-    f = make_it_real.load("mnist")                       # a torch.nn.Module
-    digits = make_it_real.generate(f, seeds=range(64))   # (64, 1, 28, 28) in [−1, 1]
+    f = make_it_real.load("faces")                       # a torch.nn.Module
+    faces = make_it_real.generate(f, seeds=range(64))    # (64, 3, 64, 64) in [−1, 1]
     cleaned = make_it_real.project(f, damaged, steps=2)
 
 The names are imported when first used: importing the package does not import torch.
@@ -42,7 +42,7 @@ _HOMES = {
 }
 
 
-def load(model: str = "mnist", device: str = "auto") -> "IGN":
+def load(model: str = "faces", device: str = "auto") -> "IGN":
     """A trained f, ready to be called on images (N, C, S, S) in [−1, 1].
 
     model: a bundled name, a ``.safetensors`` file, a folder or owner/name[@revision]; device:

@@ -66,7 +66,7 @@ class AdaptiveFilters(nn.Module):
         # What is left of fine detail in a blurred image is less than bfloat16 rounds away.
         with torch.autocast(images.device.type, enabled=False):
             flat = F.pad(images.float(), (REACH,) * 4, mode="replicate").flatten(0, 1)[:, None]
-            found = F.conv2d(flat, self.kernels).view(n, c, -1, height, width)
+            found = F.conv2d(flat, self.kernels).view(n, c, len(self.kernels), height, width)
             strength = self.strength(scaled(found.square().mean((1, 3, 4))))
         weights = self.mix(F.silu(self.local(h) + strength[..., None, None]))
         out: Tensor = (found * weights[:, None]).sum(2)

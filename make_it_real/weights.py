@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from make_it_real.model import IGN, IGNConfig
 
 FORMAT = 1
-DEFAULT_MODEL = "mnist"
+DEFAULT_MODEL = "faces"
 
 
 @dataclass(frozen=True)

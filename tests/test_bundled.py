@@ -1,4 +1,4 @@
-"""The bundled model keeps its promises, on digits that it makes itself."""
+"""The bundled models keep their promises, on digits and clothes that they make themselves."""
 
 from pathlib import Path
 
@@ -31,6 +31,50 @@ def judge() -> DigitClassifier:
 def test_noise_becomes_all_ten_digits(f: make_it_real.IGN, judge: DigitClassifier) -> None:
     counts = torch.bincount(classes(judge, make_it_real.generate(f, range(400))), minlength=10)
     assert (counts >= 12).all()
+
+
+@pytest.fixture(scope="module")
+def clothes() -> make_it_real.IGN:
+    return make_it_real.load("fashion", "cpu")
+
+
+@pytest.fixture(scope="module")
+def tailor() -> DigitClassifier:
+    return DigitClassifier.load(weights.bundled_folder() / "clothes-classifier.safetensors")
+
+
+def test_noise_becomes_all_ten_kinds_of_clothes(
+    clothes: make_it_real.IGN, tailor: DigitClassifier
+) -> None:
+    counts = torch.bincount(
+        classes(tailor, make_it_real.generate(clothes, range(400))), minlength=10
+    )
+    assert (counts >= 12).all()
+
+
+def test_clothes_rest_and_noisy_ones_become_themselves_again(
+    clothes: make_it_real.IGN, tailor: DigitClassifier
+) -> None:
+    made = make_it_real.generate(clothes, range(200))
+    assert make_it_real.drift(clothes, made).mean() < 0.008
+    noisy = degraded(made, "noise", 0.5, generator=torch.Generator().manual_seed(0))
+    repaired = make_it_real.project(clothes, noisy)
+    assert accuracy(tailor, repaired, classes(tailor, made)) > 0.75
+    assert (repaired - made).abs().mean() < 0.5 * (noisy - made).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "left"), [("noise", 0.5, 0.5), ("grayscale", 1, 0.8), ("sketch", 21, 0.7)]
+)
+def test_damaged_faces_come_nearer_to_what_they_were(kind: str, level: float, left: float) -> None:
+    f = make_it_real.load(device="cpu")
+    faces = make_it_real.generate(f, range(24))
+    assert faces.shape == (24, 3, 64, 64)
+    assert float(faces.std(0).mean()) > 0.3
+    assert make_it_real.drift(f, faces).mean() < 0.012
+    damaged = degraded(faces, kind, level, generator=torch.Generator().manual_seed(0))
+    away = (make_it_real.project(f, damaged) - faces).abs().mean()
+    assert away < left * (damaged - faces).abs().mean()
 
 
 def test_applying_f_again_changes_next_to_nothing(f: make_it_real.IGN) -> None:

@@ -406,9 +406,10 @@ def test_values_that_are_not_finite_are_refused(tiny_model: Path, value: float) 
 
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_f: IGN) -> Path:
-    """A folder of bundled models: one called mnist, and a file that is no model."""
+    """A folder of bundled models: faces and mnist, and a file that is no model."""
     folder = tmp_path / "shelf"
-    weights.save(tiny_f, ModelInfo("mnist", asdict(tiny_f.config)), folder / "mnist.safetensors")
+    for name in ("faces", "mnist"):
+        weights.save(tiny_f, ModelInfo(name, asdict(tiny_f.config)), folder / f"{name}.safetensors")
     safetensors.torch.save_file({"a": torch.zeros(3)}, folder / "judge.safetensors")
     monkeypatch.setattr(weights, "bundled_folder", lambda: folder)
     monkeypatch.chdir(tmp_path)
@@ -416,12 +417,13 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_f: IGN) -> Path:
 
 
 def test_bundled_models_are_listed_without_other_files(shelf: Path) -> None:
-    assert weights.bundled() == {"mnist": shelf / "mnist.safetensors"}
+    names = ("faces", "mnist")
+    assert weights.bundled() == {name: shelf / f"{name}.safetensors" for name in names}
 
 
 def test_a_bundled_name_is_found(shelf: Path) -> None:
     assert weights.resolve("mnist") == shelf / "mnist.safetensors"
-    assert weights.resolve(weights.DEFAULT_MODEL) == shelf / "mnist.safetensors"
+    assert weights.resolve(weights.DEFAULT_MODEL) == shelf / "faces.safetensors"
 
 
 def test_a_file_is_taken_by_its_path(tiny_model: Path) -> None:
@@ -468,7 +470,7 @@ def test_an_unknown_name_says_what_there_is(
     empty = shelf.parent / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    with pytest.raises(WeightsError, match=r"bundled models are mnist|holds no model"):
+    with pytest.raises(WeightsError, match=r"bundled models are faces, mnist|holds no model"):
         weights.resolve(name)
 
 

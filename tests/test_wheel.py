@@ -51,7 +51,7 @@ def test_the_wheel_carries_the_weights_and_their_card_and_no_tests(installed: Pa
     bundled = {Path(n).name for n in names if n.startswith("make_it_real/bundled/")}
     assert bundled == {
         "README.md", "clothes-classifier.safetensors", "digits-classifier.safetensors",
-        "faces.safetensors", "faces.critic.safetensors", "mnist.safetensors",
-        "mnist.critic.safetensors",
+        "faces.safetensors", "faces.critic.safetensors", "fashion.safetensors",
+        "fashion.critic.safetensors", "mnist.safetensors", "mnist.critic.safetensors",
     }  # fmt: skip
     assert not any(name.startswith(("tests", "examples", "weights")) for name in names)

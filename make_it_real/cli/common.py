@@ -40,7 +40,7 @@ Model = Annotated[
     str,
     typer.Option(
         "--model", "-m", envvar="MIR_MODEL", autocompletion=model_names,
-        help="A bundled name, a .safetensors file, a folder or owner/name[@revision].",
+        help="faces, mnist or fashion, a .safetensors file, a folder or owner/name[@revision].",
     ),
 ]  # fmt: skip
 Device = Annotated[

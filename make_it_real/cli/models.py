@@ -17,7 +17,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="MODEL", autocompletion=common.model_names,
-        help="A bundled name, a .safetensors file, a folder or owner/name[@revision].",
+        help="faces, mnist or fashion, a .safetensors file, a folder or owner/name[@revision].",
     ),
 ]  # fmt: skip
 
