@@ -76,10 +76,11 @@ def test_every_command_works_in_the_order_of_the_readme(folder: Path) -> None:
             run(command, folder)
             done += 1
     assert done >= 10
+    assert size(folder / "faces.png") == (8 * 66 - 2, 8 * 66 - 2)
     assert size(folder / "digits.png") == (8 * 30 - 2, 8 * 30 - 2)
     assert len(list((folder / "cleaned").iterdir())) == 20
     assert size(folder / "two.png") == (28, 28)
-    assert size(folder / "digits" / "000080.png") == (28, 28)
+    assert size(folder / "faces" / "000080.png") == (64, 64)
     assert size(folder / "mine.png") == (8 * 66 - 2, 8 * 66 - 2)
 
 

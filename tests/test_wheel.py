@@ -41,8 +41,8 @@ def run(installed: Path, folder: Path, *words: str) -> None:
 def test_the_wheel_works_offline_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     Image.new("L", (60, 40), 255).save(tmp_path / "a.png")
     run(installed, tmp_path, "generate", "--n", "4", "-o", "four.png")
-    run(installed, tmp_path, "project", "a.png")
-    assert size(tmp_path / "four.png") == (58, 58)
+    run(installed, tmp_path, "project", "a.png", "-m", "mnist")
+    assert size(tmp_path / "four.png") == (130, 130)
     assert size(tmp_path / "a_real.png") == (28, 28)
 
 
