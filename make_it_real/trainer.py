@@ -228,6 +228,14 @@ def objective_of(path: Path) -> str:
         raise WeightsError(f"{path}: not a checkpoint to resume from ({reason})") from error
 
 
+@torch.no_grad()
+def average(ema: nn.Module, net: nn.Module, step: int, most: float) -> None:
+    """ema ← decay·ema + (1 − decay)·net; after so many steps the decay has warmed up to most."""
+    decay = min(most, (1 + step) / (10 + step))
+    for mean, current in zip(ema.parameters(), net.parameters(), strict=True):
+        mean.lerp_(current, 1 - decay)
+
+
 def fit_source(trainer: BaseTrainer, images: ImageSet) -> None:
     """Give the source of every f the statistics of (up to 10,000 of) the images."""
     generator = torch.Generator().manual_seed(trainer.config.seed)

@@ -18,7 +18,7 @@ from make_it_real.projected import SIDES, ProjectedCritic
 from make_it_real.recipe import TrainConfig
 from make_it_real.records import BaseRecord, Step
 from make_it_real.source import Source
-from make_it_real.trainer import BaseTrainer, fit_source, train
+from make_it_real.trainer import BaseTrainer, average, fit_source, train
 
 __all__ = ["TrainConfig", "Trainer", "begin", "train"]
 
@@ -218,10 +218,7 @@ class Trainer(BaseTrainer):
             total[[0, 6]] = torch.nan
 
         self.step += 1
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for average, current in zip(self.f_ema.parameters(), self.f.parameters(), strict=True):
-                average.lerp_(current, 1 - decay)
+        average(self.f_ema, self.f, self.step, self.config.ema)
         return Step(self.step, lr, distributed.add_up(total), Record)
 
     def _learn_critics(

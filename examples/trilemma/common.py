@@ -68,14 +68,6 @@ def adam(
     return torch.optim.Adam([p for net in nets for p in net.parameters()], lr, betas)
 
 
-@torch.no_grad()
-def average(ema: nn.Module, net: nn.Module, step: int) -> None:
-    """ema ← decay·ema + (1 − decay)·net, the decay warmed up."""
-    decay = min(EMA, (1 + step) / (10 + step))
-    for a, b in zip(ema.parameters(), net.parameters(), strict=True):
-        a.lerp_(b, 1 - decay)
-
-
 def train(system: System, pixels: Tensor, labels: Tensor, minutes: float, path: Path) -> None:
     """Train for so many minutes of processor time, then keep the shipped networks."""
     generator = torch.Generator().manual_seed(0)

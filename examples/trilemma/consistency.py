@@ -9,9 +9,11 @@ import copy
 import math
 
 import torch
-from common import Draw, System, Way, adam, autocast, average, in_batches
+from common import EMA, Draw, System, Way, adam, autocast, in_batches
 from ddpm import network
 from torch import Tensor
+
+from make_it_real.trainer import average
 
 SIGMA_DATA, SIGMA_LOW, SIGMA_HIGH, RHO = 0.5, 0.002, 80.0, 7.0
 FEWEST, MOST = 10, 160
@@ -65,7 +67,7 @@ def system() -> System:
         loss.backward()
         opt.step()
         done += 1
-        average(ema, net, done)
+        average(ema, net, done, EMA)
 
     def at(y: Tensor, sigma: float) -> Tensor:
         return applied(ema, y, torch.full((len(y),), sigma)).clamp(-1, 1)

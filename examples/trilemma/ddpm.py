@@ -10,9 +10,11 @@ step in the middle, and taken away from there.
 import copy
 
 import torch
-from common import CLASSES, System, Way, adam, autocast, average, in_batches
+from common import CLASSES, EMA, System, Way, adam, autocast, in_batches
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor
+
+from make_it_real.trainer import average
 
 STEPS = 1000
 DROPPED, GUIDANCE = 0.1, 1.0
@@ -47,7 +49,7 @@ def system(guided: bool = False) -> System:
         loss.backward()
         opt.step()
         done += 1
-        average(ema, net, done)
+        average(ema, net, done, EMA)
 
     def noise_in(y: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         if labels is None:

@@ -7,16 +7,17 @@ pairing with gradient penalties of Huang et al. 2024, as in ``make_it_real.losse
 import copy
 
 import torch
-from common import System, Way, adam, autocast, average, in_batches
+from common import EMA, System, Way, adam, autocast, in_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from make_it_real import losses
 from make_it_real.critic import Critic
 from make_it_real.model import ResidualBlock, norm
+from make_it_real.trainer import average
 
 LATENT = 128
-GAMMA, PENALTY_EVERY = 1.0, 4
+GAMMA, PENALTY_EVERY, ADJUST_EVERY = 1.0, 4, 4
 
 
 class Generator(nn.Module):
@@ -41,35 +42,57 @@ class Generator(nn.Module):
         return images
 
 
-def system() -> System:
-    G, C = Generator(), Critic(28, 1, (64, 128))
+class View:
+    """What the critic is shown of images: the images themselves. Children show them otherwise."""
+
+    channels = 1
+
+    def draw(self, n: int) -> Tensor:
+        """What is drawn for a batch, one number an image (N,)."""
+        return torch.zeros(n)
+
+    def shown(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """What is shown of images (N, 1, S, S), (N, channels, S, S)."""
+        return images
+
+    def adjust(self, margins: Tensor) -> None:
+        """Told by how much the critic finds each real image more real than its pair (N,)."""
+
+
+def system(name: str = "GAN", view: View | None = None) -> System:
+    view = view or View()
+    G, C = Generator(), Critic(28, view.channels, (64, 128))
     G_ema = copy.deepcopy(G)
     opt_G, opt_C = adam(G), adam(C)
     done = 0
 
     def learn(x: Tensor, labels: Tensor, over: float) -> None:
         nonlocal done
+        drawn = view.draw(len(x))
         with autocast():
             fake = G(torch.randn(len(x), LATENT))
             losses.freeze(C, True)
-            loss = losses.loss_real(C(x), C(fake))
+            loss = losses.loss_real(C(view.shown(x, drawn)), C(view.shown(fake, drawn)))
             losses.freeze(C, False)
         opt_G.zero_grad()
         loss.backward()
         opt_G.step()
-        fake = fake.detach()
+        shown_x, shown_fake = view.shown(x, drawn), view.shown(fake.detach(), drawn)
         with autocast():
-            loss = losses.loss_critic(C(x), C(fake))
+            C_x, C_fake = C(shown_x), C(shown_fake)
+            loss = losses.loss_critic(C_x, C_fake)
             if done % PENALTY_EVERY == 0:
-                penalty = losses.gradient_penalty(C, x) + losses.gradient_penalty(C, fake)
-                loss = loss + GAMMA / 2 * penalty
+                of_x = losses.gradient_penalty(C, shown_x)
+                loss = loss + GAMMA / 2 * (of_x + losses.gradient_penalty(C, shown_fake))
         opt_C.zero_grad()
         loss.backward()
         opt_C.step()
+        if done % ADJUST_EVERY == 0:
+            view.adjust((C_x - C_fake).detach())
         done += 1
-        average(G_ema, G, done)
+        average(G_ema, G, done, EMA)
 
     def draw(n: int, generator: torch.Generator) -> Tensor:
         return in_batches(n, lambda m: G_ema(torch.randn(m, LATENT, generator=generator)))
 
-    return System("GAN", learn, {"G": G_ema}, lambda: [Way("GAN", 1, draw)], (opt_G, opt_C))
+    return System(name, learn, {"G": G_ema}, lambda: [Way(name, 1, draw)], (opt_G, opt_C))

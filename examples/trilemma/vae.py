@@ -8,9 +8,11 @@ VAE Training with Calibrated Decoders*, ICML 2021). Its means are what is shown.
 import copy
 
 import torch
-from common import System, Way, adam, autocast, average, in_batches
+from common import EMA, System, Way, adam, autocast, in_batches
 from gan import Generator
 from torch import Tensor, nn
+
+from make_it_real.trainer import average
 
 LATENT = 32
 
@@ -46,8 +48,8 @@ def system() -> System:
         (nll + divergence).backward()
         opt.step()
         done += 1
-        average(encode_ema, encode, done)
-        average(decode_ema, decode, done)
+        average(encode_ema, encode, done, EMA)
+        average(decode_ema, decode, done, EMA)
 
     def draw(n: int, generator: torch.Generator) -> Tensor:
         return in_batches(n, lambda m: decode_ema(torch.randn(m, LATENT, generator=generator)))
