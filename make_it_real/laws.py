@@ -1,4 +1,4 @@
-"""Other laws of z than a model's own: f is to map any noise onto the target images."""
+"""The laws of z: those that a model may have, and others: f is to map any noise onto the target."""
 
 import math
 from collections.abc import Callable
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from make_it_real.errors import WeightsError
+from make_it_real.principal import MixtureSource, PrincipalSource
 from make_it_real.source import (
-    PrincipalSource,
     PublishedSource,
     Source,
     SpectralSource,
@@ -103,3 +103,7 @@ _MAKERS: dict[str, Callable[[Source], Source]] = {
     "white": _white, "spectral": spectral, "published": published, "blend": _blend,
 }  # fmt: skip
 LAWS = tuple(_MAKERS)
+SOURCES: dict[str, type[Source]] = {
+    "spectral": SpectralSource, "principal": PrincipalSource, "mixture": MixtureSource,
+    "published": PublishedSource, "white": WhiteSource,
+}  # fmt: skip

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from make_it_real.dcgan import DCGAN
 from make_it_real.filters import AdaptiveFilters
-from make_it_real.source import SOURCES
+from make_it_real.laws import SOURCES
 
 Net = TypeVar("Net", bound=nn.Module)
 

@@ -80,10 +80,10 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
     while side > 8 and side % 2 == 0:
         widths.append(256)
         side //= 2
-    if len(widths) == 2:
-        return IGNConfig(image_size, channels, 16, tuple(widths), 128)
     # Components are images: of larger ones they would outweigh the network.
-    source = "principal" if image_size <= 64 else "spectral"
+    source = "mixture" if image_size <= 64 else "spectral"
+    if len(widths) == 2:
+        return IGNConfig(image_size, channels, 16, tuple(widths), 128, source=source)
     return IGNConfig(
         image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64, fine=1,
         filters=True, source=source, dead_zone=0.004, rest=0.02,

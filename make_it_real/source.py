@@ -1,10 +1,10 @@
 """z ~ source: the noise that f is trained to map onto the target images.
 
 The paper draws z from a Gaussian in frequency space whose
-statistics are those of the training images, so that z and x share their spectrum. Four laws:
-``spectral`` does so with all of the variance, ``published`` as copies of the paper do,
-``principal`` adds what the images' covariance says of places, and ``white`` is plain standard
-normal noise. ``laws.py`` draws by another law than a model's own.
+statistics are those of the training images, so that z and x share their spectrum. Three laws:
+``spectral`` does so with all of the variance, ``published`` as copies of the paper do, and
+``white`` is plain standard normal noise. ``principal.py`` has two that know of places too,
+``laws.py`` draws by another law than a model's own.
 """
 
 from collections.abc import Iterable
@@ -86,24 +86,25 @@ class SpectralSource(Source):
         mean = spectrum.mean(0)
         self.mean.copy_(torch.stack([mean.real, mean.imag]))
         self.std.copy_((spectrum - mean).abs().square().mean(0).sqrt())
-        self.mixing.copy_(_mixing(images.double() - images.double().mean(0)))
+        self.mixing.copy_(channel_mixing(images.double() - images.double().mean(0)))
 
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:
         """Shape standard normal noise (N, C, H, W) into z (N, C, H, W) of this source."""
-        shaped = torch.complex(self.mean[0], self.mean[1]) + _shaped(white, self.mixing, self.std)
-        z: Tensor = torch.fft.irfft2(shaped, s=self.shape[1:], norm="ortho")
+        mean = torch.complex(self.mean[0], self.mean[1])
+        spectrum = mean + shaped(white, self.mixing, self.std)
+        z: Tensor = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho")
         return z
 
 
-def _shaped(white: Tensor, mixing: Tensor, std: Tensor) -> Tensor:
+def shaped(white: Tensor, mixing: Tensor, std: Tensor) -> Tensor:
     """The half spectrum of noise (N, C, H, W), its channels mixed, each frequency by its std."""
     mixed = torch.einsum("cd,ndhw->nchw", mixing, white)
     spectrum: Tensor = std * torch.fft.rfft2(mixed, norm="ortho")
     return spectrum
 
 
-def _mixing(centred: Tensor) -> Tensor:
+def channel_mixing(centred: Tensor) -> Tensor:
     """The Cholesky factor (C, C) of the channels' correlation in images (N, C, H, W) about 0."""
     flat = centred.transpose(0, 1).flatten(1)
     covariance = flat @ flat.T / flat.shape[1]
@@ -113,68 +114,6 @@ def _mixing(centred: Tensor) -> Tensor:
     ridge = 1e-4 * torch.eye(len(scale), dtype=torch.float64, device=centred.device)
     factor: Tensor = torch.linalg.cholesky((correlation + ridge) / (1 + 1e-4))
     return factor
-
-
-class PrincipalSource(SpectralSource):
-    """Gaussian noise with the covariance of a set of images that are aligned, as faces are.
-
-    z = mean + Σ σ_k ⟨e_k, white⟩ e_k + residual, where e_k are the principal components of the
-    images (Hotelling 1933; of faces: Turk and Pentland 1991) and σ_k the deviations along
-    them. The residual is white noise without these components, shaped like ``spectral`` to the
-    spectrum of what they leave of the images. A spectrum knows how coarse images are, this
-    also what lies where.
-
-    Buffers beside ``SpectralSource``'s, which are those of the images themselves: ``average``
-    (C, H, W); ``components`` (K, C·H·W) orthonormal, K up to ``COMPONENTS``, and ``deviations``
-    (K,); ``residual_std`` (C, H, W//2+1) and ``residual_mixing`` (C, C). A new source is white
-    noise of deviation 1.
-    """
-
-    COMPONENTS = 128
-    average: Tensor
-    components: Tensor
-    deviations: Tensor
-    residual_std: Tensor
-    residual_mixing: Tensor
-
-    def __init__(self, channels: int, image_size: int) -> None:
-        super().__init__(channels, image_size)
-        pixels = channels * image_size * image_size
-        count = min(self.COMPONENTS, pixels)
-        self.register_buffer("average", torch.zeros(self.shape))
-        self.register_buffer("components", torch.zeros(count, pixels))
-        self.register_buffer("deviations", torch.zeros(count))
-        self.register_buffer("residual_std", torch.ones_like(self.std))
-        self.register_buffer("residual_mixing", self.mixing.clone())
-
-    @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        super().fit(images)
-        average = images.mean(0)
-        flat = (images - average).flatten(1)
-        count = min(len(self.components), len(images) - 1)
-        # The randomised method starts from noise: always the same, and nobody else's.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            _, scales, directions = torch.svd_lowrank(flat, count, niter=4)
-        self.average.copy_(average)
-        self.components.zero_()[:count] = directions.T
-        self.deviations.zero_()[:count] = scales / (len(images) - 1) ** 0.5
-        residual = (flat - flat @ directions @ directions.T).view_as(images).double()
-        spectrum = torch.fft.rfft2(residual, norm="ortho")
-        self.residual_std.copy_(spectrum.abs().square().mean(0).sqrt())
-        self.residual_mixing.copy_(_mixing(residual))
-
-    @torch.no_grad()
-    def colour(self, white: Tensor) -> Tensor:
-        flat = white.flatten(1)
-        along = flat @ self.components.T
-        apart = (flat - along @ self.components).view_as(white)
-        spectrum = _shaped(apart, self.residual_mixing, self.residual_std)
-        residual = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho")
-        principal = ((along * self.deviations) @ self.components).view_as(white)
-        z: Tensor = self.average + principal + residual
-        return z
 
 
 def like(images: Tensor) -> SpectralSource:
@@ -192,7 +131,9 @@ def like(images: Tensor) -> SpectralSource:
         level = source.mean[:, :, :1, :1].clone()
         source.mean.zero_()
         source.mean[:, :, :1, :1] = level
-        source.mixing.copy_(_mixing(images.double() - images.double().mean((2, 3), keepdim=True)))
+        source.mixing.copy_(
+            channel_mixing(images.double() - images.double().mean((2, 3), keepdim=True))
+        )
     return source
 
 
@@ -239,9 +180,3 @@ class WhiteSource(Source):
 
     def colour(self, white: Tensor) -> Tensor:
         return white
-
-
-SOURCES: dict[str, type[Source]] = {
-    "spectral": SpectralSource, "published": PublishedSource, "white": WhiteSource,
-    "principal": PrincipalSource,
-}  # fmt: skip

@@ -66,19 +66,21 @@ def load_critic(path: Path) -> Critic:
 
 
 def begin_from(
-    path: Path, images: ImageSet, device: torch.device, **changes: Any
+    path: Path, images: ImageSet, device: torch.device, law: str | None = None, **changes: Any
 ) -> tuple[Trainer, list[str]]:
     """(a new trainer that starts from the model file at ``path``, what was and wasn't taken).
 
     f and its average start from the model's parameters and the critic from those in the file
     beside it, as far as they fit the images' size and channels; what does not begins anew. The
-    source takes the statistics of the new images. Without a critic a new one is trained alone
-    for ``HEAD_START`` steps first. ``changes`` are fields of ``TrainConfig``. Raises
-    WeightsError, and ValueError where the model can't be built at the images' size.
+    source takes the statistics of the new images, by the law (``laws.SOURCES``) that the model
+    has or, if given, by another. Without a critic a new one is trained alone for ``HEAD_START``
+    steps first. ``changes`` are fields of ``TrainConfig``. Raises WeightsError, and ValueError
+    where the model can't be built at the images' size.
     """
     old, info = weights.load(path), weights.inspect(path)
     channels, size = images.pixels.shape[1:3]
-    config = replace(old.config, image_size=size, channels=channels)
+    source = law or old.config.source
+    config = replace(old.config, image_size=size, channels=channels, source=source)
     beside = weights.critic_path(path)
     C = load_critic(beside) if beside.is_file() else None
     if C is not None:

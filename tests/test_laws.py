@@ -16,14 +16,9 @@ from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError
 from make_it_real.images import grid, to_pixels
 from make_it_real.model import IGN, IGNConfig
+from make_it_real.principal import PrincipalSource
 from make_it_real.projection import generate
-from make_it_real.source import (
-    PrincipalSource,
-    PublishedSource,
-    Source,
-    SpectralSource,
-    WhiteSource,
-)
+from make_it_real.source import PublishedSource, Source, SpectralSource, WhiteSource
 from make_it_real.training import TrainConfig, Trainer
 
 N = 4_000

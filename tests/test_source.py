@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from make_it_real.source import (
-    SOURCES,
-    PrincipalSource,
-    PublishedSource,
-    SpectralSource,
-    WhiteSource,
-    like,
-)
+from make_it_real.laws import SOURCES
+from make_it_real.source import PublishedSource, SpectralSource, WhiteSource, like
 
 
 def textures(n: int, channels: int, size: int, seed: int = 0) -> Tensor:
@@ -231,92 +225,6 @@ def test_a_seed_is_one_z_under_every_law(law: str) -> None:
     together, alone = source.from_seeds([4, 9]), source.from_seeds([9])
     torch.testing.assert_close(together[1:], alone, atol=1e-6, rtol=0)
     assert not torch.equal(together[0], together[1])
-
-
-# --- The principal law ---
-
-
-def aligned(n: int, channels: int = 3, size: int = 16) -> Tensor:
-    """Images of six shapes that lie where they lie, more or less of each, and a little noise."""
-    generator = torch.Generator().manual_seed(3)
-    shapes = torch.linalg.qr(
-        torch.randn(channels * size * size, 6, generator=generator, dtype=torch.float64)
-    )[0]
-    share = torch.randn(n, 6, generator=generator, dtype=torch.float64)
-    amounts = share * torch.tensor([9.0, 7, 5, 4, 3, 2])
-    flat = amounts @ shapes.T + 0.3
-    images: Tensor = flat.view(n, channels, size, size).float()
-    return images + 0.02 * textures(n, channels, size)
-
-
-def test_principal_components_are_those_of_the_covariance() -> None:
-    images = aligned(800)
-    source = PrincipalSource(3, 16)
-    source.fit(images)
-
-    flat = images.double().flatten(1)
-    covariance = torch.cov(flat.T)
-    values, vectors = torch.linalg.eigh(covariance)
-    found = source.deviations.double().square()
-    torch.testing.assert_close(found[:6], values.flip(0)[:6], rtol=1e-4, atol=0)
-    along = (source.components.double() @ vectors.flip(1)).abs()
-    torch.testing.assert_close(along[:6, :6], torch.eye(6).double(), atol=1e-3, rtol=0)
-    torch.testing.assert_close(source.average, images.mean(0))
-
-
-def test_z_of_the_principal_law_has_the_covariance_of_the_images() -> None:
-    images = aligned(800)
-    source = PrincipalSource(3, 16)
-    source.fit(images)
-    z = source.sample(6000, torch.Generator().manual_seed(4))
-    wanted, found = (torch.cov(each.double().flatten(1).T) for each in (images, z))
-    assert (found - wanted).norm() < 0.1 * wanted.norm()
-    spectral = SpectralSource(3, 16)
-    spectral.fit(images)
-    other = torch.cov(spectral.sample(6000, torch.Generator().manual_seed(4)).flatten(1).T)
-    assert (other - wanted).norm() > 0.7 * wanted.norm()
-    torch.testing.assert_close(z.mean(0), images.mean(0), atol=0.05, rtol=0)
-
-
-def test_what_the_components_leave_has_the_spectrum_of_what_they_leave() -> None:
-    generator = torch.Generator().manual_seed(5)
-    images = aligned(2000) + 0.5 * torch.randn(2000, 3, 16, 16, generator=generator)
-    source = PrincipalSource(3, 16)
-    source.fit(images)
-    z = source.sample(4000, torch.Generator().manual_seed(6))
-
-    def left(each: Tensor) -> Tensor:
-        flat = (each - source.average).flatten(1)
-        rest = flat - flat @ source.components.T @ source.components
-        spectrum = torch.fft.rfft2(rest.view_as(each).double(), norm="ortho")
-        power: Tensor = spectrum.abs().square().mean((0, 1))
-        return power
-
-    # Of the white noise, too, the components are left out, 128 of 768: a little is lost.
-    ratio = left(z) / left(images)
-    assert ratio.max() < 1.1
-    assert ratio.min() > 0.6
-
-
-def test_fitting_principal_components_is_repeatable_and_draws_from_nobody() -> None:
-    images, state = aligned(50), torch.get_rng_state()
-    one, two = PrincipalSource(3, 16), PrincipalSource(3, 16)
-    one.fit(images)
-    torch.rand(5)
-    two.fit(images)
-    assert all(torch.equal(value, two.get_buffer(name)) for name, value in one.named_buffers())
-    torch.set_rng_state(state)
-    one.fit(images)
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("n", [2, 40])
-def test_fewer_images_than_components_will_do(n: int) -> None:
-    images = aligned(n)
-    source = PrincipalSource(3, 16)
-    source.fit(images)
-    assert source.deviations.count_nonzero() == n - 1
-    assert source.from_seeds([0]).isfinite().all()
 
 
 # --- Like other images ---

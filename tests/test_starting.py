@@ -17,6 +17,7 @@ from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError
 from make_it_real.model import IGN, IGNConfig
+from make_it_real.principal import MixtureSource
 from make_it_real.starting import begin_from, load_critic, save_critic
 from make_it_real.weights import critic_path
 
@@ -124,6 +125,17 @@ def test_everything_is_taken_at_the_same_size(old: Path, critic: Critic) -> None
     assert trainer.config.critic_widths == (8, 16)
     assert (trainer.step, trainer.f.training) == (0, True)
     assert next(training.train(trainer, images)).number == 1
+
+
+def test_another_law_of_z_takes_nothing_from_f(old: Path, critic: Critic) -> None:
+    trainer, notes = begin_from(old, pictures(), CPU, "mixture", batch=16)
+    assert trainer.f.config == replace(MODEL, source="mixture")
+    assert isinstance(trainer.f.source, MixtureSource)
+    assert float(trainer.f_ema.source.get_buffer("deviations").max()) > 0
+    f = weights.load(old).state_dict()
+    parameters = {name for name in f if not name.startswith("source.")}
+    assert same(f, trainer.f_ema.state_dict()) >= parameters
+    assert len(notes) == 1
 
 
 @pytest.mark.parametrize(

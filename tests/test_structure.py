@@ -14,7 +14,8 @@ import make_it_real
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
     (
-        "errors", "source", "devices", "sharing", "tensorfile", "distributed", "profiles", "cache",
+        "errors", "source", "mixture", "principal", "devices", "sharing", "tensorfile",
+        "distributed", "profiles", "cache",
     ),
     (
         "model", "dcgan", "filters", "critic", "images", "decoding", "framing", "ink", "restoring",

@@ -439,13 +439,13 @@ def test_the_default_model_halves_to_about_eight_pixels(size: int, widths: tuple
     assert model.widths == widths
     deep = len(widths) > 2
     assert (model.bottleneck, model.attention) == ((512, True) if deep else (128, False))
-    assert model.source == ("principal" if deep and size <= 64 else "spectral")
+    assert model.source == ("mixture" if size <= 64 else "spectral")
     # The weights of a model that is shipped, in float16, stay under 32 MB.
     assert sum(p.numel() for p in IGN(model).state_dict().values()) * 2 < 32e6
 
 
-def test_the_default_model_of_digits_is_the_default() -> None:
-    assert recipe.default_model(28, 1) == IGNConfig()
+def test_the_default_model_of_digits_is_the_default_but_for_its_z() -> None:
+    assert recipe.default_model(28, 1) == IGNConfig(source="mixture")
 
 
 @pytest.mark.parametrize("size", [0, 2, 30, 33])

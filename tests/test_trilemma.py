@@ -61,7 +61,7 @@ def test_the_learning_rate_falls_over_the_last_quarter() -> None:
 def test_at_the_lowest_level_a_consistency_model_is_the_identity() -> None:
     y = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     low = torch.full((2,), consistency.SIGMA_LOW)
-    torch.testing.assert_close(consistency.applied(ddpm.network(), y, low), y)
+    torch.testing.assert_close(consistency.applied(ddpm.UNet(), y, low), y)
     levels = consistency.levels(11)
     assert [round(float(levels[i]), 4) for i in (0, -1)] == [0.002, 80.0]
     assert bool((levels.diff() > 0).all())

@@ -217,7 +217,8 @@ def main() -> None:
     text = json.dumps({"about": about, "rows": rows}, indent=1)
     (asked.output / "trilemma.json").write_text(text + "\n", encoding="utf-8")
     (asked.output / "table.md").write_text(table(rows), encoding="utf-8")
-    plot(rows[1:], sheets).save(asked.output / "trilemma.png", optimize=True)
+    networks = [row for row in rows if row["evaluations"]]
+    plot(networks, sheets).save(asked.output / "trilemma.png", optimize=True)
     print(table(rows))
 
 

@@ -10,7 +10,7 @@ import math
 
 import torch
 from common import EMA, Draw, System, Way, adam, autocast, in_batches
-from ddpm import network
+from ddpm import UNet
 from torch import Tensor
 
 from make_it_real.trainer import average
@@ -34,12 +34,12 @@ def applied(net: torch.nn.Module, y: Tensor, sigma: Tensor) -> Tensor:
     skip = SIGMA_DATA**2 / ((s - SIGMA_LOW) ** 2 + SIGMA_DATA**2)
     out = SIGMA_DATA * (s - SIGMA_LOW) / (SIGMA_DATA**2 + s**2).sqrt()
     scaled = y / (s**2 + SIGMA_DATA**2).sqrt()
-    found: Tensor = net(scaled, 250 * sigma.log()).sample.float()
+    found: Tensor = net(scaled, 250 * sigma.log())
     return skip * y + out * found
 
 
 def system() -> System:
-    net = network()
+    net = UNet()
     ema = copy.deepcopy(net)
     opt = adam(net, lr=2e-4, betas=(0.9, 0.99))
     huber = 0.00054 * 28

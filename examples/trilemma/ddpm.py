@@ -12,7 +12,8 @@ import copy
 import torch
 from common import CLASSES, EMA, System, Way, adam, autocast, in_batches
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from make_it_real.trainer import average
 
@@ -21,17 +22,34 @@ DROPPED, GUIDANCE = 0.1, 1.0
 EDIT_FROM, EDIT_STEPS = 0.5, 20
 
 
-def network(classes: int | None = None) -> UNet2DModel:
-    """The U-Net of diffusers without attention, about as large as f."""
-    return UNet2DModel(
-        sample_size=28, in_channels=1, out_channels=1, block_out_channels=(32, 64, 144),
-        layers_per_block=1, norm_num_groups=8, num_class_embeds=classes, add_attention=False,
-        down_block_types=("DownBlock2D",) * 3, up_block_types=("UpBlock2D",) * 3,
-    )  # fmt: skip
+class UNet(nn.Module):
+    """The U-Net of diffusers without attention, about as large as f, on squares of 2 by 2 pixels.
+
+    So coarse, as f's own layers are, it trains and samples three times as fast as at full
+    resolution; 28 pixels are padded to 32, whose halves are whole. Noisy images
+    (N, 1, 28, 28), steps and classes (N,) → the noise in the images, of their shape.
+    """
+
+    PATCH, PADDING = 2, 1
+
+    def __init__(self, classes: int | None = None) -> None:
+        super().__init__()
+        self.net = UNet2DModel(
+            sample_size=16, in_channels=4, out_channels=4, block_out_channels=(32, 64, 144),
+            layers_per_block=1, norm_num_groups=8, num_class_embeds=classes,
+            add_attention=False, down_block_types=("DownBlock2D",) * 3,
+            up_block_types=("UpBlock2D",) * 3,
+        )  # fmt: skip
+
+    def forward(self, images: Tensor, t: Tensor, classes: Tensor | None = None) -> Tensor:
+        p = self.PADDING
+        squares = F.pad(F.pixel_unshuffle(images, self.PATCH), (p, p, p, p))
+        noise = self.net(squares, t, class_labels=classes).sample
+        return F.pixel_shuffle(noise[..., p:-p, p:-p], self.PATCH).float()
 
 
 def system(guided: bool = False) -> System:
-    net = network(CLASSES + 1 if guided else None)
+    net = UNet(CLASSES + 1 if guided else None)
     ema = copy.deepcopy(net)
     opt = adam(net, lr=5e-4, betas=(0.9, 0.99))
     noising = DDPMScheduler(STEPS, beta_schedule="squaredcos_cap_v2")
@@ -43,8 +61,8 @@ def system(guided: bool = False) -> System:
         # The class after the last stands for none.
         kept = torch.where(torch.rand(len(x)) < DROPPED, CLASSES, labels) if guided else None
         with autocast():
-            found = net(noising.add_noise(x, noise, t), t, class_labels=kept).sample
-        loss = (found.float() - noise).square().mean()
+            found = net(noising.add_noise(x, noise, t), t, kept)
+        loss = (found - noise).square().mean()
         opt.zero_grad()
         loss.backward()
         opt.step()
@@ -53,11 +71,11 @@ def system(guided: bool = False) -> System:
 
     def noise_in(y: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         if labels is None:
-            noise: Tensor = ema(y, t).sample.float()
+            noise: Tensor = ema(y, t)
             return noise
         none = torch.full_like(labels, CLASSES)
         pair = torch.cat([labels, none])
-        by_class, without = ema(torch.cat([y, y]), t, class_labels=pair).sample.float().chunk(2)
+        by_class, without = ema(torch.cat([y, y]), t, pair).chunk(2)
         guided_noise: Tensor = by_class + GUIDANCE * (by_class - without)
         return guided_noise
 

@@ -37,8 +37,15 @@ def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) ->
     def twice(n: int, generator: torch.Generator) -> Tensor:
         return in_batches(n, lambda m: f.eval()(f(f.source.sample(m, generator))))
 
+    def nothing(n: int, generator: torch.Generator) -> Tensor:
+        return in_batches(n, lambda m: f.source.sample(m, generator))
+
     def ways() -> list[Way]:
-        return [Way(name, 1, draw, repair, 1), Way(f"{name}, f(f(z))", 2, twice)]
+        return [
+            Way(name, 1, draw, repair, 1),
+            Way(f"{name}, f(f(z))", 2, twice),
+            Way(f"{name}'s z alone", 0, nothing),
+        ]
 
     return System(name, learn, {"f": f}, ways)
 

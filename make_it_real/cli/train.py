@@ -102,9 +102,9 @@ def train(
         typer.Option("--norm", help="ign: batch, as published, or group: image by image [batch]."),
     ] = None,
     source: Annotated[
-        Literal["spectral", "principal", "published", "white"] | None,
+        Literal["spectral", "principal", "mixture", "published", "white"] | None,
         typer.Option(
-            "--source", help="The law of z [spectral or principal, by size; ign: published]."
+            "--source", help="The law of z [mixture or spectral, by size; ign: published]."
         ),
     ] = None,
     clamp: Annotated[
@@ -265,7 +265,7 @@ def train(
                     wanted = default_config(config, **changes)
                     trainer = training.begin(images, config, wanted, chosen)
                 else:
-                    trainer, notes = starting.begin_from(earlier, images, chosen, **changes)
+                    trainer, notes = starting.begin_from(earlier, images, chosen, source, **changes)
                     for note in notes:
                         common.say(note)
         except (ValueError, TypeError) as error:
