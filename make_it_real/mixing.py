@@ -2,7 +2,9 @@
 
 A seed is white noise that the source colours into z. What is mixed of seeds alone is mixed
 as white noise, where lengths and angles mean something, and coloured afterwards: the mixture
-is a z of the source as good as any. As soon as images take part, pixels are mixed.
+is a z of the source as good as any. As soon as images take part, pixels are mixed. Where a
+number of the noise picks a kind of z, a way goes from kind to kind without those between, and a
+sum is of its heaviest seed's kind.
 """
 
 import math
@@ -18,6 +20,7 @@ from torch import Tensor
 from make_it_real.model import IGN
 
 How = Literal["spherical", "linear"]
+Between = Callable[[Tensor, Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -80,31 +83,44 @@ def interpolate(f: IGN, operands: Sequence[Operand], n: int, how: How = "spheric
     """
     if len(operands) < 2 or n < 2:
         raise ValueError("an interpolation needs two ends and two points or more")
-    between: Callable[[Tensor, Tensor, float], Tensor] = slerp if how == "spherical" else lerp
+    between: Between = slerp if how == "spherical" else lerp
     points = []
     for i in range(n):
         place = i * (len(operands) - 1) / (n - 1)
         leg = min(int(place), len(operands) - 2)
         a, b, t = operands[leg], operands[leg + 1], place - leg
         if a.white is not None and b.white is not None:
-            points.append(_coloured(f, between(a.white, b.white, t)))
+            points.append(_on_the_way(f, a.white, b.white, t, between))
         else:
             points.append(between(a.image, b.image, t))
     return torch.stack(points)
+
+
+def _on_the_way(f: IGN, a: Tensor, b: Tensor, t: float, between: Between) -> Tensor:
+    """The z of what lies between the white noise of two seeds."""
+    white = between(a, b, t)
+    if not f.source.picks:
+        return _coloured(f, white)
+    ends = [_coloured(f, torch.cat([white[:-1], end[-1:]])) for end in (a, b)]
+    return lerp(ends[0], ends[1], t)
 
 
 def mix(f: IGN, terms: Sequence[tuple[float, Operand]], *, raw: bool = False) -> Tensor:
     """Σ weight · operand, (C, S, S).
 
     Of seeds alone the sum of white noise is divided by √Σ weight², which makes it standard
-    normal again, unless ``raw``.
+    normal again, unless ``raw``. Of seeds equally heavy the first one's kind counts.
     """
     whites = [(weight, one.white) for weight, one in terms if one.white is not None]
     if len(whites) < len(terms):
         return torch.stack([weight * one.image for weight, one in terms]).sum(0)
     total = torch.stack([weight * white for weight, white in whites]).sum(0)
     length = math.sqrt(sum(weight**2 for weight, _ in whites))
-    return _coloured(f, total if raw or not length else total / length)
+    white = total if raw or not length else total / length
+    if f.source.picks:
+        heaviest = max(whites, key=lambda one: one[0])[1]
+        white = torch.cat([white[:-1], heaviest[-1:]])
+    return _coloured(f, white)
 
 
 def parse(expression: str) -> list[Term]:

@@ -87,14 +87,14 @@ class MixtureSource(PrincipalSource):
         a = means_m + factors_m ⟨e, white⟩, m drawn with probability weights_m,
 
     and the residual as there. White noise has one number more than z, by which m is drawn:
-    (C·H·W + 1,). The Gaussians are in the order of what they have of the first component, so
-    that on a way from one such number to another m goes through what lies between.
+    (C·H·W + 1,). The Gaussians are in the order of what they have of the first component.
 
     Buffers beside ``PrincipalSource``'s: ``weights`` (M,), ``means`` (M, K), ``factors``
     (M, K, K) lower triangular; M is ``KINDS``, of which one is used for ``PER_KIND`` images.
     """
 
     KINDS, PER_KIND = 32, 100
+    picks = True
     weights: Tensor
     means: Tensor
     factors: Tensor

@@ -126,7 +126,7 @@ def default_model(image_size: int, channels: int, **changes: Any) -> IGNConfig:
 def begin(
     images: ImageSet, model: IGNConfig, config: PublishedConfig, device: torch.device
 ) -> PublishedTrainer:
-    """A new trainer whose source has the statistics of (up to 10,000 of) the images."""
+    """A new trainer whose source has the statistics of (up to 30,000 of) the images."""
     trainer = PublishedTrainer(model, config, device)
     fit_source(trainer, images)
     return trainer

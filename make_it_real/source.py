@@ -8,6 +8,7 @@ statistics are those of the training images, so that z and x share their spectru
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,12 @@ from torch import Tensor, nn
 class Source(nn.Module):
     """What all laws share: how z is drawn from standard normal noise, which ``colour`` shapes.
 
-    shape: (C, H, W) of one z; noise_shape: of the white noise that one z is made of.
+    shape: (C, H, W) of one z; noise_shape: of the white noise that one z is made of. picks:
+    whether the last number of that noise chooses between kinds of z, instead of shaping one.
     """
 
     anchor: Tensor
+    picks: ClassVar[bool] = False
 
     def __init__(self, channels: int, image_size: int) -> None:
         super().__init__()

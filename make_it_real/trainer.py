@@ -237,15 +237,16 @@ def average(ema: nn.Module, net: nn.Module, step: int, most: float) -> None:
 
 
 def fit_source(trainer: BaseTrainer, images: ImageSet) -> None:
-    """Give the source of every f the statistics of (up to 10,000 of) the images."""
+    """Give the source of every f the statistics of (up to 30,000 of) the images."""
     generator = torch.Generator().manual_seed(trainer.config.seed)
     order = torch.randperm(len(images), generator=generator)
-    # Of large images fewer: 1 GB of them.
-    count = min(10_000, max(100, 2**28 // images.pixels[0].numel()))
+    # Of large images fewer: half a GB of them.
+    count = min(30_000, max(100, 2**27 // images.pixels[0].numel()))
     sample = to_images(images.pixels[order[:count]]).to(trainer.device)
-    for net in trainer.nets.values():
-        if isinstance(net, IGN):
-            net.source.fit(sample)
+    first, *others = [net.source for net in trainer.nets.values() if isinstance(net, IGN)]
+    first.fit(sample)
+    for source in others:
+        source.load_state_dict(first.state_dict())
 
 
 def train(trainer: BaseTrainer, images: ImageSet, ahead: bool | None = None) -> Iterator[Step[Any]]:

@@ -288,7 +288,7 @@ class Trainer(BaseTrainer):
 
 
 def begin(images: ImageSet, model: IGNConfig, config: TrainConfig, device: torch.device) -> Trainer:
-    """A new trainer whose source has the statistics of (up to 10,000 of) the images."""
+    """A new trainer whose source has the statistics of (up to 30,000 of) the images."""
     trainer = Trainer(model, config, device)
     fit_source(trainer, images)
     return trainer

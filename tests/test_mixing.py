@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from make_it_real import images
 from make_it_real.cli import app
 from make_it_real.mixing import Operand, Term, interpolate, lerp, mix, parse, seed_operand, slerp
-from make_it_real.model import IGN
+from make_it_real.model import IGN, IGNConfig
 
 
 def mir(*arguments: object) -> Result:
@@ -73,6 +73,40 @@ def test_points_between_seeds_are_z_of_the_source(tiny_f: IGN) -> None:
     mean = tiny_f.source.colour(torch.zeros(1, 1, 28, 28))[0]
     ratio = (straight - mean).square().mean() / (points[2] - mean).square().mean()
     assert float(ratio) == pytest.approx(0.5, abs=0.08)
+
+
+def of_two_kinds() -> IGN:
+    """An f whose z are bright or dark, a number of the noise says which."""
+    f = IGN(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture")).eval()
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.tensor([-0.8, 0.8])[torch.randint(2, (400,), generator=generator)]
+    f.source.fit(levels[:, None, None, None] + 0.1 * torch.randn(400, 1, 8, 8, generator=generator))
+    return f
+
+
+def test_a_way_between_kinds_goes_from_one_to_the_other() -> None:
+    f = of_two_kinds()
+    levels = f.source.from_seeds(range(20)).mean((1, 2, 3))
+    dark, bright = int((levels < -0.5).nonzero()[0]), int((levels > 0.5).nonzero()[0])
+    a, b = seed_operand(f, dark), seed_operand(f, bright)
+    for how in ("spherical", "linear"):
+        points = interpolate(f, [a, b], 9, how)
+        torch.testing.assert_close(points[0], a.image)
+        torch.testing.assert_close(points[-1], b.image)
+        steps = points.mean((1, 2, 3)).diff()
+        # Even steps: no hop from kind to kind.
+        torch.testing.assert_close(steps, steps.mean().expand(8), atol=0.08, rtol=0)
+        assert float(steps.mean()) > 0.1
+
+
+def test_a_sum_is_of_its_heaviest_seeds_kind() -> None:
+    f = of_two_kinds()
+    level = f.source.from_seeds(range(20)).mean((1, 2, 3))
+    dark, bright = int((level < -0.5).nonzero()[0]), int((level > 0.5).nonzero()[0])
+    a, b = seed_operand(f, dark), seed_operand(f, bright)
+    assert float(mix(f, [(1.0, a), (0.5, b)]).mean()) < -0.5
+    assert float(mix(f, [(0.5, a), (1.0, b)]).mean()) > 0.5
+    assert float(mix(f, [(1.0, b), (-1.0, a), (1.0, a)]).mean()) > 0.5
 
 
 def test_a_way_through_three_passes_the_middle_one(tiny_f: IGN) -> None:
