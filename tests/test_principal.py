@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from textures import textures
 from torch import Tensor
 
 from make_it_real import laws, mixture
@@ -9,15 +10,6 @@ from make_it_real.model import IGN, IGNConfig
 from make_it_real.principal import MixtureSource, PrincipalSource
 from make_it_real.projection import generate
 from make_it_real.source import SpectralSource
-
-
-def textures(n: int, channels: int, size: int, seed: int = 0) -> Tensor:
-    """Images with a spectrum of their own: smoothed noise on an uneven mean, (n, C, S, S)."""
-    generator = torch.Generator().manual_seed(seed)
-    white = torch.randn(n, channels, size, size, generator=generator)
-    smooth = white + white.roll(1, 2) + 0.7 * white.roll(1, 3) + 0.2 * white.roll((2, 3), (2, 3))
-    mean = torch.randn(channels, size, size, generator=generator)
-    return 0.2 * smooth + 0.5 * mean
 
 
 def aligned(n: int, channels: int = 3, size: int = 16) -> Tensor:
