@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from make_it_real import sharing
+
 Item = TypeVar("Item")
 
 
@@ -28,8 +30,8 @@ def begin(device: torch.device) -> torch.device:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    atexit.register(_leave)
+    sharing.start("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    atexit.register(sharing.leave)
     return device
 
 
@@ -40,12 +42,7 @@ def end() -> None:
     """
     if dist.is_initialized():
         dist.barrier()
-        _leave()
-
-
-def _leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
+        sharing.leave()
 
 
 def rank() -> int:

@@ -58,8 +58,21 @@ def join(environment: Mapping[str, str] = os.environ) -> Share:
 
     if not dist.is_initialized():
         # At the end, those that are done wait for the slowest, which may take days.
-        dist.init_process_group("gloo", timeout=timedelta(days=365))
+        start("gloo", timeout=timedelta(days=365))
     return Share(int(environment["RANK"]), world, int(environment.get("LOCAL_RANK", "0")))
+
+
+def start(backend: str, **options: Any) -> None:
+    """Join the processes that torchrun started, in a group that ends when it is left.
+
+    torch.distributed.nn, which compiling or an optimizer's first step imports, keeps the group of
+    that time in default arguments. Its threads would live on, and a thread that wants the
+    interpreter as it goes down aborts the process: so the module is imported before there is one.
+    """
+    import torch.distributed as dist
+    import torch.distributed.nn  # noqa: F401
+
+    dist.init_process_group(backend, **options)
 
 
 def leave() -> None:

@@ -24,7 +24,7 @@ CONFIG = TrainConfig(
 )
 
 SCRIPT = """
-import json, sys
+import json, sys, weakref
 from dataclasses import asdict
 import torch
 import test_distributed as here
@@ -36,7 +36,9 @@ if distributed.rank() == 0:
     trainer.save(here.Path(sys.argv[1] + ".safetensors"))
     with open(sys.argv[1], "w") as file:
         json.dump([asdict(r) for r in records], file)
+group = weakref.ref(torch.distributed.group.WORLD)
 distributed.end()
+assert group() is None, "the group and its threads outlive the training"
 """
 
 
