@@ -15,6 +15,7 @@ import compare
 import consistency
 import ddpm
 import diffusion_gan
+import page
 
 from make_it_real.data import ImageSet
 from make_it_real.model import IGN
@@ -42,7 +43,7 @@ def test_each_learns_draws_and_is_kept(key: str, few: ImageSet, tmp_path: Path) 
     common.train(system, few.pixels, few.labels, 0.5 / 60, path)
     assert system.steps >= 1
     again = compare.SYSTEMS[key](few)
-    common.restore(again, path)
+    common.restore(again, path, 0.5 / 60)
     assert again.steps == system.steps
     for a, b in zip(system.ways(), again.ways(), strict=True):
         made = a.draw(2, torch.Generator().manual_seed(3))
@@ -104,8 +105,9 @@ def test_one_command_trains_measures_and_goes_on_where_it_was(
     assert [row["name"] for row in first["rows"]] == ["real train images", "GAN", "VAE"]
     assert first["rows"][2]["repair"]["evaluations"] == 1
     assert len(list((tmp_path / "made").iterdir())) == 4
-    lines = (tmp_path / "table.md").read_text().splitlines()
-    assert sum(line.startswith("| VAE |") for line in lines) == 2
+    text = (tmp_path / "README.md").read_text()
+    assert sum(line.startswith("| VAE |") for line in text.splitlines()) == 2
+    assert "--minutes 0.005 --n 40 --only gan vae\n" in text
     assert (tmp_path / "trilemma.png").stat().st_size > 1000
 
     monkeypatch.setattr(common, "train", lambda *_: pytest.fail("trained again"))
@@ -117,3 +119,50 @@ def test_one_command_trains_measures_and_goes_on_where_it_was(
         assert {k: v for k, v in a.items() if k != "seconds"} == {
             k: v for k, v in b.items() if k != "seconds"
         }
+
+
+def test_what_was_trained_for_another_time_is_refused(few: ImageSet, tmp_path: Path) -> None:
+    assert few.labels is not None
+    system, path = compare.SYSTEMS["vae"](few), tmp_path / "vae.safetensors"
+    common.train(system, few.pixels, few.labels, 0.005, path)
+    with pytest.raises(ValueError, match=r"0\.005 minutes, not 0\.01"):
+        common.restore(system, path, 0.01)
+
+
+def row(name: str, evaluations: int, fd: float, recall: float, **more: object) -> page.Row:
+    return {
+        "name": name, "parameters": 9, "evaluations": evaluations, "fd": fd, "recall": recall,
+        "precision": 0.5, "density": 0.5, "coverage": 0.5, "rarest": 0.09, "commonest": 0.11,
+        "seconds": 1.0, "n": 10_000, **more,
+    }  # fmt: skip
+
+
+def repair(psnr: float, share: float) -> page.Row:
+    found: page.Row = {"evaluations": 1}
+    for kind, _ in page.DAMAGE:
+        found |= {f"{kind}_before": (10.0, 0.5), f"{kind}_after": (psnr, share)}
+    return found
+
+
+def test_the_page_says_what_was_expected_and_what_was_found() -> None:
+    rows = [
+        row("mir", 1, 4.0, 0.6, repair=repair(20, 0.8)),
+        row("GAN", 1, 5.0, 0.7),
+        row("VAE", 1, 90.0, 0.2, repair=repair(19, 0.9)),
+        row("DDPM, 1,000 steps", 1000, 1.6, 0.8, n=1000),
+    ]
+    found = page.expectations(rows).splitlines()[2:]
+    assert "| yes, 4; the best other, GAN, 5 |" in found[0]
+    assert "| **no**, 0.6; the best other, GAN, 0.7 |" in found[1]
+    assert "**no**, 4.00 is 2.5 times 1.60" in found[2]
+    assert "so can VAE; f has the best PSNR in 4 of 4 kinds" in found[3]
+    assert "the best digits read right in 0 of 4 kinds" in found[3]
+    assert page.expectations(rows[1:]) == ""
+    assert len(page.expectations(rows[:2]).splitlines()) == 4
+    about = {"minutes": 1.0, "options": "", "judge": "j", "threads": 1, "repaired": 1, "tested": 1}
+    assert "Those of DDPM, 1,000 steps are fewer" in page.text(rows, about)
+    assert "are fewer" not in page.text(rows[:3], about)
+
+
+def test_labels_lie_apart_and_in_order() -> None:
+    assert page.apart([5, 0, 6, 100], 10) == [10, 0, 20, 100]

@@ -85,7 +85,7 @@ def train(system: System, pixels: Tensor, labels: Tensor, minutes: float, path: 
         for key, value in net.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path, {"steps": str(system.steps)})
+    save_file(state, path, {"steps": str(system.steps), "minutes": str(minutes)})
 
 
 def falling(over: float) -> float:
@@ -93,10 +93,13 @@ def falling(over: float) -> float:
     return min(1.0, 4 * (1 - over))
 
 
-def restore(system: System, path: Path) -> None:
-    """Load what ``train`` kept."""
+def restore(system: System, path: Path, minutes: float) -> None:
+    """Load what ``train`` kept; ValueError if it had another time than so many minutes."""
     with safe_open(path, "pt") as file:
-        system.steps = int(file.metadata()["steps"])
+        kept = file.metadata()
+    if float(kept["minutes"]) != minutes:
+        raise ValueError(f"{path} was trained for {kept['minutes']} minutes, not {minutes}")
+    system.steps = int(kept["steps"])
     state = load_file(path)
     for name, net in system.shipped.items():
         start = f"{name}."

@@ -7,7 +7,7 @@ trains every system for so many minutes of processor time on MNIST's train image
 10,000 images in each of its ways, and measures them all against the 10,000 test images, in the
 features of the bundled digit classifier. What is done is kept in the folder and not done again,
 so that the command can be stopped and repeated; ``--only gan vae`` does a part, to train two side
-by side, one thread each. It writes table.md, trilemma.json and trilemma.png there.
+by side, one thread each. It writes README.md, trilemma.json and trilemma.png there.
 
 Damaged digits are repaired by what can: f and the paper's in one evaluation, a VAE by encoding and
 decoding, a consistency model as if they were noisy, DDPM as SDEdit does.
@@ -19,17 +19,17 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import consistency
 import ddpm
 import diffusion_gan
 import gan
 import idempotent
+import page
 import torch
 import vae
 from common import BATCH, CLASSES, System, Way, restore, train
-from PIL import Image, ImageDraw, ImageFont
+from page import DAMAGE, Row
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -48,9 +48,7 @@ SYSTEMS: dict[str, Callable[[ImageSet], System]] = {
     "paper": idempotent.paper,
     "mir": idempotent.projector,
 }
-DAMAGE = (("noise", 0.5), ("mask", 0.25), ("low-resolution", 4.0), ("pixelate", 4.0))
 CHUNK, REPAIRED = 500, 1_000
-Row = dict[str, Any]
 
 
 def made(way: Way, n: int, folder: Path) -> tuple[Tensor, float]:
@@ -101,76 +99,6 @@ def repairs(way: Way, test: ImageSet, judge: Extractor) -> Row:
     return row
 
 
-def table(rows: list[Row]) -> str:
-    """The page's two tables in Markdown."""
-    lines = [
-        "| | parameters | evaluations an image | Fréchet distance | precision | recall | density "
-        "| coverage | rarest, commonest class | CPU s for 1,000 | images |",
-        "| --- |" + " --- |" * 10,
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row['name']} | {row['parameters']:,} | {row['evaluations']:,} | {row['fd']:.2f} "
-            f"| {row['precision']:.3f} | {row['recall']:.3f} | {row['density']:.2f} "
-            f"| {row['coverage']:.3f} | {row['rarest']:.1%}, {row['commonest']:.1%} "
-            f"| {row['seconds']:.2f} | {row['n']:,} |"
-        )
-    head = " | ".join(f"{kind} {level:g}" for kind, level in DAMAGE)
-    lines += ["", f"| PSNR (dB), read right | evaluations | {head} |", "| --- |" + " --- |" * 5]
-    able = [row for row in rows if "repair" in row]
-
-    def cells(repair: Row, when: str) -> str:
-        found = (repair[f"{kind}_{when}"] for kind, _ in DAMAGE)
-        return " | ".join(f"{psnr:.1f}, {right:.1%}" for psnr, right in found)
-
-    if able:
-        lines.append(f"| damaged | 0 | {cells(able[0]['repair'], 'before')} |")
-    for row in able:
-        repair = row["repair"]
-        lines.append(f"| {row['name']} | {repair['evaluations']} | {cells(repair, 'after')} |")
-    return "\n".join(lines) + "\n"
-
-
-def plot(rows: list[Row], sheets: dict[str, Tensor]) -> Image.Image:
-    """Fréchet distance against evaluations, recall as colour; below, images of each way."""
-    width, height, left, top, cell = 1100, 620, 80, 30, 168
-    per_line = 6
-    lines = math.ceil(len(sheets) / per_line)
-    picture = Image.new("RGB", (width, height + lines * (cell + 30)), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(15)
-    decades = math.log10(max(row["evaluations"] for row in rows)) + 0.3
-    logs = [math.log10(row["fd"]) for row in rows]
-    low, high = min(logs) - 0.15, max(logs) + 0.15
-
-    def x(evaluations: float) -> float:
-        return left + 30 + (width - left - 250) * math.log10(evaluations) / decades
-
-    def y(fd: float) -> float:
-        return top + (height - top - 60) * (high - math.log10(fd)) / (high - low)
-
-    for power in range(math.ceil(decades)):
-        draw.line([(x(10**power), top), (x(10**power), height - 60)], (230, 230, 230))
-        draw.text((x(10**power), height - 52), f"{10**power:,}", "black", font, anchor="ma")
-    for fd in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000):
-        if low < math.log10(fd) < high:
-            draw.line([(left, y(fd)), (width - 40, y(fd))], (230, 230, 230))
-            draw.text((left - 8, y(fd)), str(fd), "black", font, anchor="rm")
-    draw.text((left, 6), "Fréchet distance (digits)", "black", font)
-    axis = "network evaluations an image; colour: recall, 0 red to 1 green"
-    draw.text((width - 40, height - 28), axis, "black", font, anchor="ra")
-    for row in rows:
-        at, share = (x(row["evaluations"]), y(row["fd"])), row["recall"]
-        colour = round(220 * (1 - share)), round(60 + 120 * share), 60
-        draw.ellipse([at[0] - 7, at[1] - 7, at[0] + 7, at[1] + 7], colour, "black")
-        draw.text((at[0] + 12, at[1]), row["name"], "black", font, anchor="lm")
-    for i, (name, sheet) in enumerate(sheets.items()):
-        corner = 20 + i % per_line * (cell + 10), height + i // per_line * (cell + 30)
-        draw.text(corner, name, "black", font)
-        shown = images.to_pillow(sheet).convert("RGB").resize((cell, cell))
-        picture.paste(shown, (corner[0], corner[1] + 22))
-    return picture
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("data", type=Path, help="a folder of MNIST's IDX files")
@@ -196,7 +124,7 @@ def main() -> None:
         system, path = SYSTEMS[key](given), asked.output / f"{key}.safetensors"
         if not path.exists():
             train(system, given.pixels, given.labels, asked.minutes, path)
-        restore(system, path)
+        restore(system, path, asked.minutes)
         print(
             f"{system.name}: {system.parameters:,} parameters, {system.steps:,} steps", flush=True
         )
@@ -213,13 +141,19 @@ def main() -> None:
             rows.append(row)
             sheets[way.name] = images.grid(y[:36], columns=6)
             print(f"  {way.name}: fd {row['fd']:.2f}, recall {row['recall']:.3f}", flush=True)
-    about = {"minutes": asked.minutes, "judge": judge.version, "threads": torch.get_num_threads()}
+    options = [f"--minutes {asked.minutes:g}"]
+    options += [f"--n {asked.n}"] * (asked.n != parser.get_default("n"))
+    options += [f"--n-slow {asked.n_slow}"] * (asked.n_slow is not None)
+    options += [f"--only {' '.join(asked.only)}"] * (asked.only != list(SYSTEMS))
+    about = {
+        "minutes": asked.minutes, "options": " ".join(options), "judge": judge.version,
+        "threads": torch.get_num_threads(), "repaired": REPAIRED, "tested": len(test),
+    }  # fmt: skip
     text = json.dumps({"about": about, "rows": rows}, indent=1)
     (asked.output / "trilemma.json").write_text(text + "\n", encoding="utf-8")
-    (asked.output / "table.md").write_text(table(rows), encoding="utf-8")
-    networks = [row for row in rows if row["evaluations"]]
-    plot(networks, sheets).save(asked.output / "trilemma.png", optimize=True)
-    print(table(rows))
+    (asked.output / "README.md").write_text(page.text(rows, about), encoding="utf-8")
+    page.plot(rows, sheets).save(asked.output / "trilemma.png", optimize=True)
+    print(page.tables(rows))
 
 
 if __name__ == "__main__":
