@@ -247,6 +247,8 @@ def train(
         shape = images.pixels.shape[-1], images.pixels.shape[1]
         law: dict[str, Any] = {} if source is None else {"source": source}
         changes |= {"batch": batch or plain.batch, "flip": flip, "seed": seed}
+        # Of many images this takes half a minute, in which nothing else is to be seen.
+        common.say("fitting z to the images")
         try:
             if objective == "ign":
                 config = published.default_model(*shape, norm=norm or "batch", **law)
