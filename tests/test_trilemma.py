@@ -154,7 +154,10 @@ def test_the_page_says_what_was_expected_and_what_was_found() -> None:
     found = page.expectations(rows).splitlines()[2:]
     assert "| yes, 4; the best other, GAN, 5 |" in found[0]
     assert "| **no**, 0.6; the best other, GAN, 0.7 |" in found[1]
-    assert "**no**, 4.00 is 2.5 times 1.60" in found[2]
+    assert "| **no**, 4.00 is 2.5 times 1.60, which its 1,000 images make too large |" in found[2]
+    for n, word in ((1000, "not known"), (10_000, "yes")):
+        near = [rows[0], row("DDPM, 1,000 steps", 1000, 3.2, 0.8, n=n)]
+        assert f"| {word}, 4.00 is 1.2 times 3.20" in page.expectations(near)
     assert "so can VAE; f has the best PSNR in 4 of 4 kinds" in found[3]
     assert "the best digits read right in 0 of 4 kinds" in found[3]
     assert page.expectations(rows[1:]) == ""
