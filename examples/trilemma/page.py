@@ -97,8 +97,9 @@ def expectations(rows: list[Row]) -> str:
 
 def text(rows: list[Row], about: Row) -> str:
     """The whole page in Markdown."""
-    counts = {f"{row['n']:,}" for row in rows}
-    few = sorted({row["name"] for row in rows if row["n"] != max(r["n"] for r in rows)})
+    counts = sorted({row["n"] for row in rows})
+    many = " or ".join(f"{n:,}" for n in counts)
+    few = sorted({row["name"] for row in rows if row["n"] < counts[-1]})
     fewer = (
         f" Those of {', '.join(few)} are fewer, which alone makes a distance larger." if few else ""
     )
@@ -111,7 +112,7 @@ Written by `compare.py`, all from one run of it:
         {about["options"]}
 
 Each system had {about["minutes"]:g} minutes of processor time on MNIST's training images, about as
-many parameters as f, and batches of the same number of images. {" or ".join(sorted(counts))} images
+many parameters as f, and batches of the same number of images. {many} images
 of each are compared with the {about["tested"]:,} test images in the features of a classifier of
 digits ({about["judge"]}).{fewer} The first row is training images instead: no system need be
 better. Times are of one thread in bfloat16. Repairs are of {about["repaired"]:,} test images.
