@@ -1,8 +1,7 @@
 """VAE: an encoder and a decoder, by the evidence lower bound.
 
-D. Kingma, M. Welling, *Auto-Encoding Variational Bayes*, ICLR 2014, with the deviation of the
-decoder's Gaussian set to its optimum (O. Rybkin, K. Daniilidis, S. Levine, *Simple and Effective
-VAE Training with Calibrated Decoders*, ICML 2021). Its means are what is shown.
+D. Kingma, M. Welling, *Auto-Encoding Variational Bayes*, ICLR 2014, with its Bernoulli decoder:
+a pixel's brightness, from 0 to 1, is a probability. The decoder's means are what is shown.
 """
 
 import copy
@@ -11,6 +10,7 @@ import torch
 from common import EMA, System, Way, adam, autocast, in_batches
 from gan import Generator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from make_it_real.trainer import average
 
@@ -40,9 +40,8 @@ def system() -> System:
             mean, log_variance = encode(x).float().chunk(2, 1)
             z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
             made = decode(z)
-        squares = (made - x).square().flatten(1)
-        # −log p(x|z) of a Gaussian whose variance is the mean square error itself.
-        nll = squares.shape[1] / 2 * squares.mean().clamp_min(1e-6).log()
+        bits, chances = (x + 1) / 2, (made + 1) / 2
+        nll = F.binary_cross_entropy(chances, bits, reduction="sum") / len(x)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
         opt.zero_grad()
         (nll + divergence).backward()
