@@ -43,6 +43,8 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "anisotropic-blur": Degradation(
         detail.anisotropic_blur, "largest standard deviation in pixels", 2.0, (0.8, 3.0)
     ),
+    "defocus": Degradation(detail.defocus, "radius in pixels", 2.5, (0.7, 4.0)),
+    "crystals": Degradation(detail.crystals, "pixels across", 4, (1.5, 5), valid=(1, math.inf)),
     "contrast": Degradation(tones.contrast, "share kept", 0.3, (0.15, 0.9), valid=(0, 1)),
     "light": Degradation(tones.light, "brightness at the edge", 0.5, (0.1, 0.9)),
     "thin": Degradation(detail.thin, "share", 1.0, (0.3, 1.0), valid=(0, 1)),
@@ -80,9 +82,10 @@ GREY_DAMAGE = (
     *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
 )  # fmt: skip
 COLOUR_DAMAGE = (
-    *("noise",) * 4, "coarse-noise", *("low-resolution",) * 4, *("blur",) * 2,
-    *("anisotropic-blur",) * 2, *("lines",) * 3, *("mask",) * 3, "contrast", "light", "cast",
-    *("grayscale",) * 2, *("sketch",) * 4, *("jpeg",) * 3, "salt-and-pepper", "scribbles",
+    *("noise",) * 4, "coarse-noise", *("low-resolution",) * 8, *("blur",) * 2,
+    *("anisotropic-blur",) * 4, *("defocus",) * 2, *("crystals",) * 4, "lines", *("mask",) * 2,
+    "contrast", "light", "cast", *("grayscale",) * 2, *("sketch",) * 6, *("jpeg",) * 2,
+    "salt-and-pepper", "scribbles",
 )  # fmt: skip
 
 

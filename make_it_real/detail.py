@@ -65,6 +65,37 @@ def anisotropic_blur(images: Tensor, levels: Tensor, generator: torch.Generator)
     return convolved(images, torch.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2)))
 
 
+def defocus(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Out of focus: spread evenly over a disc of radius level pixels, its rim softened."""
+    reach = min(int(float(levels.max()) + 1), min(images.shape[2:]) - 1)
+    steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    way = (steps[:, None].square() + steps.square()).sqrt()
+    return convolved(images, (levels[:, None, None] + 0.5 - way).clamp(0, 1))
+
+
+def crystals(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Cells of no regular shape, level pixels across on average, each of its mean colour.
+
+    The cells are those of points, one drawn at random in each square of level × level pixels:
+    a pixel belongs to the nearest.
+    """
+    c, h, w = images.shape[1:]
+    out, device = images.clone(), generator.device
+    places = torch.stack(torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"), -1)
+    places = places.view(-1, 2).to(device, torch.float32) + 0.5
+    for i, level in enumerate(levels.tolist()):
+        rows, columns = (max(1, round(side / level)) for side in (h, w))
+        corners = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).to(device)
+        points = corners + torch.rand(corners.shape, generator=generator, device=device)
+        points = points * torch.tensor([h / rows, w / columns], device=device)
+        cell = torch.cdist(places, points).argmin(1).to(images.device)
+        flat = images[i].flatten(1)
+        sums = flat.new_zeros(c, len(points)).index_add_(1, cell, flat)
+        counts = cell.bincount(minlength=len(points)).clamp_min(1)
+        out[i] = (sums / counts)[:, cell].view(c, h, w)
+    return out
+
+
 def convolved(images: Tensor, kernels: Tensor) -> Tensor:
     """Each image (N, C, H, W) by its own kernel (N, k, k), brought to sum 1; reflected outside."""
     n, c, h, _ = images.shape

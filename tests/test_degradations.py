@@ -26,7 +26,7 @@ NEUTRAL = {
     "noise": 0, "mask": 0, "contrast": 1, "light": 0, "thin": 0, "grayscale": 0, "blur": 0,
     "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1, "glass": 0, "lines": 1,
     "coarse-noise": 0, "cast": 0, "saturation": 1, "gamma": 1, "motion-blur": 1,
-    "anisotropic-blur": 0,
+    "anisotropic-blur": 0, "defocus": 0,
 }  # fmt: skip
 
 
@@ -136,7 +136,9 @@ def test_mask_hides_cells_of_an_eighth() -> None:
     assert by_cell.any(3).any()
 
 
-@pytest.mark.parametrize("kind", ["blur", "low-resolution", "pixelate", "thin"])
+@pytest.mark.parametrize(
+    "kind", ["blur", "low-resolution", "pixelate", "thin", "defocus", "crystals"]
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_constant_image_stays_as_it_is(kind: str, shape: tuple[int, int, int]) -> None:
     x = torch.full((2, *shape), 0.3)
@@ -461,3 +463,42 @@ def test_anisotropic_blur_draws_a_dot_out_to_its_level_and_never_beyond() -> Non
     assert float(across.min()) < 0.3 * 2.5
     assert bool((across <= along + 1e-4).all())
     assert float((both.abs() > 1).float().mean()) > 0.3
+
+
+@pytest.mark.parametrize("radius", [1.0, 2.5, 4.0])
+def test_defocus_spreads_a_dot_evenly_over_a_disc(radius: float) -> None:
+    x = torch.zeros(1, 1, 33, 33)
+    x[..., 16, 16] = 1
+    y = degraded(x, "defocus", radius, generator=seeded())[0, 0]
+    assert float(y.sum()) == pytest.approx(1)
+    steps = torch.arange(33) - 16.0
+    way = (steps[:, None] ** 2 + steps**2).sqrt()
+    inside, outside = y[way <= radius - 0.5], y[way >= radius + 0.5]
+    torch.testing.assert_close(inside, inside[:1].expand_as(inside))
+    assert not outside.any()
+    # A disc's variance along an axis is a quarter of its radius squared.
+    variance = float((y * steps**2).sum())
+    assert variance == pytest.approx(radius**2 / 4, rel=0.15, abs=0.2)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_crystals_are_cells_of_their_mean_one_for_each_square(shape: tuple[int, int, int]) -> None:
+    level = 4
+    x = noise_like(2, shape)
+    y = degraded(x, "crystals", level, generator=seeded())
+    most = round(shape[1] / level) * round(shape[2] / level)
+    for before, after in zip(x, y, strict=True):
+        colours, cell = after.flatten(1).unique(dim=1, return_inverse=True)
+        assert most / 2 < colours.shape[1] <= most
+        for i in range(colours.shape[1]):
+            mean = before.flatten(1)[:, cell == i].mean(1)
+            torch.testing.assert_close(colours[:, i], mean, atol=1e-5, rtol=0)
+    # They are no squares of a grid, nor those of another image.
+    edges = (y[:, :, :, 1:] != y[:, :, :, :-1]).any(1)
+    assert bool(edges.any(1).float().mean() > 0.9)
+    assert not torch.equal(edges[0], edges[1])
+
+
+def noise_like(n: int, shape: tuple[int, int, int]) -> Tensor:
+    """Images whose pixels all differ, so that no two cells have the same mean."""
+    return torch.rand(n, *shape, generator=seeded(3)) * 2 - 1
