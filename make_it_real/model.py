@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from make_it_real.dcgan import DCGAN
 from make_it_real.filters import AdaptiveFilters
 from make_it_real.laws import SOURCES
+from make_it_real.patches import Patches
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -41,7 +42,8 @@ class IGNConfig:
         bottleneck sees, 0 for all: most of a large f's parameters would be there.
     fine: residual blocks at full resolution, before the last convolution.
     filters: whether f also mixes band-pass filters of the image, each pixel by its own weights
-        (``filters.py``): what sharpens and denoises.
+        (``filters.py``): what sharpens and denoises. patches: residual blocks over squares of 2×2
+        pixels (``patches.py``), 0 for none: depth where pixels are.
     dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
         white). rest: an image whose change would come to a root mean square up to this is left
         exactly as it is; from twice that on, the change is made in full.
@@ -62,6 +64,7 @@ class IGNConfig:
     code: int = 0
     fine: int = 0
     filters: bool = False
+    patches: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -82,8 +85,8 @@ class IGNConfig:
             raise ValueError("stem and widths must be positive multiples of 8")
         if self.bottleneck < 1 or self.blocks < 2:
             raise ValueError("bottleneck must be at least 1 and blocks at least 2")
-        if self.code < 0 or self.fine < 0:
-            raise ValueError("code and fine must be at least 0")
+        if self.code < 0 or self.fine < 0 or self.patches < 0:
+            raise ValueError("code, fine and patches must be at least 0")
         if not 0 <= self.dead_zone < 1:
             raise ValueError("dead_zone must lie in [0, 1)")
         if not 0 <= self.rest < 1:
@@ -220,6 +223,8 @@ class IGN(nn.Module):
         self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
         if config.filters:
             self.filters = AdaptiveFilters(config.stem)
+        if config.patches:
+            self.patches = Patches(config.stem, config.channels, config.patches)
 
     def forward(self, images: Tensor) -> Tensor:
         out = self.dcgan(images) if "dcgan" in self._modules else self._projected(images)
@@ -245,6 +250,8 @@ class IGN(nn.Module):
         proposed = (self.last(h) + self.seen(images)).float()
         if self.config.filters:
             proposed = proposed + self.filters(h, images)
+        if self.config.patches:
+            proposed = proposed + self.patches(h, images)
         change = DeadZone.apply(proposed, self.config.dead_zone)  # type: ignore[no-untyped-call]
         out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
         return out

@@ -176,9 +176,10 @@ def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
     _, table = read_header(path)
     try:
         config = IGNConfig(**info.config)
-        # A block has eight tensors: many blocks take long to build, even without memory.
-        blocks = config.blocks + config.fine
-        if config.architecture == "projector" and not 8 * blocks < len(table):
+        # A block has eight tensors, or four: many take long to build, even without memory.
+        blocks = config.blocks + config.fine + config.patches
+        least = 8 * (config.blocks + config.fine) + 4 * config.patches
+        if config.architecture == "projector" and not least < len(table):
             raise ValueError(f"{blocks} blocks out of {len(table)} tensors")
         with torch.device("meta"):
             expected = IGN(config).state_dict()

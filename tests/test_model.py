@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from make_it_real import filters
 from make_it_real.critic import Critic
 from make_it_real.model import IGN, Attention, BoundedOutput, IGNConfig, place
+from make_it_real.patches import Patches, PlainBlock
 
 
 def randomised(net: nn.Module, seed: int = 0) -> None:
@@ -276,6 +277,59 @@ def test_filters_that_begin_at_nothing_leave_f_as_it_was() -> None:
     assert torch.equal(filtering(images), plain(images))
     dict(filtering.named_parameters())["filters.mix.bias"].data.fill_(0.5)
     assert not torch.equal(filtering(images), plain(images))
+
+
+def test_patches_begin_at_nothing_and_leave_f_as_it_was() -> None:
+    plain = network(32, 3)
+    patched = IGN(IGNConfig(32, 3, 8, (8, 16), 8, 2, patches=2))
+    found = patched.load_state_dict(plain.state_dict(), strict=False)
+    assert found.missing_keys
+    assert all(name.startswith("patches.") for name in found.missing_keys)
+    images = noise(2, 3, 32)
+    assert torch.equal(patched(images), plain(images))
+    randomised(patched.patches)
+    assert not torch.equal(patched(images), plain(images))
+
+
+def test_patches_see_squares_of_pixels_each_in_its_place() -> None:
+    torch.manual_seed(0)
+    net = Patches(4, 3, 1)
+    randomised(net)
+    h, images = noise(2, 4, 32), 0.5 * noise(2, 3, 32)
+    made = net(h, images)
+    assert made.shape == images.shape
+    # A shift by a square is the same shift of what is made, away from the borders.
+    moved = net(h.roll(2, 3), images.roll(2, 3))
+    torch.testing.assert_close(moved[..., 18], made[..., 16], atol=1e-5, rtol=0)
+    assert not torch.allclose(net(h.roll(1, 3), images.roll(1, 3))[..., 17], made[..., 16])
+    # Four convolutions of 3×3 squares reach eight pixels and no further.
+    images.requires_grad_()
+    (gradient,) = torch.autograd.grad(net(h.clone(), images)[0, 0, 8, 0].sum(), images)
+    assert bool(gradient[0, :, 8, :10].any())
+    assert not gradient[0, :, :, 10:].any()
+
+
+def test_patches_see_of_strong_noise_no_more_than_of_black_and_white() -> None:
+    torch.manual_seed(0)
+    net = Patches(4, 3, 1)
+    randomised(net)
+    h, images = noise(2, 4, 16), noise(2, 3, 16)
+    images = images / images.square().mean((1, 2, 3), keepdim=True).sqrt()
+    torch.testing.assert_close(net(h, 7 * images), net(h, images), atol=1e-5, rtol=0)
+    assert not torch.allclose(net(h, 0.5 * images), net(h, images))
+    # An image's strength is its own.
+    strong = torch.stack([images[0], 7 * images[1]])
+    torch.testing.assert_close(net(h, strong), net(h, images), atol=1e-5, rtol=0)
+
+
+def test_a_plain_block_sees_how_strong_its_input_is() -> None:
+    torch.manual_seed(0)
+    block = PlainBlock(8)
+    h = noise(1, 8, 6)
+    assert torch.equal(block(h), h)
+    randomised(block)
+    change = block(h) - h
+    assert not torch.allclose(block(10 * h) - 10 * h, change, rtol=0.5)
 
 
 def test_gradient_through_an_image_at_rest_is_finite() -> None:

@@ -18,8 +18,9 @@ LAYERS = (
         "distributed", "profiles", "cache",
     ),
     (
-        "model", "dcgan", "filters", "critic", "images", "decoding", "framing", "ink", "restoring",
-        "alignment", "faces", "idx", "degradations", "detail", "tones", "augmentation", "laws",
+        "model", "dcgan", "filters", "patches", "critic", "images", "decoding", "framing", "ink",
+        "restoring", "alignment", "faces", "idx", "degradations", "detail", "tones", "augmentation",
+        "laws",
     ),
     (
         "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals",

@@ -330,7 +330,7 @@ def test_a_config_that_builds_no_network_is_refused(tiny_model: Path, changes: H
     refused(tiny_model, "a config that this mir can't build", by_inspect=False)
 
 
-@pytest.mark.parametrize("kind", ["blocks", "fine"])
+@pytest.mark.parametrize("kind", ["blocks", "fine", "patches"])
 def test_a_config_of_a_billion_blocks_is_not_even_tried(tiny_model: Path, kind: str) -> None:
     change_mir(tiny_model, config=config_of(tiny_model) | {"blocks": 2, kind: 10**9 + 2})
     refused(tiny_model, "100000000[24] blocks out of", by_inspect=False)
