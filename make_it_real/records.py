@@ -18,6 +18,7 @@ class BaseConfig:
         ``decay_steps``. batch: images x, and as many z, a step. flip: mirror images at random.
     hold_out: images kept from training, to be measured against. start: the model that f
         started from, and the beginning of its hash.
+    spread: z is drawn so many times as wide as the images are (``Source.widen``).
     bf16: compute in bfloat16 where the device is fast at it; weights stay float32.
     """
 
@@ -31,6 +32,7 @@ class BaseConfig:
     hold_out: int = 0
     start: str = ""
     seed: int = 0
+    spread: float = 1.0
     bf16: bool = True
 
 

@@ -245,6 +245,8 @@ def fit_source(trainer: BaseTrainer, images: ImageSet) -> None:
     sample = to_images(images.pixels[order[:count]]).to(trainer.device)
     first, *others = [net.source for net in trainer.nets.values() if isinstance(net, IGN)]
     first.fit(sample)
+    if trainer.config.spread != 1:
+        first.widen(trainer.config.spread)
     for source in others:
         source.load_state_dict(first.state_dict())
 
