@@ -157,7 +157,8 @@ def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_f_learns_to_leave_images_as_they_are(norm: str) -> None:
-    records = run(begun(replace(CONFIG, steps=60, lr=2e-3), norm))
+    # In full precision: what bfloat16 rounds to differs among processors.
+    records = run(begun(replace(CONFIG, steps=60, lr=2e-3, bf16=False), norm))
     assert [record.step for record in records] == list(range(1, 61))
     assert sum(record.rec for record in records[-5:]) / 5 < 0.5 * records[0].rec
     for record in records:
