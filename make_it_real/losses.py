@@ -95,6 +95,16 @@ def loss_projected(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     ).sum()
 
 
+def loss_energy(made: Tensor, earlier: Tensor, real: Tensor) -> Tensor:
+    """E|a − r| − E|a − a′| of features a = made (N, D), a′ = earlier made and r = real ones (M, D).
+
+    Half of what depends on ``made`` in the energy distance (Székely & Rizzo 2013; between what a
+    generator makes and what is real: Bellemare et al. 2017): a is drawn to where real features
+    are and away from where made ones already are, so that few places shall not stand for all.
+    """
+    return torch.cdist(made, real).mean() - torch.cdist(made, earlier).mean()
+
+
 def led(images: Tensor, gradient: Tensor, other: Tensor, weight: float) -> Tensor:
     """A scalar whose gradient by images (N, C, H, W) is gradient + weight·(|g|/|o|)·other.
 

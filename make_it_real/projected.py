@@ -162,3 +162,40 @@ class ProjectedCritic(nn.Module):
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Logits (N, h, w) of each resolution's features."""
         return [head(h).squeeze(1) for head, h in zip(self.heads, features, strict=True)]
+
+
+def pooled(features: list[Tensor]) -> Tensor:
+    """Means over places of features (N, c, h, w) of each resolution, side by side (N, Σc)."""
+    return torch.cat([h.float().mean((2, 3)) for h in features], 1)
+
+
+class Memory(nn.Module):
+    """Pooled features of the last ``LENGTH`` images seen at each of ``SIDES``, real and made.
+
+    What a batch makes is compared with them, since a batch alone says little of all that f makes.
+    """
+
+    LENGTH = 1024
+    real: Tensor
+    made: Tensor
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        shape = (len(SIDES), self.LENGTH, sum(MIXED))
+        self.register_buffer("real", torch.zeros(shape))
+        self.register_buffer("made", torch.zeros(shape))
+        self.register_buffer("seen", torch.zeros(len(SIDES), dtype=torch.long))
+
+    def recall(self, side: int) -> tuple[Tensor, Tensor]:
+        """(real, made) features (n, D) of images that were seen at this side."""
+        i = SIDES.index(side)
+        n = min(int(self.seen[i]), self.LENGTH)
+        return self.real[i, :n], self.made[i, :n]
+
+    def take(self, side: int, real: Tensor, made: Tensor) -> None:
+        """Keep pooled features (N, D) of as many real as made images, over the oldest ones."""
+        i = SIDES.index(side)
+        at = (int(self.seen[i]) + torch.arange(len(real), device=real.device)) % self.LENGTH
+        self.real[i, at], self.made[i, at] = real, made
+        self.seen[i] += len(real)

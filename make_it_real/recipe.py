@@ -26,9 +26,11 @@ class TrainConfig(BaseConfig):
     laws: other laws of z (``laws.LAWS``) that a share of ``law_share`` of all z is drawn by,
         one of them at random each; the rest is drawn by the model's own.
     critic_every: the critics have a part in every so many-th step; those between, several times
-        cheaper, are of L_rec and L_restore alone, on whole batches of damaged images.
+        cheaper, are of L_rec and L_restore alone, on whole batches of damaged images. 0: they have
+        none, and f(z) is held to what the f that training starts from makes of z.
     projected: how much the projected critic (``projected.py``) leads f(z), beside C, which
-        leads it with 1; 0 does without.
+        leads it with 1; 0 does without. energy: how much of that way is the energy distance
+        between the features it sees of made and of real images, beside its heads' 1.
     """
 
     gamma: float = 1.0
@@ -48,7 +50,13 @@ class TrainConfig(BaseConfig):
     law_share: float = 0.3
     critic_every: int = 1
     projected: float = 0.0
+    energy: float = 0.0
     lambdas: Lambdas = field(default_factory=Lambdas)
+
+    @property
+    def held(self) -> bool:
+        """Whether f is to go on making what it made before, instead of being led by critics."""
+        return self.critic_every == 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "damage", tuple(self.damage))
@@ -64,10 +72,12 @@ class TrainConfig(BaseConfig):
             raise ValueError(f"no such law of z: {', '.join(unknown)} ({', '.join(laws.LAWS)})")
         if not 0 <= self.law_share <= 1:
             raise ValueError("law_share must lie in [0, 1]")
-        if self.critic_every < 1:
-            raise ValueError("critic_every must be at least 1")
+        if self.critic_every < 0:
+            raise ValueError("critic_every must be at least 0")
         if not 0 <= self.projected < float("inf"):
             raise ValueError("projected must be at least 0")
+        if not 0 <= self.energy < float("inf") or (self.energy and not self.projected):
+            raise ValueError("energy must be at least 0, and needs a projected critic")
 
 
 def default_model(image_size: int, channels: int) -> IGNConfig:
@@ -102,4 +112,7 @@ def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
         "kept": 1 if deep else 2,
         "lambdas": Lambdas(restore=25.0) if deep else Lambdas(),
     }
+    if changes.get("critic_every") == 0:
+        # What repair alone asks for is steady enough for momentum.
+        settings["beta1"] = 0.9
     return TrainConfig(**settings | changes)

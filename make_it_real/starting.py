@@ -19,6 +19,7 @@ from make_it_real.critic import Critic
 from make_it_real.data import ImageSet
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.feeding import placed
+from make_it_real.model import IGN
 from make_it_real.recipe import default_config
 from make_it_real.tensorfile import check_tensors, read_header, read_tensors, save_tensors
 from make_it_real.training import Trainer, begin
@@ -89,16 +90,17 @@ def begin_from(
     trainer = begin(images, config, default_config(config, start=start, **changes), device)
     notes = [f"f starts from {start}…"]
     taken = {k: v for k, v in old.state_dict().items() if not k.startswith("source.")}
-    for net in (trainer.f, trainer.f_ema):
-        anew = _adopt(net, taken)
+    for net in trainer.nets.values():
+        if isinstance(net, IGN):
+            anew = _adopt(net, taken)
     if anew:
         notes.append(f"of another shape here, so begun anew in f: {', '.join(anew)}")
-    if C is None:
+    if C is None and not trainer.config.held:
         notes.append(
             f"no critic beside it ({beside.name}): a new one gets {HEAD_START} steps alone"
         )
         head_start(trainer, images, HEAD_START)
-    elif anew := _adopt(trainer.C, C.state_dict()):
+    elif C is not None and (anew := _adopt(trainer.C, C.state_dict())):
         notes.append(f"of another shape here, so begun anew in the critic: {', '.join(anew)}")
     return trainer, notes
 

@@ -1,6 +1,7 @@
 """Training f as an adversarial projector: ``losses.py``'s first objective, and its recipe."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from make_it_real.data import ImageSet
 from make_it_real.degradations import check_damage, randomly_degraded
 from make_it_real.draw import Draw
 from make_it_real.model import IGN, IGNConfig, place
-from make_it_real.projected import SIDES, ProjectedCritic
+from make_it_real.projected import SIDES, Memory, ProjectedCritic, pooled
 from make_it_real.recipe import TrainConfig
 from make_it_real.records import BaseRecord, Step
 from make_it_real.source import Source
@@ -56,11 +57,17 @@ class Trainer(BaseTrainer):
         self.nets |= {"f_ema": self.f_ema, "C": self.C}
         self.opt_f, self.opt_C = self.adam(self.f), self.adam(self.C)
         self.optimizers |= {"opt_f": self.opt_f, "opt_C": self.opt_C}
+        self.f_before = copy.deepcopy(self.f_ema) if config.held else None
+        if self.f_before is not None:
+            self.nets["f_before"] = self.f_before
         self.P = place(ProjectedCritic(), device) if config.projected else None
         self.seen: list[Tensor] = []
         if self.P is not None:
             self.nets["P"] = self.P
             self.optimizers["opt_P"] = self.adam(self.P)
+        self.memory = Memory().to(device) if config.energy else None
+        if self.memory is not None:
+            self.nets["memory"] = self.memory
 
     @property
     def shipped(self) -> IGN:
@@ -102,12 +109,13 @@ class Trainer(BaseTrainer):
     @property
     def adversarial(self) -> bool:
         """Whether the critics have a part in this step."""
-        return (self.step + 1) % self.config.critic_every == 0
+        every = self.config.critic_every
+        return every > 0 and (self.step + 1) % every == 0
 
     @property
     def turn(self) -> int:
         """How many steps with the critics there have been."""
-        return self.step // self.config.critic_every
+        return self.step // max(1, self.config.critic_every)
 
     def draw(self, pixels: Tensor) -> Draw:
         """Everything random of a step, for the whole batch, the same in every process."""
@@ -148,7 +156,9 @@ class Trainer(BaseTrainer):
         losses.freeze(self.C, False)
         loss_rec = losses.distance(fx, kept)
         loss_idem = losses.distance(ff, target)
-        loss_idem_inner = losses.loss_idem_inner(self.fast("f_ema"), fz[half:])
+        loss_idem_inner = loss_idem.new_zeros(())
+        if lambdas.idem_inner:
+            loss_idem_inner = losses.loss_idem_inner(self.fast("f_ema"), fz[half:])
         loss_restore = losses.distance(f_Ax, whole)
         loss = (
             realism
@@ -163,14 +173,26 @@ class Trainer(BaseTrainer):
         return loss, (loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore), fake
 
     def loss_repair(self, d: Draw) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """As ``loss_f``, of a step without critics: nothing is made, the other terms are NaN."""
-        x, lambdas = d.x, self.config.lambdas
-        kept = x[: self.config.kept * len(x) // 4]
-        f_Ax, fx = self.fast("f")(torch.cat([d.Ax, kept])).split([len(x), len(kept)])
+        """As ``loss_f``, of a step without critics: nothing is made, the other terms are NaN.
+
+        Where f(z) is held to b = f_before(z), L_idem is D(f(z), b) + D(f(b), b).
+        """
+        x, lambdas, f = d.x, self.config.lambdas, self.fast("f")
+        kept, quarter = x[: self.config.kept * len(x) // 4], len(x) // 4
+        shown = [d.Ax, kept]
+        if self.f_before is not None:
+            z = d.z[:quarter]
+            with torch.no_grad():
+                before = self.fast("f_before")(z)
+            shown += [z, before]
+        f_Ax, fx, *held = f(torch.cat(shown)).split([len(part) for part in shown])
         loss_rec, loss_restore = losses.distance(fx, kept), losses.distance(f_Ax, x)
-        none = loss_rec.new_tensor(torch.nan)
         loss = lambdas.rec * loss_rec + lambdas.restore * loss_restore
-        return loss, (none, loss_rec, none, none, loss_restore), x[:0]
+        none = loss_idem = loss_rec.new_tensor(torch.nan)
+        if held:
+            loss_idem = torch.stack([losses.distance(made, before) for made in held]).sum()
+            loss = loss + lambdas.idem * loss_idem
+        return loss, (none, loss_rec, loss_idem, none, loss_restore), x[:0]
 
     def _realism(self, d: Draw, fz: Tensor, C_x: Tensor) -> tuple[Tensor, Tensor]:
         """(L_real of f(z), a term that leads f(z) by it and by the projected critic)."""
@@ -184,10 +206,28 @@ class Trainer(BaseTrainer):
         (gradient,) = torch.autograd.grad(weight * loss, made, retain_graph=True)
         losses.freeze(P, True)
         seen = P.features(shown, self._side())
-        (other,) = torch.autograd.grad(losses.loss_real_projected(P(seen)), made)
+        # Coarse features are part of finer ones: by its own value alone each has one gradient.
+        self.seen = [h.detach().requires_grad_() for h in seen]
+        (other,) = torch.autograd.grad(seen, made, self._by_features(P, self.seen))
         losses.freeze(P, False)
-        self.seen = [h.detach() for h in seen]
+        self.seen = [h.detach() for h in self.seen]
         return loss.detach(), losses.led(fz.float(), gradient, other, self.config.projected)
+
+    def _by_features(self, P: ProjectedCritic, seen: list[Tensor]) -> Sequence[Tensor]:
+        """The gradient by what the projected critic sees of f(z): of its heads, and with
+        ``config.energy`` times its size that of the energy distance."""
+        by_heads = torch.autograd.grad(losses.loss_real_projected(P(seen)), seen)
+        if self.memory is None:
+            return by_heads
+        real, made = self.memory.recall(self._side())
+        if not len(real):
+            return by_heads
+        by_energy = torch.autograd.grad(losses.loss_energy(pooled(seen), made, real), seen)
+        size, other = (
+            torch.stack([g.float().norm() for g in gs]).norm() for gs in (by_heads, by_energy)
+        )
+        scale = self.config.energy * size / other.clamp_min(1e-20)
+        return [a + (scale * b).to(a.dtype) for a, b in zip(by_heads, by_energy, strict=True)]
 
     def _side(self) -> int:
         """What the projected critic sees images at in this step."""
@@ -245,6 +285,8 @@ class Trainer(BaseTrainer):
     @property
     def kinds(self) -> dict[int, float]:
         every, penalty = self.config.critic_every, self.config.penalty_every
+        if not every:
+            return {0: 1.0}
         kinds = {every - 1: 1 / (every * penalty)}
         if penalty > 1:
             kinds[2 * every - 1] = (penalty - 1) / (every * penalty)
@@ -284,6 +326,8 @@ class Trainer(BaseTrainer):
                 seen = P.features(draw.shown(draw.x), self._side())
             loss = losses.loss_projected(P(seen), P(self.seen))
         loss.backward()
+        if self.memory is not None:
+            self.memory.take(self._side(), pooled(seen), pooled(self.seen))
         total[6] += loss.detach()
 
 

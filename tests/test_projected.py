@@ -16,7 +16,7 @@ from make_it_real.cli import app
 from make_it_real.data import ImageSet
 from make_it_real.errors import MirError
 from make_it_real.model import IGNConfig
-from make_it_real.projected import SIDES, STAGES, Backbone, ProjectedCritic
+from make_it_real.projected import MIXED, SIDES, STAGES, Backbone, Memory, ProjectedCritic, pooled
 from make_it_real.recipe import TrainConfig
 from make_it_real.training import Trainer
 
@@ -171,6 +171,82 @@ def test_its_heads_learn_to_tell_real_from_made(critic: ProjectedCritic) -> None
     assert values[-1] < 0.7 * values[0]
 
 
+# --- The energy distance ---
+
+
+def test_the_energy_distance_by_hand() -> None:
+    made = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    real, earlier = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 5.0]])
+    # To the real one 5 and 0; among made ones 0, 5, 5 and √10.
+    wanted = 5 / 2 - (10 + 10**0.5) / 4
+    assert losses.loss_energy(made, earlier, real).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_made_features_are_led_to_where_none_is_yet() -> None:
+    real = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    earlier = torch.tensor([[-1.0, 0.0], [-1.0, 0.1]])
+    made = torch.tensor([[0.0, 0.0]], requires_grad=True)
+    losses.loss_energy(made, earlier, real).backward()
+    assert made.grad is not None
+    # Down the gradient is towards the real one that stands alone.
+    assert float(made.grad[0, 0]) < -0.5
+
+
+def test_features_are_pooled_over_places() -> None:
+    features = [noise(2, 3, 4, 4), noise(2, 5, 2, 2, seed=1)]
+    found = pooled(features)
+    assert found.shape == (2, 8)
+    torch.testing.assert_close(found[1, 2], features[0][1, 2].mean())
+    torch.testing.assert_close(found[1, 3], features[1][1, 0].mean())
+
+
+def test_memory_keeps_the_latest_of_each_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Memory, "LENGTH", 6)
+    memory, width = Memory(), sum(MIXED)
+    assert len(memory.recall(SIDES[0])[0]) == 0
+    rows = noise(12, width).split(4)
+    for each in rows:
+        memory.take(SIDES[0], each, -each)
+    real, made = memory.recall(SIDES[0])
+    assert torch.equal(real, -made)
+    wanted = torch.cat(rows)[6:]
+    assert torch.equal(real[real[:, 0].argsort()], wanted[wanted[:, 0].argsort()])
+    assert len(memory.recall(SIDES[1])[0]) == 0
+
+
+def test_it_leads_f_by_its_share_once_there_is_something_to_compare_with() -> None:
+    plain, spread = begun(CONFIG), begun(replace(CONFIG, energy=1.0))
+    draw = plain.draw(pixels())
+    gradients = []
+    for again in range(2):
+        for trainer in (plain, spread):
+            trainer.f.zero_grad()
+            trainer.backward(draw)
+        pairs = zip(plain.f.parameters(), spread.f.parameters(), strict=True)
+        gradients.append(
+            all(a.grad is None or (b.grad is not None and torch.allclose(a.grad, b.grad))
+                for a, b in pairs)
+        )  # fmt: skip
+        assert gradients == [True, False][: again + 1]
+
+
+def test_a_run_with_it_goes_on_as_it_would_have(tmp_path: Path) -> None:
+    trainer = begun(replace(CONFIG, energy=0.5))
+    for _ in range(4):
+        trainer.train_step(pixels())
+    trainer.save(tmp_path / "c.safetensors")
+    again = Trainer.load(tmp_path / "c.safetensors", CPU)
+    for _ in range(2):
+        assert trainer.train_step(pixels()).record() == again.train_step(pixels()).record()
+    for name, value in trainer.state().items():
+        assert torch.equal(value, again.state()[name]), name
+
+
+def test_it_needs_a_projected_critic() -> None:
+    with pytest.raises(ValueError, match="needs a projected critic"):
+        TrainConfig(energy=1.0)
+
+
 # --- In training ---
 
 
@@ -235,6 +311,8 @@ def test_mir_train_takes_it_and_says_where_it_does_not(tmp_path: Path) -> None:
     assert (code, "one process and one part" in said) == (2, True)
     code, said = train(*small, "--projected", "2", "--objective", "ign")
     assert (code, "--projected is for" in said) == (2, True)
+    code, said = train(*small, "--energy", "1")
+    assert (code, "that --projected brings" in said) == (2, True)
     code, said = train(*small, "--projected", "2")
     assert code == 0, said
     assert b"P.heads." in (tmp_path / "run" / "checkpoint.safetensors").read_bytes()

@@ -149,6 +149,51 @@ def test_a_step_without_critics_repairs_a_whole_batch() -> None:
     assert len(trainer.draw(bars(4).pixels).Ax) == 4
 
 
+def test_without_critics_f_learns_to_repair_and_goes_on_making_what_it_made() -> None:
+    trainer = begun(replace(CONFIG, critic_every=0, beta1=0.9, bf16=False))
+    assert trainer.f_before is not None
+    for parameter in trainer.f_before.parameters():
+        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=trainer.generator))
+    trainer.f.load_state_dict(trainer.f_before.state_dict())
+    before, C = copied(trainer.f_before), copied(trainer.C)
+    draw = trainer.draw(bars(4).pixels)
+    assert len(draw.Ax) == len(draw.x)
+    shown: list[Tensor] = []
+    trainer.f.register_forward_hook(lambda net, args, out: shown.append(args[0]))
+    loss, terms, fake = trainer.loss_repair(draw)
+    made = trainer.f_before(draw.z[:4])
+    assert torch.equal(shown[0], torch.cat([draw.Ax, draw.x[:8], draw.z[:4], made]))
+    # f is f_before still: D(f(z), b) is 0, and D(f(b), b) what f moves of its own images.
+    moved = (trainer.f(made) - made).abs().mean()
+    torch.testing.assert_close(terms[2], moved)
+    lambdas = trainer.config.lambdas
+    wanted = lambdas.rec * terms[1] + lambdas.restore * terms[4] + lambdas.idem * moved
+    torch.testing.assert_close(loss, wanted)
+    assert len(fake) == 0
+    records = run(trainer, 5)
+    assert all(r.critic == r.real == 0 and r.restore > 0 and r.idem > 0 for r in records)
+    for net, state in ((trainer.f_before, before), (trainer.C, C)):
+        assert all(torch.equal(value, state[name]) for name, value in copied(net).items())
+    assert any(not torch.equal(v, before[k]) for k, v in copied(trainer.f).items())
+
+
+def test_a_run_that_holds_what_f_made_is_resumed_with_what_that_was(tmp_path: Path) -> None:
+    trainer = begun(replace(CONFIG, critic_every=0))
+    run(trainer, 3)
+    trainer.save(tmp_path / "c.safetensors")
+    again = Trainer.load(tmp_path / "c.safetensors", CPU)
+    assert run(trainer, 2) == run(again, 2)
+    for name, value in trainer.state().items():
+        assert torch.equal(value, again.state()[name]), name
+
+
+def test_momentum_is_for_repair_alone() -> None:
+    model = IGNConfig(12, 1, 8, (8, 16), 8, 2)
+    assert recipe.default_config(model).beta1 == 0
+    assert recipe.default_config(model, critic_every=2).beta1 == 0
+    assert recipe.default_config(model, critic_every=0).beta1 == 0.9
+
+
 def test_terms_are_averaged_over_the_steps_that_have_them() -> None:
     trainer = begun(replace(CONFIG, critic_every=4))
     steps = list(islice(training.train(trainer, bars(4)), 8))

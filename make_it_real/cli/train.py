@@ -107,6 +107,10 @@ def train(
             "--source", help="The law of z [mixture or spectral, by size; ign: published]."
         ),
     ] = None,
+    spread: Annotated[
+        float,
+        typer.Option("--spread", min=0.01, help="Draw z so many times as wide as images are."),
+    ] = 1.0,
     clamp: Annotated[
         float | None, typer.Option("--clamp", help="ign: L_tight's bound, in L_rec [1.5].")
     ] = None,
@@ -133,14 +137,23 @@ def train(
         int | None,
         typer.Option(
             "--critic-every",
-            min=1,
-            help="Let the critics have a part in each so many-th step, repair only between [1].",
+            min=0,
+            help="Let the critics have a part in each so many-th step, repair only between [1]; "
+            "0: in none, and f goes on making what it made.",
         ),
     ] = None,
     projected: Annotated[
         float | None,
         typer.Option(
             "--projected", min=0, help="Weight of a critic on ImageNet's features, 2 say [none]."
+        ),
+    ] = None,
+    energy: Annotated[
+        float | None,
+        typer.Option(
+            "--energy",
+            min=0,
+            help="With --projected: share of the energy distance of features, 1 say [none].",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything random.")] = 0,
@@ -181,13 +194,20 @@ def train(
     }  # fmt: skip
     learned = {
         "--damage": damage, "--laws": laws, "--law-share": law_share,
-        "--critic-every": critic_every, "--projected": projected,
+        "--critic-every": critic_every, "--projected": projected, "--energy": energy,
     }  # fmt: skip
     given = [option for option, value in learned.items() if value is not None]
     if given and objective == "ign":
         raise typer.BadParameter(f"{given[0]} is for --objective adversarial: the paper's has none")
-    if projected is not None and resume:
-        raise typer.BadParameter("--projected: a run keeps the critics that it was begun with")
+    for option, weight in (("--projected", projected), ("--energy", energy)):
+        if weight is not None and resume:
+            raise typer.BadParameter(f"{option}: a run keeps the critics that it was begun with")
+    if critic_every == 0 and start is None:
+        raise typer.BadParameter("--critic-every 0 begins a run --from a model")
+    if resume and spread != 1:
+        raise typer.BadParameter("--spread: a run keeps the z that it was begun with")
+    if energy and not projected:
+        raise typer.BadParameter("--energy is of the features that --projected brings")
     for option, value in published_only.items():
         if value is not None and objective != "ign" and not resume:
             raise typer.BadParameter(f"{option} is for --objective ign")
@@ -214,8 +234,9 @@ def train(
         "lr": plain.lr if lr is None else lr,
     }
     changes |= recipe.named(
-        damage, laws, law_share=law_share, critic_every=critic_every, projected=projected
-    )
+        damage, laws, law_share=law_share, critic_every=critic_every, projected=projected,
+        energy=energy,
+    )  # fmt: skip
     trainer: BaseTrainer
     wanted: BaseConfig
     held: Tensor | None = None
@@ -246,7 +267,7 @@ def train(
         images = load(data, size=size, channels=channels, faces=faces, cached=cached)
         shape = images.pixels.shape[-1], images.pixels.shape[1]
         law: dict[str, Any] = {} if source is None else {"source": source}
-        changes |= {"batch": batch or plain.batch, "flip": flip, "seed": seed}
+        changes |= {"batch": batch or plain.batch, "flip": flip, "seed": seed, "spread": spread}
         # Of many images this takes half a minute, in which nothing else is to be seen.
         common.say("fitting z to the images")
         try:
