@@ -257,8 +257,9 @@ def test_fine_detail_is_filtered_in_full_precision() -> None:
     torch.testing.assert_close(fast, net(h, images), rtol=0.02, atol=1e-5)
 
 
-def test_a_batch_of_none_stays_one() -> None:
-    assert network(32, 3, filters=True)(torch.zeros(0, 3, 32, 32)).shape == (0, 3, 32, 32)
+@pytest.mark.parametrize("part", [{"filters": True}, {"patches": 1}], ids=str)
+def test_a_batch_of_none_stays_one(part: dict[str, Any]) -> None:
+    assert network(32, 3, **part)(torch.zeros(0, 3, 32, 32)).shape == (0, 3, 32, 32)
 
 
 def test_a_band_without_power_is_as_weak_as_any() -> None:
