@@ -227,6 +227,8 @@ class IGN(nn.Module):
             self.patches = Patches(config.stem, config.channels, config.patches)
 
     def forward(self, images: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and not len(images):
+            return images
         out = self.dcgan(images) if "dcgan" in self._modules else self._projected(images)
         if not self.training and self.config.rest:
             made = out - images

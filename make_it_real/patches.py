@@ -47,8 +47,6 @@ class Patches(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, h: Tensor, images: Tensor) -> Tensor:
-        if not len(images):
-            return torch.zeros_like(images)  # Of no images, torch folds no squares.
         # Noise may be of any strength, and a step must not be of any size: at most one of black
         # against white is let in.
         strength = images.square().mean((1, 2, 3), keepdim=True).sqrt()
