@@ -119,9 +119,11 @@ class Features(nn.Module):
         """
         seen = self.backbone(images.contiguous(memory_format=torch.channels_last))
         mixed = [F.conv2d(h, kernel) for h, kernel in zip(seen, self.across, strict=True)]
-        if not scales.any():
-            scales.copy_(torch.stack([h.detach().float().std() for h in mixed]))
-        mixed = [h / scale for h, scale in zip(mixed, scales, strict=True)]
+        # Chosen on the device: to ask whether there are scales would be to wait for it.
+        deviations = torch.stack([h.detach().float().std() for h in mixed])
+        known = torch.where(scales > 0, scales, deviations)
+        scales.copy_(known)
+        mixed = [h / scale for h, scale in zip(mixed, known, strict=True)]
         for i in (2, 1, 0):
             coarse = F.conv2d(mixed[i + 1], self.down[i])
             coarse = F.interpolate(coarse, mixed[i].shape[2:], mode="bilinear")
@@ -186,6 +188,13 @@ class Memory(nn.Module):
         self.register_buffer("real", torch.zeros(shape))
         self.register_buffer("made", torch.zeros(shape))
         self.register_buffer("seen", torch.zeros(len(SIDES), dtype=torch.long))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        seen = self.seen
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # Counts stay with the host, which would wait for a device each time it reads them.
+        self.seen = seen
+        return self
 
     def recall(self, side: int) -> tuple[Tensor, Tensor]:
         """(real, made) features (n, D) of images that were seen at this side."""

@@ -43,6 +43,8 @@ class BaseTrainer:
 
     def __init__(self, model: IGNConfig, config: Any, device: torch.device) -> None:
         torch.manual_seed(config.seed)
+        # cuDNN's attention has gradients of NaN at times: github.com/pytorch/pytorch/issues/196678.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         self.config, self.device, self.step = config, device, 0
         self.accumulate = 1
         self.compiled: dict[str, Network] = {}

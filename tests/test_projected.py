@@ -214,6 +214,15 @@ def test_memory_keeps_the_latest_of_each_side(monkeypatch: pytest.MonkeyPatch) -
     assert len(memory.recall(SIDES[1])[0]) == 0
 
 
+def test_counts_of_a_memory_stay_with_the_host() -> None:
+    memory = Memory()
+    memory.take(SIDES[0], noise(4, sum(MIXED)), noise(4, sum(MIXED), seed=1))
+    moved = memory.to("meta")
+    assert moved.real.device.type == "meta"
+    assert moved.seen.device.type == "cpu"
+    assert moved.seen.tolist() == [4, 0, 0]
+
+
 def test_it_leads_f_by_its_share_once_there_is_something_to_compare_with() -> None:
     plain, spread = begun(CONFIG), begun(replace(CONFIG, energy=1.0))
     draw = plain.draw(pixels())

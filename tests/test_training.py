@@ -98,6 +98,12 @@ def test_training_trains_f_and_the_critic_and_no_statistics() -> None:
     assert torch.equal(trainer.f.source.std, std)
 
 
+def test_attention_is_not_left_to_cudnn_while_training() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    begun(CONFIG)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_each_loss_trains_its_own_network(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = begun()
     seen: dict[str, dict[str, list[Tensor | None]]] = {}
