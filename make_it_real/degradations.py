@@ -43,6 +43,7 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "anisotropic-blur": Degradation(
         detail.anisotropic_blur, "largest standard deviation in pixels", 2.0, (0.8, 3.0)
     ),
+    "plateau-blur": Degradation(detail.plateau_blur, "half width in pixels", 3.0, (1.0, 4.5)),
     "defocus": Degradation(detail.defocus, "radius in pixels", 2.5, (0.7, 4.0)),
     "crystals": Degradation(detail.crystals, "pixels across", 4, (1.5, 5), valid=(1, math.inf)),
     "contrast": Degradation(tones.contrast, "share kept", 0.3, (0.15, 0.9), valid=(0, 1)),
@@ -82,10 +83,10 @@ GREY_DAMAGE = (
     *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
 )  # fmt: skip
 COLOUR_DAMAGE = (
-    *("noise",) * 4, "coarse-noise", *("low-resolution",) * 8, *("blur",) * 2,
-    *("anisotropic-blur",) * 4, *("defocus",) * 2, *("crystals",) * 4, "lines", *("mask",) * 2,
-    "contrast", "light", "cast", *("grayscale",) * 2, *("sketch",) * 6, *("jpeg",) * 2,
-    "salt-and-pepper", "scribbles",
+    *("noise",) * 6, "coarse-noise", *("low-resolution",) * 14, *("blur",) * 3,
+    *("anisotropic-blur",) * 4, *("plateau-blur",) * 4, *("defocus",) * 2, *("crystals",) * 8,
+    *("lines",) * 2, *("mask",) * 3, "contrast", "light", "cast", *("grayscale",) * 3,
+    *("sketch",) * 6, *("jpeg",) * 2, "salt-and-pepper", "scribbles",
 )  # fmt: skip
 
 

@@ -53,16 +53,41 @@ def anisotropic_blur(images: Tensor, levels: Tensor, generator: torch.Generator)
 
     Its deviation along is level, in pixels, and across a random share of that, from 0.15 on.
     """
-    reach = min(max(1, int(2 * float(levels.max()) + 0.5)), min(images.shape[2:]) - 1)
+    reach = max(1, int(2 * float(levels.max()) + 0.5))
+    radius = _elliptic_radius(images, levels, 0.15, reach, generator)
+    return convolved(images, torch.exp(-0.5 * radius**2))
+
+
+def plateau_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Convolved with a plateau in a random direction: exp(−½·r^2β), r the elliptic radius.
+
+    r is 1 at level pixels along, and across at a random share of that, from 0.3 on; β is drawn
+    log-uniformly from 1, a Gaussian, to 8, nearly an ellipse evenly filled: the generalised
+    Gaussians of X. Wang, L. Xie, C. Dong, Y. Shan, *Real-ESRGAN*, ICCVW 2021, flat ones only.
+    """
+    reach = max(1, int(2 * float(levels.max()) + 0.5))
+    radius = _elliptic_radius(images, levels, 0.3, reach, generator)
+    power = 2 * 8 ** uniform(len(images), 0, 1, generator).to(images)[:, None, None]
+    return convolved(images, torch.exp(-0.5 * radius**power))
+
+
+def _elliptic_radius(
+    images: Tensor, levels: Tensor, narrowest: float, reach: int, generator: torch.Generator
+) -> Tensor:
+    """Of the places of a kernel (N, k, k), k up to 2·reach + 1, in ellipses turned at random.
+
+    Half axes: levels (N,), in pixels, and random shares of those, from ``narrowest`` on.
+    """
+    reach = min(reach, min(images.shape[2:]) - 1)
     angle = uniform(len(images), 0, torch.pi, generator).to(images)[:, None, None]
-    share = uniform(len(images), 0.15, 1, generator).to(images)
+    share = uniform(len(images), narrowest, 1, generator).to(images)
     # What is much narrower than a pixel would be a row of dots.
     across = torch.maximum(levels * share, levels.clamp(max=0.3))
     along, across = (d.clamp_min(1e-3)[:, None, None] for d in (levels, across))
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     y, x = steps[:, None], steps[None]
     u, v = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
-    return convolved(images, torch.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2)))
+    return ((u / along) ** 2 + (v / across) ** 2).sqrt()
 
 
 def defocus(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:

@@ -26,7 +26,7 @@ NEUTRAL = {
     "noise": 0, "mask": 0, "contrast": 1, "light": 0, "thin": 0, "grayscale": 0, "blur": 0,
     "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1, "glass": 0, "lines": 1,
     "coarse-noise": 0, "cast": 0, "saturation": 1, "gamma": 1, "motion-blur": 1,
-    "anisotropic-blur": 0, "defocus": 0,
+    "anisotropic-blur": 0, "plateau-blur": 0, "defocus": 0,
 }  # fmt: skip
 
 
@@ -463,6 +463,28 @@ def test_anisotropic_blur_draws_a_dot_out_to_its_level_and_never_beyond() -> Non
     assert float(across.min()) < 0.3 * 2.5
     assert bool((across <= along + 1e-4).all())
     assert float((both.abs() > 1).float().mean()) > 0.3
+
+
+def test_plateau_blur_fills_ellipses_from_softly_to_evenly() -> None:
+    x = torch.zeros(60, 1, 33, 33)
+    x[:, :, 16, 16] = 1
+    y = degraded(x, "plateau-blur", 4.0, generator=seeded())[:, 0]
+    torch.testing.assert_close(y.sum((1, 2)), torch.ones(60))
+    torch.testing.assert_close(y, y.flip((1, 2)))
+    steps = torch.arange(33) - 16.0
+    by_y, by_x = (y * steps[:, None] ** 2).sum((1, 2)), (y * steps**2).sum((1, 2))
+    both = (y * steps[:, None] * steps).sum((1, 2))
+    spread = torch.stack([torch.stack([by_y, both]), torch.stack([both, by_x])]).permute(2, 0, 1)
+    across, along = torch.linalg.eigvalsh(spread).sqrt().T
+    # An ellipse evenly filled deviates by half of its half axis, a Gaussian by all of it.
+    assert 1.9 < float(along.min()) < 2.2
+    assert 3.0 < float(along.max()) < 4.1
+    # Never so narrow as a line.
+    assert float((across / along).min()) > 0.28
+    # The flattest are as dense half way out as in the middle.
+    flattest = int(along.argmin())
+    dense = int((y[flattest] > 0.97 * y[flattest].max()).sum())
+    assert dense > 0.5 * 3.14 * 4 * along[flattest] * across[flattest]
 
 
 @pytest.mark.parametrize("radius", [1.0, 2.5, 4.0])

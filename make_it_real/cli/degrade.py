@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 # Of ``degradations.DEGRADATIONS``, whose import would cost --help the import of torch; a test
 # keeps the two the same.
 KINDS = (
-    "noise", "coarse-noise", "low-resolution", "mask", "blur", "anisotropic-blur", "defocus",
-    "crystals", "contrast", "light", "thin", "glass", "scan", "lines", "grayscale", "sketch",
-    "scribbles", "salt-and-pepper", "jpeg", "pixelate", "cast", "saturation", "gamma",
+    "noise", "coarse-noise", "low-resolution", "mask", "blur", "anisotropic-blur", "plateau-blur",
+    "defocus", "crystals", "contrast", "light", "thin", "glass", "scan", "lines", "grayscale",
+    "sketch", "scribbles", "salt-and-pepper", "jpeg", "pixelate", "cast", "saturation", "gamma",
     "motion-blur",
 )  # fmt: skip
 
