@@ -21,7 +21,7 @@ from make_it_real.framing import described, fit_all
 
 HERE = Path(__file__).parent
 PORTRAITS = HERE / "portraits"
-MADE = (21, 30, 43)
+MADE = (7, 21, 30)
 DAMAGE = (
     ("grayscale", None), ("sketch", None), ("noise", 0.15), ("noise", 0.5), ("mask", 0.25),
 )  # fmt: skip
