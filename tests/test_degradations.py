@@ -447,16 +447,22 @@ def test_motion_blur_smears_a_dot_along_a_line_of_its_length() -> None:
     assert directions.max() - directions.min() > 5
 
 
+def spreads(dots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Deviations across and along, and covariance of y and x, of what 33×33 images (N,) show."""
+    steps = torch.arange(33) - 16.0
+    by_y, by_x = (dots * steps[:, None] ** 2).sum((1, 2)), (dots * steps**2).sum((1, 2))
+    both = (dots * steps[:, None] * steps).sum((1, 2))
+    spread = torch.stack([torch.stack([by_y, both]), torch.stack([both, by_x])]).permute(2, 0, 1)
+    across, along = torch.linalg.eigvalsh(spread).sqrt().T
+    return across, along, both
+
+
 def test_anisotropic_blur_draws_a_dot_out_to_its_level_and_never_beyond() -> None:
     x = torch.zeros(60, 1, 33, 33)
     x[:, :, 16, 16] = 1
     y = degraded(x, "anisotropic-blur", 2.5, generator=seeded())[:, 0]
     torch.testing.assert_close(y.sum((1, 2)), torch.ones(60))
-    steps = torch.arange(33) - 16.0
-    by_y, by_x = (y * steps[:, None] ** 2).sum((1, 2)), (y * steps**2).sum((1, 2))
-    both = (y * steps[:, None] * steps).sum((1, 2))
-    spread = torch.stack([torch.stack([by_y, both]), torch.stack([both, by_x])]).permute(2, 0, 1)
-    across, along = torch.linalg.eigvalsh(spread).sqrt().T
+    across, along, both = spreads(y)
     # Cut at twice its deviation, and across at most as wide as along.
     assert float(along.min()) > 1.9
     assert float(along.max()) < 2.6
@@ -471,11 +477,7 @@ def test_plateau_blur_fills_ellipses_from_softly_to_evenly() -> None:
     y = degraded(x, "plateau-blur", 4.0, generator=seeded())[:, 0]
     torch.testing.assert_close(y.sum((1, 2)), torch.ones(60))
     torch.testing.assert_close(y, y.flip((1, 2)))
-    steps = torch.arange(33) - 16.0
-    by_y, by_x = (y * steps[:, None] ** 2).sum((1, 2)), (y * steps**2).sum((1, 2))
-    both = (y * steps[:, None] * steps).sum((1, 2))
-    spread = torch.stack([torch.stack([by_y, both]), torch.stack([both, by_x])]).permute(2, 0, 1)
-    across, along = torch.linalg.eigvalsh(spread).sqrt().T
+    across, along, _ = spreads(y)
     # An ellipse evenly filled deviates by half of its half axis, a Gaussian by all of it.
     assert 1.9 < float(along.min()) < 2.2
     assert 3.0 < float(along.max()) < 4.1
