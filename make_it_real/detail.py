@@ -53,8 +53,7 @@ def anisotropic_blur(images: Tensor, levels: Tensor, generator: torch.Generator)
 
     Its deviation along is level, in pixels, and across a random share of that, from 0.15 on.
     """
-    reach = max(1, int(2 * float(levels.max()) + 0.5))
-    radius = _elliptic_radius(images, levels, 0.15, reach, generator)
+    radius = _elliptic_radius(images, levels, 0.15, generator)
     return convolved(images, torch.exp(-0.5 * radius**2))
 
 
@@ -65,20 +64,19 @@ def plateau_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> 
     log-uniformly from 1, a Gaussian, to 8, nearly an ellipse evenly filled: the generalised
     Gaussians of X. Wang, L. Xie, C. Dong, Y. Shan, *Real-ESRGAN*, ICCVW 2021, flat ones only.
     """
-    reach = max(1, int(2 * float(levels.max()) + 0.5))
-    radius = _elliptic_radius(images, levels, 0.3, reach, generator)
+    radius = _elliptic_radius(images, levels, 0.3, generator)
     power = 2 * 8 ** uniform(len(images), 0, 1, generator).to(images)[:, None, None]
     return convolved(images, torch.exp(-0.5 * radius**power))
 
 
 def _elliptic_radius(
-    images: Tensor, levels: Tensor, narrowest: float, reach: int, generator: torch.Generator
+    images: Tensor, levels: Tensor, narrowest: float, generator: torch.Generator
 ) -> Tensor:
-    """Of the places of a kernel (N, k, k), k up to 2·reach + 1, in ellipses turned at random.
+    """Of the places of a kernel (N, k, k), up to 2 along, in ellipses turned at random.
 
     Half axes: levels (N,), in pixels, and random shares of those, from ``narrowest`` on.
     """
-    reach = min(reach, min(images.shape[2:]) - 1)
+    reach = min(max(1, int(2 * float(levels.max()) + 0.5)), min(images.shape[2:]) - 1)
     angle = uniform(len(images), 0, torch.pi, generator).to(images)[:, None, None]
     share = uniform(len(images), narrowest, 1, generator).to(images)
     # What is much narrower than a pixel would be a row of dots.
