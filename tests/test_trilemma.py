@@ -32,17 +32,17 @@ def few() -> ImageSet:
 @pytest.mark.parametrize("key", list(compare.SYSTEMS))
 def test_each_has_as_many_parameters_as_f_within_a_fifth(key: str, few: ImageSet) -> None:
     of_f = sum(p.numel() for p in IGN(default_model(28, 1)).parameters())
-    assert 0.8 < compare.SYSTEMS[key](few).parameters / of_f < 1.2
+    assert 0.8 < compare.SYSTEMS[key](few, common.CPU).parameters / of_f < 1.2
 
 
 @pytest.mark.parametrize("key", ["gan", "vae", "diffusion-gan", "consistency", "guided-ddpm"])
 def test_each_learns_draws_and_is_kept(key: str, few: ImageSet, tmp_path: Path) -> None:
     assert few.labels is not None
     torch.manual_seed(0)
-    system, path = compare.SYSTEMS[key](few), tmp_path / "kept.safetensors"
+    system, path = compare.SYSTEMS[key](few, common.CPU), tmp_path / "kept.safetensors"
     common.train(system, few.pixels, few.labels, 0.5 / 60, path)
     assert system.steps >= 1
-    again = compare.SYSTEMS[key](few)
+    again = compare.SYSTEMS[key](few, common.CPU)
     common.restore(again, path, 0.5 / 60)
     assert again.steps == system.steps
     for a, b in zip(system.ways(), again.ways(), strict=True):
@@ -90,7 +90,7 @@ def test_the_diffusion_grows_longer_when_the_critic_is_too_sure() -> None:
     assert diffusion.longest == 5
     diffusion.adjust(torch.tensor([1.0, -1.0]))
     assert diffusion.longest == 5
-    assert int(diffusion.draw(1000).max()) <= 5
+    assert int(diffusion.draw(1000, common.CPU).max()) <= 5
 
 
 def test_one_command_trains_measures_and_goes_on_where_it_was(
@@ -104,6 +104,7 @@ def test_one_command_trains_measures_and_goes_on_where_it_was(
     first = json.loads((tmp_path / "trilemma.json").read_text())
     assert [row["name"] for row in first["rows"]] == ["real train images", "GAN", "VAE"]
     assert first["rows"][2]["repair"]["evaluations"] == 1
+    assert all(row["fd_few"] == row["fd"] for row in first["rows"])
     assert len(list((tmp_path / "made").iterdir())) == 4
     text = (tmp_path / "README.md").read_text()
     assert sum(line.startswith("| VAE |") for line in text.splitlines()) == 2
@@ -123,7 +124,7 @@ def test_one_command_trains_measures_and_goes_on_where_it_was(
 
 def test_what_was_trained_for_another_time_is_refused(few: ImageSet, tmp_path: Path) -> None:
     assert few.labels is not None
-    system, path = compare.SYSTEMS["vae"](few), tmp_path / "vae.safetensors"
+    system, path = compare.SYSTEMS["vae"](few, common.CPU), tmp_path / "vae.safetensors"
     common.train(system, few.pixels, few.labels, 0.005, path)
     with pytest.raises(ValueError, match=r"0\.005 minutes, not 0\.01"):
         common.restore(system, path, 0.01)
@@ -146,7 +147,7 @@ def repair(psnr: float, share: float) -> page.Row:
 
 def test_the_page_says_what_was_expected_and_what_was_found() -> None:
     rows = [
-        row("mir", 1, 4.0, 0.6, repair=repair(20, 0.8)),
+        row("mir", 1, 4.0, 0.6, repair=repair(20, 0.8), fd_few=4.8),
         row("GAN", 1, 5.0, 0.7),
         row("VAE", 1, 90.0, 0.2, repair=repair(19, 0.9)),
         row("DDPM, 1,000 steps", 1000, 1.6, 0.8, n=1000),
@@ -154,17 +155,23 @@ def test_the_page_says_what_was_expected_and_what_was_found() -> None:
     found = page.expectations(rows).splitlines()[2:]
     assert "| yes, 4; the best other, GAN, 5 |" in found[0]
     assert "| **no**, 0.6; the best other, GAN, 0.7 |" in found[1]
-    assert "| **no**, 4.00 is 2.5 times 1.60, which its 1,000 images make too large |" in found[2]
-    for n, word in ((1000, "not known"), (10_000, "yes")):
-        near = [rows[0], row("DDPM, 1,000 steps", 1000, 3.2, 0.8, n=n)]
-        assert f"| {word}, 4.00 is 1.2 times 3.20" in page.expectations(near)
+    # Of as many images each, because fewer make a distance larger.
+    assert "| **no**, 4.80 is 3 times 1.60, each of 1,000 images |" in found[2]
+    near = [rows[0], row("DDPM, 1,000 steps", 1000, 3.2, 0.8, n=10_000)]
+    assert "| yes, 4.00 is 1.2 times 3.20 |" in page.expectations(near)
     assert "so can VAE; f has the best PSNR in 4 of 4 kinds" in found[3]
     assert "the best digits read right in 0 of 4 kinds" in found[3]
     assert page.expectations(rows[1:]) == ""
     assert len(page.expectations(rows[:2]).splitlines()) == 4
-    about = {"minutes": 1.0, "options": "", "judge": "j", "threads": 1, "repaired": 1, "tested": 1}
+    about = {"minutes": 2.0, "options": "", "judge": "j", "threads": 1, "repaired": 1, "tested": 1}
+    about["gpu"] = None
     assert "Those of DDPM, 1,000 steps are fewer" in page.text(rows, about)
     assert "are fewer" not in page.text(rows[:3], about)
+    assert "OMP_NUM_THREADS=1 python" in page.text(rows, about)
+    assert "2 minutes of processor time" in page.text(rows, about)
+    about["gpu"] = "NVIDIA H100"
+    assert "OMP_NUM_THREADS" not in page.text(rows, about)
+    assert "2 minutes of one NVIDIA H100" in page.text(rows, about)
 
 
 def test_labels_lie_apart_and_in_order() -> None:

@@ -1,7 +1,7 @@
 """What the systems of the comparison have in common: what they can do, and how they are trained.
 
-Images are (N, 1, 28, 28) in [−1, 1], labels (N,) from 0 to 9. Time is processor time of one
-thread (``time.process_time``), so that systems which train side by side are not slowed by it.
+Images are (N, 1, 28, 28) in [−1, 1], labels (N,) from 0 to 9. On a CPU time is processor time of
+one thread (``time.process_time``), so that systems which train side by side are not slowed by it.
 """
 
 import time
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 BATCH = 64
 CLASSES = 10
 EMA = 0.999
+CPU = torch.device("cpu")
 
 # (images n, generator) → images; (damaged images, generator) → images.
 Draw = Callable[[int, torch.Generator], Tensor]
@@ -27,7 +28,8 @@ Repair = Callable[[Tensor, torch.Generator], Tensor]
 class Way:
     """One way of using a trained system: its name, and how often a network sees each image.
 
-    draw makes images; repair maps damaged ones onto images, where the system can.
+    draw makes images, on the generator's device; repair maps damaged ones onto images, where the
+    system can, and has its generator on the images' device.
     """
 
     name: str
@@ -58,8 +60,16 @@ class System:
         return sum(p.numel() for net in self.shipped.values() for p in net.parameters())
 
 
-def autocast() -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16)
+def autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def clock(device: torch.device) -> float:
+    """Seconds: processor time, or on a GPU the time of day once all that it was given is done."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def adam(
@@ -69,18 +79,19 @@ def adam(
 
 
 def train(system: System, pixels: Tensor, labels: Tensor, minutes: float, path: Path) -> None:
-    """Train for so many minutes of processor time, then keep the shipped networks."""
-    generator = torch.Generator().manual_seed(0)
+    """Train for so many minutes on the device of pixels and labels; keep the shipped networks."""
+    device = pixels.device
+    generator = torch.Generator(device).manual_seed(0)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in system.optimizers]
-    began = time.process_time()
-    while (over := (time.process_time() - began) / (60 * minutes)) < 1:
+    began = clock(device)
+    while (over := (clock(device) - began) / (60 * minutes)) < 1:
         for optimizer, rate in zip(system.optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * falling(over)
-        index = torch.randint(len(pixels), (BATCH,), generator=generator)
+        index = torch.randint(len(pixels), (BATCH,), generator=generator, device=device)
         system.learn(pixels[index].float() / 127.5 - 1, labels[index], over)
         system.steps += 1
     state = {
-        f"{name}.{key}": value.contiguous()
+        f"{name}.{key}": value.cpu().contiguous()
         for name, net in system.shipped.items()
         for key, value in net.state_dict().items()
     }
@@ -107,10 +118,21 @@ def restore(system: System, path: Path, minutes: float) -> None:
 
 
 @torch.inference_mode()
-def in_batches(n: int, made: Callable[[int], Tensor], batch: int = 250) -> Tensor:
-    """n images, so many at a time, in bfloat16 where that is fast."""
-    out = []
+def in_batches(n: int, made: Callable[[int], Tensor], device: torch.device) -> Tensor:
+    """n images, a part at a time, in bfloat16 where that is fast."""
+    out, batch = [], at_once(device)
     for first in range(0, n, batch):
-        with autocast():
+        with autocast(device):
             out.append(made(min(batch, n - first)).float().clamp(-1, 1))
     return torch.cat(out)
+
+
+def mapped(images: Tensor, made: Callable[[Tensor], Tensor]) -> Tensor:
+    """What is made of images, a part at a time, as by ``in_batches``."""
+    parts = iter(images.split(at_once(images.device)))
+    return in_batches(len(images), lambda _: made(next(parts)), images.device)
+
+
+def at_once(device: torch.device) -> int:
+    """How many images a network is given at a time when it no longer learns."""
+    return 250 if device.type == "cpu" else 2_500

@@ -9,7 +9,7 @@ import copy
 import math
 
 import torch
-from common import EMA, Draw, System, Way, adam, autocast, in_batches
+from common import CPU, EMA, Draw, System, Way, adam, autocast, in_batches, mapped
 from ddpm import UNet
 from torch import Tensor
 
@@ -38,8 +38,8 @@ def applied(net: torch.nn.Module, y: Tensor, sigma: Tensor) -> Tensor:
     return skip * y + out * found
 
 
-def system() -> System:
-    net = UNet()
+def system(device: torch.device = CPU) -> System:
+    net = UNet().to(device)
     ema = copy.deepcopy(net)
     opt = adam(net, lr=2e-4, betas=(0.9, 0.99))
     huber = 0.00054 * 28
@@ -50,15 +50,13 @@ def system() -> System:
         # More levels, closer to each other, as time goes: doubled in equal parts of it.
         doublings = math.log2(MOST / FEWEST)
         n = min(MOST, FEWEST * 2 ** int((doublings + 1) * over)) + 1
-        sigma = levels(n)
+        sigma = levels(n).to(device)
         edges = torch.special.erf((sigma.log() - P_MEAN) / (2**0.5 * P_STD))
         i = torch.multinomial(edges.diff(), len(x), replacement=True)
         noise = torch.randn_like(x)
         low, high = sigma[i], sigma[i + 1]
-        with autocast():
-            state = torch.get_rng_state()
+        with autocast(device):
             made = applied(net, x + high[:, None, None, None] * noise, high)
-            torch.set_rng_state(state)
             with torch.no_grad():
                 wanted = applied(net, x + low[:, None, None, None] * noise, low)
         distance = ((made - wanted).square().sum((1, 2, 3)) + huber**2).sqrt() - huber
@@ -70,25 +68,24 @@ def system() -> System:
         average(ema, net, done, EMA)
 
     def at(y: Tensor, sigma: float) -> Tensor:
-        return applied(ema, y, torch.full((len(y),), sigma)).clamp(-1, 1)
+        return applied(ema, y, torch.full((len(y),), sigma, device=device)).clamp(-1, 1)
 
     def draw(steps: int) -> Draw:
         def drawn(n: int, generator: torch.Generator) -> Tensor:
             def made(m: int) -> Tensor:
-                noise = torch.randn(m, 1, 28, 28, generator=generator)
+                noise = torch.randn(m, 1, 28, 28, generator=generator, device=device)
                 y = at(SIGMA_HIGH * noise, SIGMA_HIGH)
                 for _ in range(steps - 1):
-                    noise = torch.randn(y.shape, generator=generator)
+                    noise = torch.randn(y.shape, generator=generator, device=device)
                     y = at(y + (SECOND**2 - SIGMA_LOW**2) ** 0.5 * noise, SECOND)
                 return y
 
-            return in_batches(n, made)
+            return in_batches(n, made, device)
 
         return drawn
 
     def repair(images: Tensor, generator: torch.Generator) -> Tensor:
-        parts = iter(images.split(250))
-        return in_batches(len(images), lambda m: at(next(parts), REPAIR_AT))
+        return mapped(images, lambda y: at(y, REPAIR_AT))
 
     def ways() -> list[Way]:
         return [

@@ -10,7 +10,7 @@ step in the middle, and taken away from there.
 import copy
 
 import torch
-from common import CLASSES, EMA, System, Way, adam, autocast, in_batches
+from common import CLASSES, CPU, EMA, System, Way, adam, autocast, in_batches, mapped
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,8 +48,8 @@ class UNet(nn.Module):
         return F.pixel_shuffle(noise[..., p:-p, p:-p], self.PATCH).float()
 
 
-def system(guided: bool = False) -> System:
-    net = UNet(CLASSES + 1 if guided else None)
+def system(device: torch.device = CPU, guided: bool = False) -> System:
+    net = UNet(CLASSES + 1 if guided else None).to(device)
     ema = copy.deepcopy(net)
     opt = adam(net, lr=5e-4, betas=(0.9, 0.99))
     noising = DDPMScheduler(STEPS, beta_schedule="squaredcos_cap_v2")
@@ -57,10 +57,13 @@ def system(guided: bool = False) -> System:
 
     def learn(x: Tensor, labels: Tensor, over: float) -> None:
         nonlocal done
-        noise, t = torch.randn_like(x), torch.randint(STEPS, (len(x),))
+        noise, t = torch.randn_like(x), torch.randint(STEPS, (len(x),), device=device)
         # The class after the last stands for none.
-        kept = torch.where(torch.rand(len(x)) < DROPPED, CLASSES, labels) if guided else None
-        with autocast():
+        kept = None
+        if guided:
+            dropped = torch.rand(len(x), device=device) < DROPPED
+            kept = torch.where(dropped, CLASSES, labels)
+        with autocast(device):
             found = net(noising.add_noise(x, noise, t), t, kept)
         loss = (found - noise).square().mean()
         opt.zero_grad()
@@ -83,7 +86,9 @@ def system(guided: bool = False) -> System:
         y: Tensor, scheduler: DDPMScheduler | DDIMScheduler, generator: torch.Generator
     ) -> Tensor:
         """From the first of the scheduler's steps to the last."""
-        labels = torch.randint(CLASSES, (len(y),), generator=generator) if guided else None
+        labels = None
+        if guided:
+            labels = torch.randint(CLASSES, (len(y),), generator=generator, device=device)
         for t in scheduler.timesteps:
             y = scheduler.step(noise_in(y, t, labels), t, y, generator=generator).prev_sample
         return y
@@ -94,10 +99,10 @@ def system(guided: bool = False) -> System:
             scheduler.set_timesteps(steps)
 
             def made(m: int) -> Tensor:
-                y = torch.randn(m, 1, 28, 28, generator=generator)
+                y = torch.randn(m, 1, 28, 28, generator=generator, device=device)
                 return taken_away(y, scheduler, generator)
 
-            return in_batches(n, made)
+            return in_batches(n, made, device)
 
         repairs = kind is DDIMScheduler and steps == 50 and not guided
         evaluations = steps * (2 if guided else 1)
@@ -110,15 +115,13 @@ def system(guided: bool = False) -> System:
         scheduler = DDIMScheduler(STEPS, beta_schedule="squaredcos_cap_v2")
         scheduler.set_timesteps(round(EDIT_STEPS / EDIT_FROM))
         scheduler.timesteps = scheduler.timesteps[-EDIT_STEPS:]
-        parts = iter(images.split(250))
 
-        def made(m: int) -> Tensor:
-            part = next(parts)
-            noise = torch.randn(part.shape, generator=generator)
-            y = scheduler.add_noise(part.clamp(-1, 1), noise, scheduler.timesteps[:1])
+        def made(y: Tensor) -> Tensor:
+            noise = torch.randn(y.shape, generator=generator, device=device)
+            y = scheduler.add_noise(y.clamp(-1, 1), noise, scheduler.timesteps[:1])
             return taken_away(y, scheduler, generator)
 
-        return in_batches(len(images), made)
+        return mapped(images, made)
 
     def ways() -> list[Way]:
         if guided:

@@ -6,7 +6,7 @@ Z. Wang, H. Zheng, P. He, W. Chen, M. Zhou, *Diffusion-GAN: Training GANs with D
 
 import gan
 import torch
-from common import System
+from common import CPU, System
 from torch import Tensor
 
 LEAST, MOST = 5, 500
@@ -23,15 +23,17 @@ class Diffusion(gan.View):
     def __init__(self) -> None:
         self.longest = LEAST
 
-    def draw(self, n: int) -> Tensor:
+    def draw(self, n: int, device: torch.device) -> Tensor:
         """Steps (N,), 0 to the longest of now, larger ones likelier; half of them 0."""
-        steps = torch.arange(1, self.longest + 1)
+        steps = torch.arange(1, self.longest + 1, device=device)
         drawn = steps[torch.multinomial(steps.float(), n, replacement=True)]
-        return torch.where(torch.rand(n) < 0.5, 0, drawn)
+        return torch.where(torch.rand(n, device=device) < 0.5, 0, drawn)
 
     def shown(self, images: Tensor, drawn: Tensor) -> Tensor:
         """Images after the steps, with t as a second channel (N, 2, S, S)."""
-        signal = torch.where(drawn > 0, SIGNAL[drawn - 1], 1.0)[:, None, None, None]
+        signal = torch.where(drawn > 0, SIGNAL.to(drawn.device)[drawn - 1], 1.0)[
+            :, None, None, None
+        ]
         noisy = signal.sqrt() * images + (1 - signal).sqrt() * SIGMA * torch.randn_like(images)
         plane = (drawn / MOST)[:, None, None, None].expand_as(images)
         return torch.cat([noisy, plane], 1)
@@ -42,5 +44,5 @@ class Diffusion(gan.View):
         self.longest = int(min(MOST, max(LEAST, self.longest + PACE * float(surer))))
 
 
-def system() -> System:
-    return gan.system("Diffusion-GAN", Diffusion())
+def system(device: torch.device = CPU) -> System:
+    return gan.system(device, "Diffusion-GAN", Diffusion())

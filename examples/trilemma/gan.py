@@ -7,7 +7,7 @@ pairing with gradient penalties of Huang et al. 2024, as in ``make_it_real.losse
 import copy
 
 import torch
-from common import EMA, System, Way, adam, autocast, in_batches
+from common import CPU, EMA, System, Way, adam, autocast, in_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,9 +47,9 @@ class View:
 
     channels = 1
 
-    def draw(self, n: int) -> Tensor:
+    def draw(self, n: int, device: torch.device) -> Tensor:
         """What is drawn for a batch, one number an image (N,)."""
-        return torch.zeros(n)
+        return torch.zeros(n, device=device)
 
     def shown(self, images: Tensor, drawn: Tensor) -> Tensor:
         """What is shown of images (N, 1, S, S), (N, channels, S, S)."""
@@ -59,18 +59,18 @@ class View:
         """Told by how much the critic finds each real image more real than its pair (N,)."""
 
 
-def system(name: str = "GAN", view: View | None = None) -> System:
+def system(device: torch.device = CPU, name: str = "GAN", view: View | None = None) -> System:
     view = view or View()
-    G, C = Generator(), Critic(28, view.channels, (64, 128))
+    G, C = Generator().to(device), Critic(28, view.channels, (64, 128)).to(device)
     G_ema = copy.deepcopy(G)
     opt_G, opt_C = adam(G), adam(C)
     done = 0
 
     def learn(x: Tensor, labels: Tensor, over: float) -> None:
         nonlocal done
-        drawn = view.draw(len(x))
-        with autocast():
-            fake = G(torch.randn(len(x), LATENT))
+        drawn = view.draw(len(x), device)
+        with autocast(device):
+            fake = G(torch.randn(len(x), LATENT, device=device))
             losses.freeze(C, True)
             loss = losses.loss_real(C(view.shown(x, drawn)), C(view.shown(fake, drawn)))
             losses.freeze(C, False)
@@ -78,7 +78,7 @@ def system(name: str = "GAN", view: View | None = None) -> System:
         loss.backward()
         opt_G.step()
         shown_x, shown_fake = view.shown(x, drawn), view.shown(fake.detach(), drawn)
-        with autocast():
+        with autocast(device):
             C_x, C_fake = C(shown_x), C(shown_fake)
             loss = losses.loss_critic(C_x, C_fake)
             if done % PENALTY_EVERY == 0:
@@ -93,6 +93,10 @@ def system(name: str = "GAN", view: View | None = None) -> System:
         average(G_ema, G, done, EMA)
 
     def draw(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: G_ema(torch.randn(m, LATENT, generator=generator)))
+        def made(m: int) -> Tensor:
+            images: Tensor = G_ema(torch.randn(m, LATENT, generator=generator, device=device))
+            return images
+
+        return in_batches(n, made, device)
 
     return System(name, learn, {"G": G_ema}, lambda: [Way(name, 1, draw)], (opt_G, opt_C))

@@ -7,20 +7,17 @@ rate, as published.
 from dataclasses import replace
 
 import torch
-from common import System, Way, falling, in_batches
+from common import CPU, System, Way, falling, in_batches, mapped
 from torch import Tensor
 
 from make_it_real import published, recipe, training
 from make_it_real.data import ImageSet
 from make_it_real.trainer import BaseTrainer
 
-CPU = torch.device("cpu")
-
 
 def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) -> System:
-    f = trainer.shipped
-
-    rate = trainer.config.lr
+    f, rate = trainer.shipped, trainer.config.lr
+    pixels = pixels.to(trainer.device)
 
     def learn(x: Tensor, labels: Tensor, over: float) -> None:
         if decays:
@@ -28,17 +25,16 @@ def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) ->
         trainer.train_step(pixels)
 
     def draw(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: f.eval()(f.source.sample(m, generator)))
+        return in_batches(n, lambda m: f.eval()(f.source.sample(m, generator)), trainer.device)
 
     def repair(images: Tensor, generator: torch.Generator) -> Tensor:
-        parts = iter(images.split(250))
-        return in_batches(len(images), lambda m: f.eval()(next(parts)))
+        return mapped(images, lambda y: f.eval()(y))
 
     def twice(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: f.eval()(f(f.source.sample(m, generator))))
+        return in_batches(n, lambda m: f.eval()(f(f.source.sample(m, generator))), trainer.device)
 
     def nothing(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: f.source.sample(m, generator))
+        return in_batches(n, lambda m: f.source.sample(m, generator), trainer.device)
 
     def ways() -> list[Way]:
         return [
@@ -50,17 +46,17 @@ def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) ->
     return System(name, learn, {"f": f}, ways)
 
 
-def paper(images: ImageSet) -> System:
+def paper(images: ImageSet, device: torch.device = CPU) -> System:
     # Narrower than the paper's, which has 5 million parameters at this size.
     model = published.default_model(28, 1, norm="batch", widths=(48, 96, 208), bottleneck=400)
     # Trained for a time, not for steps.
     config = published.PublishedConfig(steps=10**9)
     return _system(
-        "paper's IGN", published.begin(images, model, config, CPU), images.pixels, decays=False
+        "paper's IGN", published.begin(images, model, config, device), images.pixels, decays=False
     )
 
 
-def projector(images: ImageSet) -> System:
+def projector(images: ImageSet, device: torch.device = CPU) -> System:
     model = recipe.default_model(28, 1)
     config = recipe.default_config(model, steps=10**9)
-    return _system("mir", training.begin(images, model, config, CPU), images.pixels, decays=True)
+    return _system("mir", training.begin(images, model, config, device), images.pixels, decays=True)

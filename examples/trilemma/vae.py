@@ -7,7 +7,7 @@ a pixel's brightness, from 0 to 1, is a probability. The decoder's means are wha
 import copy
 
 import torch
-from common import EMA, System, Way, adam, autocast, in_batches
+from common import CPU, EMA, System, Way, adam, autocast, in_batches, mapped
 from gan import Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,15 +28,15 @@ class Encoder(nn.Sequential):
         )  # fmt: skip
 
 
-def system() -> System:
-    encode, decode = Encoder(), Generator(LATENT)
+def system(device: torch.device = CPU) -> System:
+    encode, decode = Encoder().to(device), Generator(LATENT).to(device)
     encode_ema, decode_ema = copy.deepcopy(encode), copy.deepcopy(decode)
     opt = adam(encode, decode, lr=5e-4, betas=(0.9, 0.99))
     done = 0
 
     def learn(x: Tensor, labels: Tensor, over: float) -> None:
         nonlocal done
-        with autocast():
+        with autocast(device):
             mean, log_variance = encode(x).float().chunk(2, 1)
             z = mean + (log_variance / 2).exp() * torch.randn_like(mean)
             made = decode(z)
@@ -51,11 +51,15 @@ def system() -> System:
         average(decode_ema, decode, done, EMA)
 
     def draw(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: decode_ema(torch.randn(m, LATENT, generator=generator)))
+        def made(m: int) -> Tensor:
+            z = torch.randn(m, LATENT, generator=generator, device=device)
+            images: Tensor = decode_ema(z)
+            return images
+
+        return in_batches(n, made, device)
 
     def repair(images: Tensor, generator: torch.Generator) -> Tensor:
-        parts = iter(images.split(250))
-        return in_batches(len(images), lambda m: decode_ema(encode_ema(next(parts)).chunk(2, 1)[0]))
+        return mapped(images, lambda y: decode_ema(encode_ema(y).chunk(2, 1)[0]))
 
     shipped = {"encode": encode_ema, "decode": decode_ema}
     return System("VAE", learn, shipped, lambda: [Way("VAE", 1, draw, repair, 1)], (opt,))
