@@ -69,7 +69,7 @@ def test_at_the_lowest_level_a_consistency_model_is_the_identity() -> None:
 
 
 def test_diffused_images_keep_and_lose_what_the_schedule_says() -> None:
-    diffusion = diffusion_gan.Diffusion()
+    diffusion = diffusion_gan.Diffusion(common.CPU)
     x = torch.ones(3000, 1, 4, 4)
     steps = torch.tensor([0, 100, 500]).repeat_interleave(1000)
     shown = diffusion.shown(x, steps)
@@ -83,14 +83,14 @@ def test_diffused_images_keep_and_lose_what_the_schedule_says() -> None:
 
 
 def test_the_diffusion_grows_longer_when_the_critic_is_too_sure() -> None:
-    diffusion = diffusion_gan.Diffusion()
+    diffusion = diffusion_gan.Diffusion(common.CPU)
     diffusion.adjust(torch.ones(10))
     assert diffusion.longest == 9
     diffusion.adjust(torch.tensor([1.0, -1.0]))
     assert diffusion.longest == 5
     diffusion.adjust(torch.tensor([1.0, -1.0]))
     assert diffusion.longest == 5
-    assert int(diffusion.draw(1000, common.CPU).max()) <= 5
+    assert int(diffusion.draw(1000).max()) <= 5
 
 
 def test_one_command_trains_measures_and_goes_on_where_it_was(

@@ -28,7 +28,7 @@ import idempotent
 import page
 import torch
 import vae
-from common import BATCH, CLASSES, System, Way, clock, restore, train
+from common import BATCH, CLASSES, CPU, System, Way, clock, restore, train
 from page import DAMAGE, Row
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument(
         "--n-slow", type=int, help="images of ways with over 100 evaluations [as --n]"
     )
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--device", type=torch.device, default=CPU)
     parser.add_argument("--only", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     asked = parser.parse_args()
     device = asked.device
@@ -150,7 +150,7 @@ def main() -> None:
     options = [f"--minutes {asked.minutes:g}"]
     options += [f"--n {asked.n}"] * (asked.n != parser.get_default("n"))
     options += [f"--n-slow {asked.n_slow}"] * (asked.n_slow is not None)
-    options += [f"--device {device}"] * (device != parser.get_default("device"))
+    options += [f"--device {device}"] * (device != CPU)
     options += [f"--only {' '.join(asked.only)}"] * (asked.only != list(SYSTEMS))
     about = {
         "minutes": asked.minutes, "options": " ".join(options), "judge": judge.version,

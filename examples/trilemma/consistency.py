@@ -9,7 +9,7 @@ import copy
 import math
 
 import torch
-from common import CPU, EMA, Draw, System, Way, adam, autocast, in_batches, mapped
+from common import EMA, Draw, System, Way, adam, autocast, in_batches, mapped
 from ddpm import UNet
 from torch import Tensor
 
@@ -38,7 +38,7 @@ def applied(net: torch.nn.Module, y: Tensor, sigma: Tensor) -> Tensor:
     return skip * y + out * found
 
 
-def system(device: torch.device = CPU) -> System:
+def system(device: torch.device) -> System:
     net = UNet().to(device)
     ema = copy.deepcopy(net)
     opt = adam(net, lr=2e-4, betas=(0.9, 0.99))

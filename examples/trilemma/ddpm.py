@@ -10,7 +10,7 @@ step in the middle, and taken away from there.
 import copy
 
 import torch
-from common import CLASSES, CPU, EMA, System, Way, adam, autocast, in_batches, mapped
+from common import CLASSES, EMA, System, Way, adam, autocast, in_batches, mapped
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,7 +48,7 @@ class UNet(nn.Module):
         return F.pixel_shuffle(noise[..., p:-p, p:-p], self.PATCH).float()
 
 
-def system(device: torch.device = CPU, guided: bool = False) -> System:
+def system(device: torch.device, guided: bool = False) -> System:
     net = UNet(CLASSES + 1 if guided else None).to(device)
     ema = copy.deepcopy(net)
     opt = adam(net, lr=5e-4, betas=(0.9, 0.99))

@@ -6,7 +6,7 @@ Z. Wang, H. Zheng, P. He, W. Chen, M. Zhou, *Diffusion-GAN: Training GANs with D
 
 import gan
 import torch
-from common import CPU, System
+from common import System
 from torch import Tensor
 
 LEAST, MOST = 5, 500
@@ -20,20 +20,19 @@ class Diffusion(gan.View):
 
     channels = 2
 
-    def __init__(self) -> None:
-        self.longest = LEAST
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.longest, self.signal = LEAST, SIGNAL.to(device)
 
-    def draw(self, n: int, device: torch.device) -> Tensor:
+    def draw(self, n: int) -> Tensor:
         """Steps (N,), 0 to the longest of now, larger ones likelier; half of them 0."""
-        steps = torch.arange(1, self.longest + 1, device=device)
+        steps = torch.arange(1, self.longest + 1, device=self.device)
         drawn = steps[torch.multinomial(steps.float(), n, replacement=True)]
-        return torch.where(torch.rand(n, device=device) < 0.5, 0, drawn)
+        return torch.where(torch.rand(n, device=self.device) < 0.5, 0, drawn)
 
     def shown(self, images: Tensor, drawn: Tensor) -> Tensor:
         """Images after the steps, with t as a second channel (N, 2, S, S)."""
-        signal = torch.where(drawn > 0, SIGNAL.to(drawn.device)[drawn - 1], 1.0)[
-            :, None, None, None
-        ]
+        signal = torch.where(drawn > 0, self.signal[drawn - 1], 1.0)[:, None, None, None]
         noisy = signal.sqrt() * images + (1 - signal).sqrt() * SIGMA * torch.randn_like(images)
         plane = (drawn / MOST)[:, None, None, None].expand_as(images)
         return torch.cat([noisy, plane], 1)
@@ -44,5 +43,5 @@ class Diffusion(gan.View):
         self.longest = int(min(MOST, max(LEAST, self.longest + PACE * float(surer))))
 
 
-def system(device: torch.device = CPU) -> System:
-    return gan.system(device, "Diffusion-GAN", Diffusion())
+def system(device: torch.device) -> System:
+    return gan.system(device, "Diffusion-GAN", Diffusion(device))

@@ -7,7 +7,7 @@ pairing with gradient penalties of Huang et al. 2024, as in ``make_it_real.losse
 import copy
 
 import torch
-from common import CPU, EMA, System, Way, adam, autocast, in_batches
+from common import EMA, System, Way, adam, autocast, in_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,9 +47,12 @@ class View:
 
     channels = 1
 
-    def draw(self, n: int, device: torch.device) -> Tensor:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def draw(self, n: int) -> Tensor:
         """What is drawn for a batch, one number an image (N,)."""
-        return torch.zeros(n, device=device)
+        return torch.zeros(n, device=self.device)
 
     def shown(self, images: Tensor, drawn: Tensor) -> Tensor:
         """What is shown of images (N, 1, S, S), (N, channels, S, S)."""
@@ -59,8 +62,8 @@ class View:
         """Told by how much the critic finds each real image more real than its pair (N,)."""
 
 
-def system(device: torch.device = CPU, name: str = "GAN", view: View | None = None) -> System:
-    view = view or View()
+def system(device: torch.device, name: str = "GAN", view: View | None = None) -> System:
+    view = view or View(device)
     G, C = Generator().to(device), Critic(28, view.channels, (64, 128)).to(device)
     G_ema = copy.deepcopy(G)
     opt_G, opt_C = adam(G), adam(C)
@@ -68,7 +71,7 @@ def system(device: torch.device = CPU, name: str = "GAN", view: View | None = No
 
     def learn(x: Tensor, labels: Tensor, over: float) -> None:
         nonlocal done
-        drawn = view.draw(len(x), device)
+        drawn = view.draw(len(x))
         with autocast(device):
             fake = G(torch.randn(len(x), LATENT, device=device))
             losses.freeze(C, True)

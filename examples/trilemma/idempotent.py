@@ -7,7 +7,7 @@ rate, as published.
 from dataclasses import replace
 
 import torch
-from common import CPU, System, Way, falling, in_batches, mapped
+from common import System, Way, falling, in_batches, mapped
 from torch import Tensor
 
 from make_it_real import published, recipe, training
@@ -46,7 +46,7 @@ def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) ->
     return System(name, learn, {"f": f}, ways)
 
 
-def paper(images: ImageSet, device: torch.device = CPU) -> System:
+def paper(images: ImageSet, device: torch.device) -> System:
     # Narrower than the paper's, which has 5 million parameters at this size.
     model = published.default_model(28, 1, norm="batch", widths=(48, 96, 208), bottleneck=400)
     # Trained for a time, not for steps.
@@ -56,7 +56,7 @@ def paper(images: ImageSet, device: torch.device = CPU) -> System:
     )
 
 
-def projector(images: ImageSet, device: torch.device = CPU) -> System:
+def projector(images: ImageSet, device: torch.device) -> System:
     model = recipe.default_model(28, 1)
     config = recipe.default_config(model, steps=10**9)
     return _system("mir", training.begin(images, model, config, device), images.pixels, decays=True)

@@ -7,7 +7,7 @@ a pixel's brightness, from 0 to 1, is a probability. The decoder's means are wha
 import copy
 
 import torch
-from common import CPU, EMA, System, Way, adam, autocast, in_batches, mapped
+from common import EMA, System, Way, adam, autocast, in_batches, mapped
 from gan import Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,7 +28,7 @@ class Encoder(nn.Sequential):
         )  # fmt: skip
 
 
-def system(device: torch.device = CPU) -> System:
+def system(device: torch.device) -> System:
     encode, decode = Encoder().to(device), Generator(LATENT).to(device)
     encode_ema, decode_ema = copy.deepcopy(encode), copy.deepcopy(decode)
     opt = adam(encode, decode, lr=5e-4, betas=(0.9, 0.99))
