@@ -27,7 +27,8 @@ def placed(pixels: Tensor, device: torch.device) -> Tensor:
 
 def fetched(pixels: Tensor, index: Tensor, device: torch.device) -> Tensor:
     """The rows ``index`` (B,) of the pixels (N, …), on the device, wherever the pixels lie."""
-    if pixels.device == device:
+    # Not by equality: what lies on "cuda" says that it is on "cuda:0".
+    if pixels.device.type == device.type:
         return pixels[index]
     rows = pixels[index.to(pixels.device)]
     if device.type == "cuda":

@@ -80,6 +80,20 @@ def test_rows_are_fetched_from_wherever_the_pixels_lie() -> None:
     assert feeding.free_memory(CPU) == float("inf")
 
 
+def test_rows_on_the_only_gpu_are_not_taken_for_elsewhere() -> None:
+    """What was sent to "cuda" is on "cuda:0", which is not equal to it; it can't be pinned."""
+
+    class OnGPU:
+        device = torch.device("cuda:0")
+
+        def __getitem__(self, index: Tensor) -> str:
+            return f"rows {index.tolist()}"
+
+    pixels: Any = OnGPU()
+    rows: Any = feeding.fetched(pixels, torch.tensor([4, 1]), torch.device("cuda"))
+    assert rows == "rows [4, 1]"
+
+
 # --- Records ---
 
 
