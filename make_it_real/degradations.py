@@ -123,8 +123,9 @@ def randomly_degraded(
     """
     out = images.clone()
     drawn = torch.randint(len(kinds), (len(images),), generator=generator, device=generator.device)
-    for index, kind in enumerate(kinds):
-        chosen = (drawn == index).nonzero().squeeze(1)
+    # The host waits for a GPU once, not once a kind.
+    counts = torch.bincount(drawn, minlength=len(kinds)).tolist()
+    for kind, chosen in zip(kinds, drawn.argsort(stable=True).split(counts), strict=True):
         if not len(chosen):
             continue
         damage = DEGRADATIONS[kind]
