@@ -22,7 +22,8 @@ class TrainConfig(BaseConfig):
         deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
     augment: share of the critic's images, real and made alike, changed by ``augmentation.py``.
     restored, kept: quarters of the batch that are damaged, for f to restore, and that f is to
-        leave as they are; fewer than 4 and 2 for an f whose steps are dear.
+        leave as they are. More of them repair a little better, but take the time of steps by which
+        f(z) gains more.
     laws: other laws of z (``laws.LAWS``) that a share of ``law_share`` of all z is drawn by,
         one of them at random each; the rest is drawn by the model's own.
     critic_every: the critics have a part in every so many-th step; those between, several times
@@ -44,8 +45,8 @@ class TrainConfig(BaseConfig):
     damage: tuple[str, ...] = degradations.GREY_DAMAGE
     critic_widths: tuple[int, ...] = (64, 128)
     augment: float = 0.0
-    restored: int = 4
-    kept: int = 2
+    restored: int = 2
+    kept: int = 1
     laws: tuple[str, ...] = ()
     law_share: float = 0.3
     critic_every: int = 1
@@ -108,8 +109,6 @@ def default_config(model: IGNConfig, **changes: Any) -> TrainConfig:
         "critic_widths": (*model.widths, 512) if deep else model.widths,
         "gamma": 2.0 if deep else 1.0,
         "penalty_every": 8 if deep else 4,
-        "restored": 2 if deep else 4,
-        "kept": 1 if deep else 2,
         "lambdas": Lambdas(restore=25.0) if deep else Lambdas(),
     }
     if changes.get("critic_every") == 0:

@@ -156,7 +156,7 @@ def test_a_step_without_critics_repairs_a_whole_batch() -> None:
 
 
 def test_without_critics_f_learns_to_repair_and_goes_on_making_what_it_made() -> None:
-    trainer = begun(replace(CONFIG, critic_every=0, beta1=0.9, bf16=False))
+    trainer = begun(replace(CONFIG, critic_every=0, beta1=0.9, kept=2, bf16=False))
     assert trainer.f_before is not None
     for parameter in trainer.f_before.parameters():
         parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=trainer.generator))
