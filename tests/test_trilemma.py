@@ -122,6 +122,25 @@ def test_one_command_trains_measures_and_goes_on_where_it_was(
         }
 
 
+def test_several_are_trained_at_a_time_each_in_a_process(
+    few: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split, images in (("train", few.pixels), ("t10k", few.pixels[:100])):
+        head = b"\0\0\x08\x03" + b"".join(n.to_bytes(4) for n in (len(images), 28, 28))
+        (tmp_path / f"{split}-images-idx3-ubyte").write_bytes(head + images.numpy().tobytes())
+        head, labels = b"\0\0\x08\x01" + len(images).to_bytes(4), bytes(range(10))
+        labels *= len(images) // 10
+        (tmp_path / f"{split}-labels-idx1-ubyte").write_bytes(head + labels)
+    words = ["compare.py", str(tmp_path), "-o", str(tmp_path / "out"), "--minutes", "0.005"]
+    monkeypatch.setattr(compare, "CHUNK", 20)
+    monkeypatch.setattr(sys, "argv", [*words, "--n=20", "--workers=2", "--only", "gan", "vae"])
+    compare.main()
+    found = json.loads((tmp_path / "out" / "trilemma.json").read_text())
+    assert found["about"]["workers"] == 2
+    assert all(row["steps"] >= 1 for row in found["rows"][1:])
+    assert "--n 20 --workers 2 --only" in found["about"]["options"]
+
+
 def test_what_was_trained_for_another_time_is_refused(few: ImageSet, tmp_path: Path) -> None:
     assert few.labels is not None
     system, path = compare.SYSTEMS["vae"](few, common.CPU), tmp_path / "vae.safetensors"
@@ -132,9 +151,9 @@ def test_what_was_trained_for_another_time_is_refused(few: ImageSet, tmp_path: P
 
 def row(name: str, evaluations: int, fd: float, recall: float, **more: object) -> page.Row:
     return {
-        "name": name, "parameters": 9, "evaluations": evaluations, "fd": fd, "recall": recall,
-        "precision": 0.5, "density": 0.5, "coverage": 0.5, "rarest": 0.09, "commonest": 0.11,
-        "seconds": 1.0, "n": 10_000, **more,
+        "name": name, "parameters": 9, "steps": 7, "evaluations": evaluations, "fd": fd,
+        "recall": recall, "precision": 0.5, "density": 0.5, "coverage": 0.5, "rarest": 0.09,
+        "commonest": 0.11, "seconds": 1.0, "n": 10_000, **more,
     }  # fmt: skip
 
 
@@ -164,14 +183,16 @@ def test_the_page_says_what_was_expected_and_what_was_found() -> None:
     assert page.expectations(rows[1:]) == ""
     assert len(page.expectations(rows[:2]).splitlines()) == 4
     about = {"minutes": 2.0, "options": "", "judge": "j", "threads": 1, "repaired": 1, "tested": 1}
-    about["gpu"] = None
+    about |= {"gpu": None, "workers": 1}
     assert "Those of DDPM, 1,000 steps are fewer" in page.text(rows, about)
     assert "are fewer" not in page.text(rows[:3], about)
     assert "OMP_NUM_THREADS=1 python" in page.text(rows, about)
     assert "2 minutes of processor time" in page.text(rows, about)
     about["gpu"] = "NVIDIA H100"
     assert "OMP_NUM_THREADS" not in page.text(rows, about)
-    assert "2 minutes of one NVIDIA H100" in page.text(rows, about)
+    assert "2 minutes of one NVIDIA H100, on MNIST" in page.text(rows, about)
+    about["workers"] = 8
+    assert "2 minutes of one NVIDIA H100 shared by 8 at a time, on" in page.text(rows, about)
 
 
 def test_labels_lie_apart_and_in_order() -> None:

@@ -7,8 +7,9 @@ trains every system for so many minutes of processor time on MNIST's train image
 10,000 images in each of its ways, and measures them all against the 10,000 test images, in the
 features of the bundled digit classifier; ``--device cuda`` does so on a GPU, by a clock's minutes.
 What is done is kept in the folder and not done again, so that the command can be stopped and
-repeated; ``--only gan vae`` does a part, to train two side by side, one thread each. It writes
-README.md, trilemma.json and trilemma.png there.
+repeated; ``--only gan vae`` does a part, and ``--workers 8`` trains so many at a time, a process
+each: steps as small as these leave most of a GPU idle. It writes README.md, trilemma.json and
+trilemma.png there.
 
 Damaged digits are repaired by what can: f and the paper's in one evaluation, a VAE by encoding and
 decoding, a consistency model as if they were noisy, DDPM as SDEdit does.
@@ -18,6 +19,9 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import consistency
@@ -51,6 +55,22 @@ SYSTEMS: dict[str, Callable[[ImageSet, torch.device], System]] = {
 CHUNK, GPU_CHUNK, REPAIRED = 500, 2_500, 1_000
 
 
+def kept_at(key: str, folder: Path) -> Path:
+    """Where a system's trained networks are."""
+    return folder / f"{key}.safetensors"
+
+
+def trained(key: str, source: Path, minutes: float, folder: Path, device: torch.device) -> None:
+    """Train a system for so many minutes on the images at ``source`` and keep it."""
+    given = data.load(source, "train")
+    assert given.labels is not None
+    torch.manual_seed(0)
+    system = SYSTEMS[key](given, device)
+    pixels, labels = given.pixels.to(device), given.labels.to(device)
+    train(system, pixels, labels, minutes, kept_at(key, folder))
+    print(f"{key}: {system.steps:,} steps", flush=True)
+
+
 def made(way: Way, n: int, folder: Path, device: torch.device) -> tuple[Tensor, float]:
     """(n images of a way, seconds that 1,000 took), kept in chunks in the folder."""
     parts, seconds = [], 0.0
@@ -69,11 +89,11 @@ def made(way: Way, n: int, folder: Path, device: torch.device) -> tuple[Tensor, 
     return torch.cat(parts)[:n], 1000 * seconds / (size * len(parts))
 
 
-def measured(y: Tensor, real: Tensor, judge: Extractor, few: int) -> Row:
+def measured(y: Tensor, real: Tensor, judge: Extractor, few: int, device: torch.device) -> Row:
     """The figures of images against the features of real ones; fd_few is of so few of them."""
     features, classes = collect(judge, y, 250)
     assert classes is not None
-    found = metrics.overlap(real, features)
+    found = metrics.overlap(real.to(device), features.to(device))
     shares = torch.bincount(classes, minlength=CLASSES) / len(y)
     return {
         "fd": metrics.frechet_distance(features, real),
@@ -111,26 +131,36 @@ def main() -> None:
         "--n-slow", type=int, help="images of ways with over 100 evaluations [as --n]"
     )
     parser.add_argument("--device", type=torch.device, default=CPU)
+    parser.add_argument("--workers", type=int, default=1, help="systems trained at a time")
     parser.add_argument("--only", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     asked = parser.parse_args()
     device = asked.device
     given, test = data.load(asked.data, "train"), data.load(asked.data, "test")
     judge = extractors.load("digits", 1, 28)
     assert judge is not None
-    assert given.labels is not None
+    left = [key for key in asked.only if not kept_at(key, asked.output).exists()]
+    training = partial(
+        trained, source=asked.data, minutes=asked.minutes, folder=asked.output, device=device
+    )
+    if asked.workers == 1:
+        for key in left:
+            training(key)
+    elif left:
+        # Of processes that are forked, none could use a GPU.
+        with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
+            list(pool.map(training, left))
     real, _ = collect(judge, images.to_images(test.pixels), 250)
     few = asked.n_slow or asked.n
-    floor = measured(images.to_images(given.pixels[: asked.n]), real, judge, few)
-    nothing = {"name": "real train images", "parameters": 0, "evaluations": 0, "seconds": 0.0}
+    floor = measured(images.to_images(given.pixels[: asked.n]), real, judge, few, device)
+    nothing = {
+        "name": "real train images", "parameters": 0, "steps": 0, "evaluations": 0, "seconds": 0.0
+    }  # fmt: skip
     rows: list[Row] = [nothing | floor]
     sheets: dict[str, Tensor] = {}
     for key in asked.only:
         torch.manual_seed(0)
-        system, path = SYSTEMS[key](given, device), asked.output / f"{key}.safetensors"
-        if not path.exists():
-            pixels, labels = given.pixels.to(device), given.labels.to(device)
-            train(system, pixels, labels, asked.minutes, path)
-        restore(system, path, asked.minutes)
+        system = SYSTEMS[key](given, device)
+        restore(system, kept_at(key, asked.output), asked.minutes)
         print(
             f"{system.name}: {system.parameters:,} parameters, {system.steps:,} steps", flush=True
         )
@@ -141,7 +171,7 @@ def main() -> None:
                 "name": way.name, "parameters": system.parameters, "steps": system.steps,
                 "batch": BATCH, "evaluations": way.evaluations, "seconds": seconds,
             }  # fmt: skip
-            row |= measured(y, real, judge, few)
+            row |= measured(y, real, judge, few, device)
             if way.repair is not None:
                 row["repair"] = repairs(way, test, judge, device)
             rows.append(row)
@@ -151,11 +181,13 @@ def main() -> None:
     options += [f"--n {asked.n}"] * (asked.n != parser.get_default("n"))
     options += [f"--n-slow {asked.n_slow}"] * (asked.n_slow is not None)
     options += [f"--device {device}"] * (device != CPU)
+    options += [f"--workers {asked.workers}"] * (asked.workers != parser.get_default("workers"))
     options += [f"--only {' '.join(asked.only)}"] * (asked.only != list(SYSTEMS))
     about = {
         "minutes": asked.minutes, "options": " ".join(options), "judge": judge.version,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "threads": torch.get_num_threads(), "repaired": REPAIRED, "tested": len(test),
+        "threads": torch.get_num_threads(), "workers": asked.workers,
+        "repaired": REPAIRED, "tested": len(test),
     }  # fmt: skip
     text = json.dumps({"about": about, "rows": rows}, indent=1)
     (asked.output / "trilemma.json").write_text(text + "\n", encoding="utf-8")

@@ -24,17 +24,22 @@ def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) ->
             trainer.config = replace(trainer.config, lr=rate * falling(over))
         trainer.train_step(pixels)
 
+    def z(n: int, generator: torch.Generator) -> Tensor:
+        # In float32: on a GPU there is no Fourier transform of bfloat16.
+        with torch.autocast(trainer.device.type, enabled=False):
+            return f.source.sample(n, generator)
+
     def draw(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: f.eval()(f.source.sample(m, generator)), trainer.device)
+        return in_batches(n, lambda m: f.eval()(z(m, generator)), trainer.device)
 
     def repair(images: Tensor, generator: torch.Generator) -> Tensor:
         return mapped(images, lambda y: f.eval()(y))
 
     def twice(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: f.eval()(f(f.source.sample(m, generator))), trainer.device)
+        return in_batches(n, lambda m: f.eval()(f(z(m, generator))), trainer.device)
 
     def nothing(n: int, generator: torch.Generator) -> Tensor:
-        return in_batches(n, lambda m: f.source.sample(m, generator), trainer.device)
+        return in_batches(n, lambda m: z(m, generator), trainer.device)
 
     def ways() -> list[Way]:
         return [

@@ -20,13 +20,14 @@ Row = dict[str, Any]
 def tables(rows: list[Row]) -> str:
     """What each makes, and what each makes of damaged images, in Markdown."""
     lines = [
-        "| | parameters | evaluations an image | Fréchet distance | precision | recall | density "
-        "| coverage | rarest, commonest class | s for 1,000 | images |",
-        "| --- |" + " --- |" * 10,
+        "| | parameters | steps | evaluations an image | Fréchet distance | precision | recall "
+        "| density | coverage | rarest, commonest class | s for 1,000 | images |",
+        "| --- |" + " --- |" * 11,
     ]
     for row in rows:
         lines.append(
-            f"| {row['name']} | {row['parameters']:,} | {row['evaluations']:,} | {row['fd']:.2f} "
+            f"| {row['name']} | {row['parameters']:,} | {row['steps']:,} "
+            f"| {row['evaluations']:,} | {row['fd']:.2f} "
             f"| {row['precision']:.3f} | {row['recall']:.3f} | {row['density']:.2f} "
             f"| {row['coverage']:.3f} | {row['rarest']:.1%}, {row['commonest']:.1%} "
             f"| {row['seconds']:.2f} | {row['n']:,} |"
@@ -107,7 +108,9 @@ def text(rows: list[Row], about: Row) -> str:
     )
     python, of, by = f"OMP_NUM_THREADS={about['threads']} python", "processor time", "one thread"
     if about["gpu"]:
-        python, of, by = "python", f"one {about['gpu']}", "that GPU"
+        python, of, by = "python", f"one {about['gpu']}", "that GPU, with nothing beside it,"
+        if about["workers"] > 1:
+            of += f" shared by {about['workers']} at a time"
     return f"""# The trilemma, measured
 
 Written by `compare.py`, all from one run of it:
@@ -116,7 +119,7 @@ Written by `compare.py`, all from one run of it:
     {python} examples/trilemma/compare.py mnist -o runs/trilemma \\
         {about["options"]}
 
-Each system had {about["minutes"]:g} minutes of {of} on MNIST's training images, about as
+Each system had {about["minutes"]:g} minutes of {of}, on MNIST's training images, about as
 many parameters as f, and batches of the same number of images. {many} images
 of each are compared with the {about["tested"]:,} test images in the features of a classifier of
 digits ({about["judge"]}).{fewer} The first row is training images instead: no system need be
