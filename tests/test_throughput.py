@@ -276,6 +276,12 @@ def test_mir_train_compiles_where_it_is_asked_to(
     assert Trainer.load(tmp_path / "run" / "checkpoint.safetensors", CPU).step == 1
 
 
+def test_compiling_pays_for_large_images_on_gpus() -> None:
+    sizes = (28, 64, 128)
+    assert [running.compiling_pays(torch.device("cuda"), s) for s in sizes] == [False, True, True]
+    assert not any(running.compiling_pays(CPU, size) for size in sizes)
+
+
 def test_mir_train_takes_several_sets_and_laws_and_refuses_what_it_must(
     folder: Path,  # noqa: F811
     tmp_path: Path,

@@ -16,6 +16,8 @@ from make_it_real import weights
 from make_it_real.cli import common
 
 if TYPE_CHECKING:
+    import torch
+
     from make_it_real.data import ImageSet
     from make_it_real.holdout import Watch
     from make_it_real.model import IGN
@@ -28,6 +30,7 @@ LOG = "log.jsonl"
 LOG_EVERY = 25
 CHECK_EVERY = 200
 PATIENCE = 10
+COMPILED_FROM = 64
 
 
 class Run:
@@ -230,13 +233,19 @@ class Effort:
     peak: float
 
 
+def compiling_pays(device: "torch.device", size: int) -> bool:
+    """Whether compiled networks win back what compiling takes: on CUDA, of images (S, S) large
+    enough. Smaller ones have the GPU wait for its host either way."""
+    return device.type == "cuda" and size >= COMPILED_FROM
+
+
 def prepare(trainer: "BaseTrainer", images: "ImageSet", compiled: bool | None) -> Effort | None:
     """Compile f where that is asked for, or pays, and measure where someone will look at it.
 
-    compiled: None compiles on CUDA if that works.
+    compiled: None compiles where ``compiling_pays``, if that works.
     """
     on_gpu = trainer.device.type == "cuda"
-    if compiled or (compiled is None and on_gpu):
+    if compiled or (compiled is None and compiling_pays(trainer.device, images.pixels.shape[-1])):
         reason = trainer.compile(images.pixels)
         common.say("f and its critic are compiled" if reason is None else f"not compiled: {reason}")
     if not on_gpu and not common.is_verbose():

@@ -127,7 +127,10 @@ def train(
     ] = 1,
     compiled: Annotated[
         bool | None,
-        typer.Option("--compile/--no-compile", help="Compile the networks [on CUDA, if it works]."),
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the networks [on CUDA from 64 pixels on, if it works].",
+        ),
     ] = None,
     cached: Annotated[
         bool,
