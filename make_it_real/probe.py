@@ -20,7 +20,7 @@ from make_it_real.errors import WeightsError
 from make_it_real.images import to_pixels
 from make_it_real.model import IGN
 from make_it_real.projection import generate
-from make_it_real.tensorfile import read_header, read_tensors, rewrite
+from make_it_real.tensorfile import read_tensors
 
 SEEDS = (0, 1, 2, 3)
 SIDE = 8
@@ -90,9 +90,7 @@ def check(path: Path) -> dict[str, Any]:
 def add(path: Path) -> None:
     """Write the probe into an existing model file's header; its tensors stay as they are."""
     info, f = weights.inspect(path), weights.load(path)
-    metadata, _ = read_header(path)
-    probe = measure(f, read_tensors(path))
-    rewrite(path, metadata | {"mir": weights.header(replace(info, probe=probe))})
+    weights.describe(replace(info, probe=measure(f, read_tensors(path))), path)
 
 
 def save(f: IGN, info: weights.ModelInfo, path: Path) -> None:

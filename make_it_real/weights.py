@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from make_it_real.errors import WeightsError, one_line
-from make_it_real.tensorfile import check_tensors, read_header, read_tensors, save_tensors
+from make_it_real.tensorfile import (
+    check_tensors,
+    read_header,
+    read_tensors,
+    rewrite,
+    save_tensors,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,6 +153,15 @@ def header(info: ModelInfo) -> str:
 def save(f: "IGN", info: ModelInfo, path: Path) -> None:
     """Write f and its header as one file, whole or not at all."""
     save_tensors(f.state_dict(), {"mir": header(info)}, path)
+
+
+def describe(info: ModelInfo, path: Path) -> None:
+    """Give the model file at ``path`` another header; its tensors stay as they are stored.
+
+    Raises WeightsError.
+    """
+    metadata, _ = read_header(path)
+    rewrite(path, metadata | {"mir": header(info)})
 
 
 def load(path: Path) -> "IGN":

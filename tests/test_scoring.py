@@ -14,11 +14,12 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 import make_it_real
-from make_it_real import images, plots, scoring, weights
+from make_it_real import images, plots, probe, scoring, weights
 from make_it_real.cli import app
 from make_it_real.errors import WeightsError
 from make_it_real.model import IGN
 from make_it_real.scoring import LEVELS, calibrate, percentile, score
+from make_it_real.tensorfile import read_tensors, save_tensors
 
 
 def noisy(n: int) -> Tensor:
@@ -135,15 +136,19 @@ def test_mir_score_sorts_by_drift_and_says_what_is_missing(tiny_model: Path, fol
 
 
 def test_mir_calibrate_gives_scores_a_percentile(tiny_model: Path, folder: Path) -> None:
-    before = weights.load(tiny_model).state_dict()
+    half = {k: v.half() for k, v in weights.load(tiny_model).state_dict().items()}
+    save_tensors(half, {"mir": weights.header(weights.inspect(tiny_model))}, tiny_model)
+    probe.add(tiny_model)
     done = mir("calibrate", folder.parent / "data", "-m", tiny_model, "-d", "cpu")
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{tiny_model}\n"
     info = weights.inspect(tiny_model)
     assert info.calibration["n"] == 40
     assert info.name == "tiny"
-    after = weights.load(tiny_model).state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    # Stored as they were, to the type: what the probe says of them still holds.
+    after = read_tensors(tiny_model)
+    assert all(v.dtype == torch.float16 and torch.equal(v, half[k]) for k, v in after.items())
+    assert probe.check(tiny_model)["difference"] == 0
 
     result = mir("score", folder, "-m", tiny_model, "-d", "cpu", "--json")
     assert "calibration" not in result.stderr

@@ -161,8 +161,9 @@ def evaluate(
         files_of.write_bytes(report, text.encode(), overwrite=overwrite)
     if record and other is not None:
         calibration = calibrate(f, other.pixels)
-        recorded = replace(info, figures=figures, calibration=calibration)
-        probe.save(f, recorded, weights.resolve(model))
+        path = weights.resolve(model)
+        weights.describe(replace(info, figures=figures, calibration=calibration), path)
+        probe.add(path)
 
 
 def _wanted(sections: str | None) -> tuple[str, ...]:

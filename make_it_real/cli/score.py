@@ -151,5 +151,5 @@ def calibrate(
         common.say(found.note)
     path = weights.resolve(model)
     calibration = measure(f, found.pixels, batch=batch)
-    weights.save(f, replace(info, calibration=calibration), path)
+    weights.describe(replace(info, calibration=calibration), path)
     print(path)
