@@ -30,7 +30,7 @@ def tables(rows: list[Row]) -> str:
             f"| {row['evaluations']:,} | {row['fd']:.2f} "
             f"| {row['precision']:.3f} | {row['recall']:.3f} | {row['density']:.2f} "
             f"| {row['coverage']:.3f} | {row['rarest']:.1%}, {row['commonest']:.1%} "
-            f"| {row['seconds']:.2f} | {row['n']:,} |"
+            f"| {row['seconds']:.3g} | {row['n']:,} |"
         )
     head = " | ".join(f"{kind} {level:g}" for kind, level in DAMAGE)
     lines += ["", f"| PSNR (dB), read right | evaluations | {head} |", "| --- |" + " --- |" * 5]
