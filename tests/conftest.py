@@ -1,6 +1,7 @@
 """Fixtures that all tests share: small networks, a weights file, and files that are broken."""
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from PIL import Image
 
 from make_it_real import weights
 from make_it_real.model import IGN, IGNConfig
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers, and the processes that tests start, would take each other's cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
