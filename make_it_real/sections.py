@@ -148,7 +148,7 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
         one = generate(s.f, seeds, batch=s.batch).cpu()
         s.tick(len(one))
         two = s.project(one)
-        three, moved = s.onward(one, two)
+        three, _ = s.onward(one, two)
         drift.append(mean_abs(two, one))
         if not start:
             group.pictures["f(z)"] = grid(one[:64])
@@ -156,11 +156,8 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
             continue
         read, found = s.extractor.read(one)
         features[0].append(read)
-        features[1].append(s.extractor.read(two)[0])
-        third = features[1][-1].clone()
-        if moved.any():
-            third[moved] = s.extractor.read(three[moved])[0]
-        features[2].append(third)
+        features[1].append(_read_again(s.extractor, read, one, two))
+        features[2].append(_read_again(s.extractor, features[1][-1], two, three))
         if found is not None:
             classes.append(found)
     if s.extractor is not None and real is not None:
@@ -174,6 +171,15 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
             group.add("class_share_max", float(shares.max()))
     group.mean("idempotence", torch.cat(drift))
     yield group
+
+
+def _read_again(extractor: Extractor, read: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The features of images (N, C, S, S), ``read`` of what they were before: most are the same."""
+    moved = (after != before).flatten(1).any(1)
+    read = read.clone()
+    if moved.any():
+        read[moved] = extractor.read(after[moved])[0]
+    return read
 
 
 def walk(s: Subject, y: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:

@@ -1,6 +1,7 @@
 """The figures are figures of what they say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,29 @@ def test_a_section_has_the_same_figures_alone(
         assert alone.items() <= everything.items(), section
 
 
+def test_some_images_of_all_are_damaged_and_all_are_left_alone(
+    half: Half, judge: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sections, "DAMAGE", sections.DAMAGE[:1])
+    test = noise(30)
+
+    def measured(images: ImageSet, *wanted: str) -> dict[str, float]:
+        found = figures(list(evaluation.evaluate(half, judge, images, test, wanted=wanted)))
+        # That is of all images.
+        found.pop("classifier_accuracy", None)
+        return found
+
+    assert test.labels is not None
+    of_damage = ("realness", "projection")
+    part = replace(test, pixels=test.pixels[::2], labels=test.labels[::2])
+    other = measured(part, *of_damage)
+    assert measured(test, *of_damage) != other
+    of_all = measured(test, "fidelity")
+    monkeypatch.setattr(evaluation, "DAMAGED", 20)
+    assert measured(test, *of_damage) == other
+    assert measured(test, "fidelity", *of_damage) == other | of_all
+
+
 def test_without_features_or_labels_the_rest_is_measured(
     tiny_colour_f: IGN, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +323,7 @@ def test_a_folder_is_measured_by_halves_and_reported(tmp_path: Path, tiny_model:
     assert {"fd_f", "kd_fff", "recall_floor_train", "fidelity_ssim"} <= set(lines)
     assert not any(name.startswith(("acc", "class", "psnr", "auroc")) for name in lines)
     assert "22 held-out images" in report.read_text("utf-8")
+    assert "damaged: 22 of them" in report.read_text("utf-8")
     assert "one half" in done.stderr
     assert mir("evaluate", photos, *words).exit_code == 1
     again = mir("evaluate", photos, *words[:-2], "--json", "--train", photos)

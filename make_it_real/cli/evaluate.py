@@ -123,9 +123,11 @@ def evaluate(
     most = QUICK if quick else evaluation.MOST
     n = n or (most if test is None else max(200, min(most, len(test))))
     judge = f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none"
+    held = range(len(test or ()))
     facts = {
         "model": f"{info.name} (sha256 {fingerprint}…)",
         "data": "none" if test is None else f"{test.name}, {len(test):,} held-out images",
+        "damaged": f"{len(held[evaluation.damaged(len(held))]):,} of them",
         "real images of the floor": f"{min(n, len(other)):,}" if other is not None else "none",
         "features": judge, "generated": f"{n:,}", "seed": str(seed),
         "sections": ", ".join(wanted),
