@@ -46,7 +46,8 @@ class IGNConfig:
         pixels (``patches.py``), 0 for none: depth where pixels are.
     dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
         white). rest: an image whose change would come to a root mean square up to this is left
-        exactly as it is; from twice that on, the change is made in full.
+        exactly as it is; from ``rest_ramp`` times that on, the change is made in full. Near 1 a
+        change is made whole or not at all: half a change leaves another half to be made.
     """
 
     image_size: int = 28
@@ -57,6 +58,7 @@ class IGNConfig:
     blocks: int = 4
     dead_zone: float = 0.03
     rest: float = 0.01
+    rest_ramp: float = 2.0
     architecture: str = "projector"
     norm: str = "group"
     source: str = "spectral"
@@ -91,6 +93,8 @@ class IGNConfig:
             raise ValueError("dead_zone must lie in [0, 1)")
         if not 0 <= self.rest < 1:
             raise ValueError("rest must lie in [0, 1)")
+        if not self.rest_ramp > 1:
+            raise ValueError("rest_ramp must be over 1")
 
 
 class BoundedOutput(torch.autograd.Function):
@@ -266,7 +270,7 @@ class IGN(nn.Module):
         """
         # Of an image that is at rest the root has no gradient: kept from 0, it has none to pass on.
         rms = change.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
-        return (rms / self.config.rest - 1).clamp(0, 1)
+        return ((rms / self.config.rest - 1) / (self.config.rest_ramp - 1)).clamp(0, 1)
 
     @property
     def device(self) -> torch.device:

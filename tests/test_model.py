@@ -347,6 +347,17 @@ def test_gradient_through_an_image_at_rest_is_finite() -> None:
     assert torch.equal(images.grad, torch.ones_like(images))
 
 
+@pytest.mark.parametrize("ramp", [1.05, 2.0])
+def test_a_change_is_made_in_full_from_the_end_of_the_ramp_on(ramp: float) -> None:
+    f = network(rest=0.02, rest_ramp=ramp)
+    times = torch.tensor([0.5, 0.99, (1 + ramp) / 2, 1.01 * ramp])
+    signs = noise(4, 1, 12).sign()
+    gate = f.gate(0.02 * times[:, None, None, None] * signs).flatten()
+    torch.testing.assert_close(gate, torch.tensor([0, 0, 0.5, 1]), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="rest_ramp"):
+        network(rest_ramp=1)
+
+
 def test_without_a_dead_zone_every_change_is_made() -> None:
     narrow, none = network(dead_zone=0.1), network(dead_zone=0)
     x = noise(3, 1, 12).clamp(-0.5, 0.5)
