@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--n", type=int, default=10_000, help="images of each way")
     parser.add_argument(
-        "--n-slow", type=int, help="images of ways with over 100 evaluations [as --n]"
+        "--n-slow", type=int, help="images of ways with 100 evaluations or more [as --n]"
     )
     parser.add_argument("--device", type=torch.device, default=CPU)
     parser.add_argument("--workers", type=int, default=1, help="systems trained at a time")
@@ -165,7 +165,7 @@ def main() -> None:
             f"{system.name}: {system.parameters:,} parameters, {system.steps:,} steps", flush=True
         )
         for way in system.ways():
-            n = asked.n if way.evaluations <= 100 else few
+            n = asked.n if way.evaluations < 100 else few
             y, seconds = made(way, n, asked.output / "made", device)
             row: Row = {
                 "name": way.name, "parameters": system.parameters, "steps": system.steps,
