@@ -30,7 +30,7 @@ def tables(rows: list[Row]) -> str:
             f"| {row['evaluations']:,} | {row['fd']:.2f} "
             f"| {row['precision']:.3f} | {row['recall']:.3f} | {row['density']:.2f} "
             f"| {row['coverage']:.3f} | {row['rarest']:.1%}, {row['commonest']:.1%} "
-            f"| {row['seconds']:.3g} | {row['n']:,} |"
+            f"| {row['seconds']:{',.0f' if row['seconds'] > 999 else '.3g'}} | {row['n']:,} |"
         )
     head = " | ".join(f"{kind} {level:g}" for kind, level in DAMAGE)
     lines += ["", f"| PSNR (dB), read right | evaluations | {head} |", "| --- |" + " --- |" * 5]
@@ -104,7 +104,9 @@ def text(rows: list[Row], about: Row) -> str:
     many = " or ".join(f"{n:,}" for n in counts)
     few = sorted({row["name"] for row in rows if row["n"] < counts[-1]})
     fewer = (
-        f" Those of {', '.join(few)} are fewer, which alone makes a distance larger." if few else ""
+        f" Those of {' and '.join(few)} are fewer, which alone makes a distance larger."
+        if few
+        else ""
     )
     python, of, by = f"OMP_NUM_THREADS={about['threads']} python", "processor time", "one thread"
     if about["gpu"]:
@@ -122,8 +124,9 @@ Written by `compare.py`, all from one run of it:
 Each system had {about["minutes"]:g} minutes of {of}, on MNIST's training images, about as
 many parameters as f, and batches of the same number of images. {many} images
 of each are compared with the {about["tested"]:,} test images in the features of a classifier of
-digits ({about["judge"]}).{fewer} The first row is training images instead: no system need be
-better. Times are of {by} in bfloat16. Repairs are of {about["repaired"]:,} test images.
+digits ({about["judge"]}).{fewer}
+The first row is training images instead: no system need be better.
+Times are of {by} in bfloat16. Repairs are of {about["repaired"]:,} test images.
 
 {expectations(rows)}
 {tables(rows)}
