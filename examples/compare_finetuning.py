@@ -24,11 +24,15 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from make_it_real import data, devices, images, recipe, starting, training, weights
-from make_it_real.data import ImageSet
-from make_it_real.features import DigitClassifier
-from make_it_real.metrics import frechet_distance
-from make_it_real.projection import generate
+from make_it_real import devices
+from make_it_real.data import dataset
+from make_it_real.data.dataset import ImageSet
+from make_it_real.evaluation.classifier import DigitClassifier
+from make_it_real.evaluation.metrics import frechet_distance
+from make_it_real.images.pixels import to_images, to_pixels
+from make_it_real.inference.projection import generate
+from make_it_real.training import adversarial, config, finetune
+from make_it_real.weights import model_file
 
 HERE = Path(__file__).parent
 FIRST_SEED = 3_000_000
@@ -39,7 +43,7 @@ Point = dict[str, Any]
 class Contestant:
     """One run: its trainer, and what its training took."""
 
-    def __init__(self, name: str, trainer: training.Trainer, kept: Path) -> None:
+    def __init__(self, name: str, trainer: adversarial.Trainer, kept: Path) -> None:
         self.name, self.trainer, self.kept = name, trainer, kept
         self.seconds = self.cpu_seconds = 0.0
 
@@ -60,17 +64,17 @@ class Contestant:
         }  # fmt: skip
         print(json.dumps(point), flush=True)
         path = self.kept / f"{self.name.replace(' ', '-')}-{self.trainer.step:06d}.safetensors"
-        save_file({"images": images.to_pixels(fz)}, path, {"point": json.dumps(point)})
+        save_file({"images": to_pixels(fz)}, path, {"point": json.dumps(point)})
 
 
 def compete(train: ImageSet, options: argparse.Namespace) -> None:
     """Train both runs in turn and keep their images."""
     device = devices.pick("cpu")
     changes: dict[str, Any] = {"steps": 10**9, "decay_steps": 0}
-    tuned, notes = starting.begin_from(weights.resolve(options.start), train, device, **changes)
+    tuned, notes = finetune.begin_from(model_file.resolve(options.start), train, device, **changes)
     print("\n".join(notes), flush=True)
     model = tuned.f.config
-    scratch = training.begin(train, model, recipe.default_config(model, **changes), device)
+    scratch = adversarial.begin(train, model, config.default_config(model, **changes), device)
     options.output.mkdir(parents=True)
     runs = [
         Contestant(name, trainer, options.output)
@@ -94,7 +98,7 @@ def measured(options: argparse.Namespace, test: ImageSet, train: ImageSet) -> li
 
     @torch.inference_mode()
     def features(pixels: torch.Tensor) -> torch.Tensor:
-        return torch.cat([judge.features(images.to_images(part)) for part in pixels.split(250)])
+        return torch.cat([judge.features(to_images(part)) for part in pixels.split(250)])
 
     real = features(test.pixels)
     floor = frechet_distance(features(train.pixels[: options.n]), real)
@@ -157,7 +161,7 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="only measure what was kept")
     options = parser.parse_args()
 
-    train, test = data.load(options.data), data.load(options.data, "test")
+    train, test = dataset.load(options.data), dataset.load(options.data, "test")
     if not options.measure:
         compete(train, options)
     points = measured(options, test, train)

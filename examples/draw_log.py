@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from make_it_real import plots
+from make_it_real.inference import plots
 
 TERMS = {"restore": "|f(Ax) - x|", "rec": "|f(x) - x|"}
 

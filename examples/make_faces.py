@@ -15,9 +15,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import make_it_real
-from make_it_real import images, weights
-from make_it_real.degradations import degraded
-from make_it_real.framing import described, fit_all
+from make_it_real.degradations.kinds import degraded
+from make_it_real.images import decode, encode
+from make_it_real.images.framing import described, fit_all
+from make_it_real.weights import model_file
 
 HERE = Path(__file__).parent
 PORTRAITS = HERE / "portraits"
@@ -32,10 +33,10 @@ ROWS = 3
 
 def faces(f: make_it_real.IGN, model: Path) -> torch.Tensor:
     """The portraits' faces as f is shown them, then faces that f made, (N, C, S, S)."""
-    framing = described(weights.inspect(model).framing)
+    framing = described(model_file.inspect(model).framing)
     found = []
     for path in sorted(PORTRAITS.glob("*.jpg")):
-        fitted = fit_all(images.read(path), f.config.image_size, f.config.channels, framing)
+        fitted = fit_all(decode.read(path), f.config.image_size, f.config.channels, framing)
         for one in fitted:
             if one.warnings:
                 raise SystemExit(f"{path}: {one.warnings[0]}")
@@ -44,7 +45,7 @@ def faces(f: make_it_real.IGN, model: Path) -> torch.Tensor:
 
 
 def main() -> None:
-    model = weights.resolve(sys.argv[1] if len(sys.argv) > 1 else "faces")
+    model = model_file.resolve(sys.argv[1] if len(sys.argv) > 1 else "faces")
     f = make_it_real.load(str(model), "cpu")
     x = faces(f, model)
     columns = 1 + 2 * len(DAMAGE)
@@ -54,7 +55,7 @@ def main() -> None:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
 
     def paste(image: torch.Tensor, column: int, row: int, y: int) -> None:
-        picture = images.to_pillow(image).convert("RGB")
+        picture = encode.to_pillow(image).convert("RGB")
         picture = picture.resize((CELL, CELL), Image.Resampling.BICUBIC)
         sheet.paste(picture, (GAP + column * step, y + row * step))
 

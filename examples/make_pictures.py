@@ -13,10 +13,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import make_it_real
-from make_it_real import batch, images, weights
-from make_it_real.degradations import degraded
-from make_it_real.framing import Framing, described
-from make_it_real.jobs import Job
+from make_it_real import files
+from make_it_real.degradations.kinds import degraded
+from make_it_real.images import decode, encode
+from make_it_real.images.framing import Framing, described
+from make_it_real.inference import batch
+from make_it_real.inference.jobs import Job
+from make_it_real.weights import model_file
 
 HERE = Path(__file__).parent
 INPUTS = HERE / "inputs"
@@ -39,18 +42,18 @@ def make_damaged(f: make_it_real.IGN) -> list[Path]:
         generator = torch.Generator().manual_seed(seed)
         image = degraded(digit, kind, level, generator=generator)[0]
         path = INPUTS / f"damaged-{name}.png"
-        images.write_bytes(path, images.encode(image), overwrite=True)
+        files.write_bytes(path, encode.encode(image), overwrite=True)
         paths.append(path)
     return paths
 
 
 def thumbnail(path: Path) -> Image.Image:
     """An input as a person sees it, upright and whole, at most CELL pixels a side."""
-    picture = images.read(path)
+    picture = decode.read(path)
     colour = picture.colour.expand(3, -1, -1)
     if picture.alpha is not None:
         colour = colour * picture.alpha + (1 - picture.alpha)
-    image = images.to_pillow(colour * 2 - 1)
+    image = encode.to_pillow(colour * 2 - 1)
     if max(image.size) < CELL:
         return image.resize((CELL, CELL), Image.Resampling.NEAREST)
     image.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
@@ -83,14 +86,14 @@ def overview(f: make_it_real.IGN, rows: list[tuple[str, list[Path]]], framing: F
     draw.text((GAP, y), "out of noise: mir generate", font=font, fill="white")
     y += 24
     for i, image in enumerate(make_it_real.generate(f, range(2 * COLUMNS))):
-        made = images.to_pillow(image).resize((CELL, CELL), Image.Resampling.NEAREST)
+        made = encode.to_pillow(image).resize((CELL, CELL), Image.Resampling.NEAREST)
         place = (GAP + i % COLUMNS * step, y + i // COLUMNS * step)
         sheet.paste(made.convert("RGB"), place)
     sheet.save(HERE / "overview.png", optimize=True)
 
 
 def main() -> None:
-    model = weights.resolve("mnist")
+    model = model_file.resolve("mnist")
     f = make_it_real.load("mnist", "cpu")
     damaged = make_damaged(f)
     drawn = sorted(set(INPUTS.iterdir()) - set(damaged))
@@ -98,7 +101,7 @@ def main() -> None:
         ("drawn with pen, chalk, crayon, …: mir project examples/inputs", drawn),
         ("damaged: noise, holes, blur, … the last two of kinds that training never saw", damaged),
     ]
-    overview(f, rows, described(weights.inspect(model).framing))
+    overview(f, rows, described(model_file.inspect(model).framing))
 
 
 if __name__ == "__main__":

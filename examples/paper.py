@@ -18,15 +18,17 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import make_it_real
-from make_it_real import images, mixing, weights
-from make_it_real.data import load
-from make_it_real.degradations import DEGRADATIONS, degraded, kept_out
-from make_it_real.evaluation import classes
-from make_it_real.features import DigitClassifier
-from make_it_real.images import to_images, to_pixels
-from make_it_real.metrics import auroc
-from make_it_real.projection import project
-from make_it_real.refinement import Refined, refine
+from make_it_real.data.dataset import load
+from make_it_real.degradations.kinds import DEGRADATIONS, degraded, kept_out
+from make_it_real.evaluation.classifier import DigitClassifier
+from make_it_real.evaluation.evaluate import classes
+from make_it_real.evaluation.metrics import auroc
+from make_it_real.images import encode, pixels
+from make_it_real.images.pixels import to_images, to_pixels
+from make_it_real.inference import interpolation
+from make_it_real.inference.projection import project
+from make_it_real.inference.refinement import Refined, refine
+from make_it_real.weights import model_file
 
 HERE = Path(__file__).parent
 COLUMNS = 16
@@ -49,7 +51,7 @@ class Page:
 
     def add(self, heading: str, rows: Tensor, columns: int = COLUMNS) -> None:
         """A heading and the images (N, 1, S, S), in rows of ``columns``."""
-        sheet = images.to_pillow(images.grid(rows.cpu(), columns=columns))
+        sheet = encode.to_pillow(pixels.grid(rows.cpu(), columns=columns))
         sheet = sheet.resize((sheet.width * SCALE, sheet.height * SCALE), Image.Resampling.NEAREST)
         part = Image.new("L", (COLUMNS * 30 * SCALE + 16, sheet.height + 44), 255)
         font = ImageFont.load_default(15)
@@ -81,12 +83,15 @@ def draw_page(f: make_it_real.IGN, path: Path) -> None:
         heading = f"{kind} {DEGRADATIONS[kind].default:g}: x, A(x), f(A(x)), f(f(A(x)))"
         page.add(heading, torch.cat([x, Ax, f_Ax, project(f, f_Ax)]))
     for a, b in ((3, 8), (2, 11)):
-        ends = [mixing.seed_operand(f, seed) for seed in (a, b)]
-        way = mixing.interpolate(f, ends, COLUMNS)
+        ends = [interpolation.seed_operand(f, seed) for seed in (a, b)]
+        way = interpolation.interpolate(f, ends, COLUMNS)
         page.add(f"from seed {a} to seed {b}, along an arc", torch.cat([way, project(f, way)]))
     for text in SUMS:
-        terms = [(t.weight, mixing.seed_operand(f, int(t.operand))) for t in mixing.parse(text)]
-        y = torch.stack([*(one.image for _, one in terms), mixing.mix(f, terms)])
+        terms = [
+            (t.weight, interpolation.seed_operand(f, int(t.operand)))
+            for t in interpolation.parse(text)
+        ]
+        y = torch.stack([*(one.image for _, one in terms), interpolation.mix(f, terms)])
         both = torch.cat([y, project(f, y)])
         page.add(f"seeds {text}: the terms and their sum, f of each", both, len(y))
     path_k = refine(f, f.source.from_seeds(range(8)), AT[-1], AT)
@@ -163,7 +168,7 @@ def main() -> None:
         print_plain_loop(f, given.plain_loop, given.seeds)
         return
     draw_page(f, given.output)
-    folder = weights.bundled_folder()
+    folder = model_file.bundled_folder()
     print_rest(f, DigitClassifier.load(folder / "digits-classifier.safetensors"))
     if given.mnist is not None:
         print_auroc(f, given.mnist, given.fashion, given.n)

@@ -12,11 +12,11 @@ The names are imported when first used: importing the package does not import to
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from make_it_real.model import IGNConfig
-    from make_it_real.pretrained import IGN
-    from make_it_real.projection import drift, generate, project
-    from make_it_real.refinement import refine
-    from make_it_real.scoring import score
+    from make_it_real.inference.projection import drift, generate, project
+    from make_it_real.inference.refinement import refine
+    from make_it_real.inference.scoring import score
+    from make_it_real.models.ign import IGNConfig
+    from make_it_real.weights.pretrained import IGN
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,12 +48,13 @@ def load(model: str = "faces", device: str = "auto") -> "IGN":
     model: a bundled name, a ``.safetensors`` file, a folder or owner/name[@revision]; device:
     auto, cpu, cuda[:n] or mps. Raises WeightsError or DeviceError (``make_it_real.errors``).
     """
-    from make_it_real import devices, weights
-    from make_it_real.model import place
-    from make_it_real.pretrained import IGN
+    from make_it_real import devices
+    from make_it_real.models.ign import place
+    from make_it_real.weights import model_file
+    from make_it_real.weights.pretrained import IGN
 
     chosen = devices.pick(device)
-    return place(IGN.load(weights.resolve(model)), chosen)
+    return place(IGN.load(model_file.resolve(model)), chosen)
 
 
 def __getattr__(name: str) -> Any:

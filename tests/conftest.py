@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from make_it_real import weights
-from make_it_real.model import IGN, IGNConfig
+from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.weights import model_file
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers, and the processes that tests start, would take each other's cores.
@@ -64,8 +64,8 @@ def tiny_model(tiny_f: IGN, tmp_path: Path) -> Path:
     """``tiny_f`` as a weights file that frames its images as MNIST does."""
     path = tmp_path / "tiny.safetensors"
     framing = {"background": -1.0, "extent": 0.714, "stroke": 0.084}
-    info = weights.ModelInfo(name="tiny", config=asdict(tiny_f.config), framing=framing)
-    weights.save(tiny_f, info, path)
+    info = model_file.ModelInfo(name="tiny", config=asdict(tiny_f.config), framing=framing)
+    model_file.save(tiny_f, info, path)
     return path
 
 

@@ -12,10 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from make_it_real import training, weights
-from make_it_real.data import ImageSet
-from make_it_real.model import IGNConfig
-from make_it_real.training import Record, TrainConfig, Trainer
+from make_it_real.data.dataset import ImageSet
+from make_it_real.models.ign import IGNConfig
+from make_it_real.training import adversarial
+from make_it_real.training.adversarial import Record, Trainer
+from make_it_real.training.config import TrainConfig
+from make_it_real.weights import model_file
 
 CPU = torch.device("cpu")
 MODEL = IGNConfig(12, 1, 8, (8, 16), 8, 2)
@@ -49,7 +51,7 @@ def pictures(n: int = 40) -> ImageSet:
 
 
 def begun(accumulate: int = 1, **changes: Any) -> Trainer:
-    trainer = training.begin(pictures(), MODEL, replace(CONFIG, **changes), CPU)
+    trainer = adversarial.begin(pictures(), MODEL, replace(CONFIG, **changes), CPU)
     trainer.accumulate = accumulate
     return trainer
 
@@ -159,7 +161,7 @@ def test_mir_train_by_two_processes_and_on_by_one(tmp_path: Path) -> None:
         alone, env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True
     )
     assert after.returncode == 0, after.stderr
-    assert weights.inspect(out / "model.safetensors").steps == 3
+    assert model_file.inspect(out / "model.safetensors").steps == 3
 
 
 @pytest.mark.parametrize("words", [["--accumulate", "3"], ["--accumulate", "8"]])
@@ -178,5 +180,5 @@ def test_parts_that_do_not_divide_a_batch_are_refused(tmp_path: Path, words: lis
 
 def test_a_step_of_one_part_is_the_plain_step() -> None:
     small = replace(CONFIG, batch=20, augment=0.0)
-    trainer = training.begin(pictures(), MODEL, small, CPU)
+    trainer = adversarial.begin(pictures(), MODEL, small, CPU)
     assert trainer.train_step(pictures().pixels).number == 1

@@ -37,10 +37,12 @@ from page import DAMAGE, Row
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from make_it_real import data, extractors, images, metrics
-from make_it_real.data import ImageSet
-from make_it_real.degradations import degraded
-from make_it_real.extractors import Extractor, collect
+from make_it_real.data import dataset
+from make_it_real.data.dataset import ImageSet
+from make_it_real.degradations.kinds import degraded
+from make_it_real.evaluation import feature_extractors, metrics
+from make_it_real.evaluation.feature_extractors import Extractor, collect
+from make_it_real.images.pixels import grid, to_images, to_pixels
 
 SYSTEMS: dict[str, Callable[[ImageSet, torch.device], System]] = {
     "gan": lambda _, device: gan.system(device),
@@ -62,7 +64,7 @@ def kept_at(key: str, folder: Path) -> Path:
 
 def trained(key: str, source: Path, minutes: float, folder: Path, device: torch.device) -> None:
     """Train a system for so many minutes on the images at ``source`` and keep it."""
-    given = data.load(source, "train")
+    given = dataset.load(source, "train")
     assert given.labels is not None
     torch.manual_seed(0)
     system = SYSTEMS[key](given, device)
@@ -82,9 +84,9 @@ def made(way: Way, n: int, folder: Path, device: torch.device) -> tuple[Tensor, 
             drawn = way.draw(size, torch.Generator(device).manual_seed(1_000_000 + chunk))
             took = torch.tensor(clock(device) - began)
             folder.mkdir(parents=True, exist_ok=True)
-            save_file({"images": images.to_pixels(drawn.cpu()), "seconds": took}, path)
+            save_file({"images": to_pixels(drawn.cpu()), "seconds": took}, path)
         kept = load_file(path)
-        parts.append(images.to_images(kept["images"]))
+        parts.append(to_images(kept["images"]))
         seconds += float(kept["seconds"])
     return torch.cat(parts)[:n], 1000 * seconds / (size * len(parts))
 
@@ -108,7 +110,7 @@ def repairs(way: Way, test: ImageSet, judge: Extractor, device: torch.device) ->
     """PSNR and the share read right, before and after, a kind of damage each."""
     assert way.repair is not None
     assert test.labels is not None
-    x, labels = images.to_images(test.pixels[:REPAIRED]), test.labels[:REPAIRED]
+    x, labels = to_images(test.pixels[:REPAIRED]), test.labels[:REPAIRED]
     row: Row = {"evaluations": way.repair_evaluations}
     for kind, level in DAMAGE:
         damaged = degraded(x, kind, level, generator=torch.Generator().manual_seed(0))
@@ -135,8 +137,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     asked = parser.parse_args()
     device = asked.device
-    given, test = data.load(asked.data, "train"), data.load(asked.data, "test")
-    judge = extractors.load("digits", 1, 28)
+    given, test = dataset.load(asked.data, "train"), dataset.load(asked.data, "test")
+    judge = feature_extractors.load("digits", 1, 28)
     assert judge is not None
     left = [key for key in asked.only if not kept_at(key, asked.output).exists()]
     training = partial(
@@ -149,9 +151,9 @@ def main() -> None:
         # Of processes that are forked, none could use a GPU.
         with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
             list(pool.map(training, left))
-    real, _ = collect(judge, images.to_images(test.pixels), 250)
+    real, _ = collect(judge, to_images(test.pixels), 250)
     few = asked.n_slow or asked.n
-    floor = measured(images.to_images(given.pixels[: asked.n]), real, judge, few, device)
+    floor = measured(to_images(given.pixels[: asked.n]), real, judge, few, device)
     nothing = {
         "name": "real train images", "parameters": 0, "steps": 0, "evaluations": 0, "seconds": 0.0
     }  # fmt: skip
@@ -175,7 +177,7 @@ def main() -> None:
             if way.repair is not None:
                 row["repair"] = repairs(way, test, judge, device)
             rows.append(row)
-            sheets[way.name] = images.grid(y[:36], columns=6)
+            sheets[way.name] = grid(y[:36], columns=6)
             print(f"  {way.name}: fd {row['fd']:.2f}, recall {row['recall']:.3f}", flush=True)
     options = [f"--minutes {asked.minutes:g}"]
     options += [f"--n {asked.n}"] * (asked.n != parser.get_default("n"))

@@ -1,7 +1,7 @@
 """GAN: a generator of images out of a vector, against the critic and by the loss that f has.
 
 I. Goodfellow et al., *Generative Adversarial Networks*, NeurIPS 2014; the loss is the relativistic
-pairing with gradient penalties of Huang et al. 2024, as in ``make_it_real.losses``.
+pairing with gradient penalties of Huang et al. 2024, as in ``make_it_real.training.losses``.
 """
 
 import copy
@@ -11,10 +11,10 @@ from common import EMA, System, Way, adam, autocast, in_batches
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from make_it_real import losses
-from make_it_real.critic import Critic
-from make_it_real.model import ResidualBlock, norm
-from make_it_real.trainer import average
+from make_it_real.models.critic import Critic
+from make_it_real.models.layers import ResidualBlock, norm
+from make_it_real.training import losses
+from make_it_real.training.trainer import average
 
 LATENT = 128
 GAMMA, PENALTY_EVERY, ADJUST_EVERY = 1.0, 4, 4

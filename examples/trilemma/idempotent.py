@@ -10,9 +10,10 @@ import torch
 from common import System, Way, falling, in_batches, mapped
 from torch import Tensor
 
-from make_it_real import published, recipe, training
-from make_it_real.data import ImageSet
-from make_it_real.trainer import BaseTrainer
+from make_it_real.data.dataset import ImageSet
+from make_it_real.training import adversarial, ign
+from make_it_real.training.config import PublishedConfig, default_config, default_model
+from make_it_real.training.trainer import BaseTrainer
 
 
 def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) -> System:
@@ -53,15 +54,17 @@ def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) ->
 
 def paper(images: ImageSet, device: torch.device) -> System:
     # Narrower than the paper's, which has 5 million parameters at this size.
-    model = published.default_model(28, 1, norm="batch", widths=(48, 96, 208), bottleneck=400)
+    model = ign.default_model(28, 1, norm="batch", widths=(48, 96, 208), bottleneck=400)
     # Trained for a time, not for steps.
-    config = published.PublishedConfig(steps=10**9)
+    config = PublishedConfig(steps=10**9)
     return _system(
-        "paper's IGN", published.begin(images, model, config, device), images.pixels, decays=False
+        "paper's IGN", ign.begin(images, model, config, device), images.pixels, decays=False
     )
 
 
 def projector(images: ImageSet, device: torch.device) -> System:
-    model = recipe.default_model(28, 1)
-    config = recipe.default_config(model, steps=10**9)
-    return _system("mir", training.begin(images, model, config, device), images.pixels, decays=True)
+    model = default_model(28, 1)
+    config = default_config(model, steps=10**9)
+    return _system(
+        "mir", adversarial.begin(images, model, config, device), images.pixels, decays=True
+    )

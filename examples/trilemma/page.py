@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from make_it_real import images
+from make_it_real.images import encode
 
 DAMAGE = (("noise", 0.5), ("mask", 0.25), ("low-resolution", 4.0), ("pixelate", 4.0))
 F, SLOWEST = "mir", "DDPM, 1,000 steps"
@@ -187,6 +187,6 @@ def plot(rows: list[Row], sheets: dict[str, Tensor]) -> Image.Image:
             HEIGHT + i // SHEETS_A_LINE * (SHEET + 30),
         )
         draw.text(corner, name, "black", font)
-        shown = images.to_pillow(sheet).convert("RGB").resize((SHEET, SHEET))
+        shown = encode.to_pillow(sheet).convert("RGB").resize((SHEET, SHEET))
         picture.paste(shown, (corner[0], corner[1] + 22))
     return picture

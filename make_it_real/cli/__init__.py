@@ -6,17 +6,7 @@ from typing import Annotated
 import typer
 
 import make_it_real
-from make_it_real.cli import (
-    degrade,
-    evaluate,
-    generate,
-    mix,
-    models,
-    project,
-    refine,
-    score,
-    train,
-)
+from make_it_real.cli import degrade, evaluate, generate, mix, models, project, refine, score, train
 
 app = typer.Typer(
     name="mir",

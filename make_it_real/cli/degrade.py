@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from make_it_real import weights
-from make_it_real.cli import common, files
+from make_it_real.cli import console, options
+from make_it_real.cli.inputs import complain, fitting, stdin_of
 from make_it_real.errors import ImageError
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
     import torch
+
 
 # Of ``degradations.DEGRADATIONS``, whose import would cost --help the import of torch; a test
 # keeps the two the same.
@@ -28,9 +30,9 @@ def _kinds() -> list[str]:
     return list(KINDS)
 
 
-@common.command
+@console.command
 def degrade(
-    inputs: files.Inputs,
+    inputs: options.Inputs,
     kind: Annotated[
         str,
         typer.Option("--kind", autocompletion=_kinds, help=f"One of {', '.join(KINDS)}."),
@@ -47,15 +49,15 @@ def degrade(
         Path | None,
         typer.Option("--strip", help="A .png to show x, A(x), f(A(x)), f(f(A(x))) of each in."),
     ] = None,
-    gallery: files.Gallery = None,
-    recursive: files.Recursive = False,
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    overwrite: common.Overwrite = False,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    gallery: options.Gallery = None,
+    recursive: options.Recursive = False,
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Damage images at their own size: A(x), for mir project to mend.
 
@@ -65,18 +67,19 @@ def degrade(
     """
     if kind not in KINDS:
         raise typer.BadParameter(f"--kind {kind}: one of {', '.join(KINDS)}")
-    files.check(strip, "--strip", (".png",), overwrite)
-    files.check(gallery, "--gallery", (".html",), overwrite)
-    target, into_folder = common.output_path(output)
-    stdin = files.stdin_of(inputs)
+    options.check(strip, "--strip", (".png",), overwrite)
+    options.check(gallery, "--gallery", (".html",), overwrite)
+    target, into_folder = options.output_path(output)
+    stdin = stdin_of(inputs)
 
-    from make_it_real import images
-    from make_it_real import inputs as reading
-    from make_it_real.degradations import DEGRADATIONS
-    from make_it_real.gallery import Gallery
-    from make_it_real.jobs import OUTPUT_SUFFIXES
-    from make_it_real.jobs import plan as planned
-    from make_it_real.metrics import mean_abs
+    from make_it_real import files
+    from make_it_real.cli import inputs as reading
+    from make_it_real.degradations.kinds import DEGRADATIONS
+    from make_it_real.images import encode, pixels
+    from make_it_real.images.pixels import mean_abs
+    from make_it_real.inference.gallery import Gallery
+    from make_it_real.inference.jobs import OUTPUT_SUFFIXES
+    from make_it_real.inference.jobs import plan as planned
 
     damage = DEGRADATIONS[kind]
     value = damage.default if level is None else level
@@ -85,7 +88,7 @@ def degrade(
         raise typer.BadParameter(
             f"--level {value:g}: {kind} takes {low:g} to {high:g} {damage.unit}"
         )
-    common.detail(f"{kind}: level {value:g}, {damage.unit}")
+    console.detail(f"{kind}: level {value:g}, {damage.unit}")
     try:
         plan = planned(
             inputs, target, recursive=recursive, overwrite=overwrite, into_folder=into_folder,
@@ -93,29 +96,29 @@ def degrade(
         )  # fmt: skip
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    files.complain(plan.failed)
+    complain(plan.failed)
     if not plan.jobs:
-        raise typer.Exit(common.NO_INPUT)
+        raise typer.Exit(console.NO_INPUT)
 
     failed, skipped = len(plan.failed), 0
     page = Gallery(f"mir degrade: {kind} {value:g}", score="changed")
-    text = {"Software": images.provenance("", "", 0)["Software"], "damage": f"{kind} {value:g}"}
+    text = {"Software": encode.provenance("", "", 0)["Software"], "damage": f"{kind} {value:g}"}
     for job in plan.jobs:
         name = str(job.source)
         if job.within and not overwrite and job.output.exists():
             skipped += 1
             continue
         try:
-            x = images.on_white(reading.read_job(job))[None]
+            x = pixels.on_white(reading.read_job(job))[None]
             Ax = damaged(x, kind, value, seed, job.source.name)
-            data = images.encode(
+            data = encode.encode(
                 Ax[0], OUTPUT_SUFFIXES[job.output.suffix.lower()], {**text, "seed": str(seed)}
             )
-            images.make_folder(job.output.parent)
-            images.write_bytes(job.output, data, overwrite=overwrite)
+            files.make_folder(job.output.parent)
+            files.write_bytes(job.output, data, overwrite=overwrite)
         except ImageError as error:
             failed += 1
-            common.complain(f"{name}: {error}")
+            console.complain(f"{name}: {error}")
             continue
         changed = float(mean_abs(Ax.clamp(-1, 1), x)[0])
         page.add(name, Ax[0], x[0], score=changed)
@@ -125,18 +128,18 @@ def degrade(
         }  # fmt: skip
         print(json.dumps(report) if as_json else job.output, flush=True)
     if skipped:
-        common.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
+        console.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
     if gallery:
         page.write(gallery, overwrite=overwrite)
     if strip:
-        f, info, _ = common.load_model(model, device)
-        from make_it_real.projection import project
+        f, info, _ = options.load_model(model, device)
+        from make_it_real.inference.projection import project
 
         rows = []
-        for job, found in reading.fitted(plan.jobs, f.config, files.fitting(info)):
+        for job, found in reading.fitted(plan.jobs, f.config, fitting(info)):
             for one in () if isinstance(found, str) else found:
                 for warning in one.warnings:
-                    common.complain(f"warning: {job.source}: {warning}")
+                    console.complain(f"warning: {job.source}: {warning}")
                 x = one.image[None]
                 Ax = damaged(x, kind, value, seed, job.source.name)
                 f_Ax = project(f, Ax).cpu()
@@ -151,7 +154,7 @@ def damaged(x: "torch.Tensor", kind: str, level: float, seed: int, name: str) ->
     """A(x) of images (1, C, H, W), by a generator that the file's name and the seed make."""
     import torch
 
-    from make_it_real.degradations import degraded
+    from make_it_real.degradations.kinds import degraded
 
     mixed = (zlib.crc32(name.encode("utf-8", "surrogateescape")) << 31) + seed
     generator = torch.Generator().manual_seed(mixed % 2**63)
@@ -162,9 +165,10 @@ def _write_strip(rows: "list[torch.Tensor]", path: Path, overwrite: bool) -> Non
     """One row an image: x, A(x), f(A(x)) and f(f(A(x)))."""
     import torch
 
-    from make_it_real import images
+    from make_it_real import files
+    from make_it_real.images import encode, pixels
 
-    sheet = images.grid(torch.cat(rows), columns=4)
-    images.make_folder(path.parent)
-    images.write_bytes(path, images.encode(sheet), overwrite=overwrite)
-    common.say(f"{path}: x, A(x), f(A(x)), f(f(A(x)))")
+    sheet = pixels.grid(torch.cat(rows), columns=4)
+    files.make_folder(path.parent)
+    files.write_bytes(path, encode.encode(sheet), overwrite=overwrite)
+    console.say(f"{path}: x, A(x), f(A(x)), f(f(A(x)))")

@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from make_it_real import weights
-from make_it_real.cli import common, files
+from make_it_real.cli import options
+from make_it_real.cli.console import command, detail, rich_progress, say
 from make_it_real.errors import DataError
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    from make_it_real.data import ImageSet
-    from make_it_real.findings import Findings
-    from make_it_real.model import IGNConfig
+    from make_it_real.data.dataset import ImageSet
+    from make_it_real.evaluation.report import Findings
+    from make_it_real.models.ign import IGNConfig
+
 
 # The sections of an evaluation; evaluation.py holds the same, but imports torch.
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
 QUICK = 1_000
 
 
-@common.command
+@command
 def evaluate(
     data: Annotated[
         Path | None,
@@ -73,14 +75,14 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", help="A .html or .md with tables and pictures.")
     ] = None,
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    batch: common.Batch = 250,
-    overwrite: common.Overwrite = False,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    batch: options.Batch = 250,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Measure f: what it generates, whether it rests, what it leaves, tells and repairs.
 
@@ -89,7 +91,7 @@ def evaluate(
     Compare them with those of real images (floor_train).
     """
     wanted = _wanted(sections)
-    files.check(report, "--report", (".html", ".md"), overwrite)
+    options.check(report, "--report", (".html", ".md"), overwrite)
     whole = wanted == SECTIONS and test_images is None and not quick and data is not None
     if record and not whole:
         raise typer.BadParameter("--record: recorded figures are of all sections and test images")
@@ -97,12 +99,18 @@ def evaluate(
         if "idempotence" not in wanted or train is not None:
             raise typer.BadParameter("without DATA only the section idempotence can be measured")
         wanted = ("idempotence",)
-        common.say("no DATA: only idempotence is measured")
-    f, info, fingerprint = common.load_model(model, device)
+        say("no DATA: only idempotence is measured")
+    f, info, fingerprint = options.load_model(model, device)
 
-    from make_it_real import dcgan, evaluation, extractors, findings, probe
-    from make_it_real import images as files_of
-    from make_it_real.scoring import calibrate
+    from make_it_real import files
+    from make_it_real.evaluation import evaluate as evaluation_evaluate
+    from make_it_real.evaluation import feature_extractors
+    from make_it_real.evaluation import report as evaluation_report
+    from make_it_real.evaluation.evaluate import MOST, applications, damaged, first
+    from make_it_real.evaluation.report import html, markdown
+    from make_it_real.inference.scoring import calibrate
+    from make_it_real.models import dcgan
+    from make_it_real.weights import verify
 
     if batch_statistics:
         if not dcgan.has_batch_norm(f):
@@ -114,30 +122,30 @@ def evaluate(
     test, other = _data(data, train, f.config, seed)
     extractor = None
     if test is not None and {"generation", "projection"} & set(wanted):
-        extractor = extractors.load(features, channels, size, f.device)
+        extractor = feature_extractors.load(features, channels, size, f.device)
         if extractor is None:
-            common.say("no features, so no distances: pip install 'make-it-real[lite0]' for them")
+            say("no features, so no distances: pip install 'make-it-real[lite0]' for them")
     if test is not None:
-        limit = test_images or (QUICK if quick else evaluation.MOST)
-        test = evaluation.first(test, limit)
-    most = QUICK if quick else evaluation.MOST
+        limit = test_images or (QUICK if quick else MOST)
+        test = first(test, limit)
+    most = QUICK if quick else MOST
     n = n or (most if test is None else max(200, min(most, len(test))))
     judge = f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none"
     held = range(len(test or ()))
     facts = {
         "model": f"{info.name} (sha256 {fingerprint}…)",
         "data": "none" if test is None else f"{test.name}, {len(test):,} held-out images",
-        "damaged": f"{len(held[evaluation.damaged(len(held))]):,} of them",
+        "damaged": f"{len(held[damaged(len(held))]):,} of them",
         "real images of the floor": f"{min(n, len(other)):,}" if other is not None else "none",
         "features": judge, "generated": f"{n:,}", "seed": str(seed),
         "sections": ", ".join(wanted),
     }  # fmt: skip
-    common.detail(f"features: {judge}")
-    found = findings.Findings(f"mir evaluate: {info.name}", facts, channels=channels)
-    total = evaluation.applications(len(test or ()), n, len(_kinds(channels)), wanted)
+    detail(f"features: {judge}")
+    found = evaluation_report.Findings(f"mir evaluate: {info.name}", facts, channels=channels)
+    total = applications(len(test or ()), n, len(_kinds(channels)), wanted)
     plain = not as_json and not sys.stdout.isatty()
     with _bar(total) as tick:
-        groups = evaluation.evaluate(
+        groups = evaluation_evaluate.evaluate(
             f, extractor, test, other, n=n, seed=seed, wanted=wanted, batch=batch,
             rests=not batch_statistics, tick=tick,
         )  # fmt: skip
@@ -153,19 +161,19 @@ def evaluate(
         _show(found)
     accuracy = figures.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.8:
-        common.say(
+        say(
             f"the classifier reads only {accuracy:.0%} of the undamaged images right: --features "
             "names another, and mir train-features trains one for them"
         )
     if report:
-        text = findings.html(found) if report.suffix == ".html" else findings.markdown(found)
-        files_of.make_folder(report.parent)
-        files_of.write_bytes(report, text.encode(), overwrite=overwrite)
+        text = html(found) if report.suffix == ".html" else markdown(found)
+        files.make_folder(report.parent)
+        files.write_bytes(report, text.encode(), overwrite=overwrite)
     if record and other is not None:
         calibration = calibrate(f, other.pixels)
-        path = weights.resolve(model)
-        weights.describe(replace(info, figures=figures, calibration=calibration), path)
-        probe.add(path)
+        path = model_file.resolve(model)
+        model_file.describe(replace(info, figures=figures, calibration=calibration), path)
+        verify.add(path)
 
 
 def _wanted(sections: str | None) -> tuple[str, ...]:
@@ -187,32 +195,32 @@ def _data(
     if data is None:
         return None, None
 
-    from make_it_real import data as sets
-    from make_it_real.evaluation import halves
+    from make_it_real.data import dataset
+    from make_it_real.evaluation.evaluate import halves
 
-    load = partial(sets.load, size=config.image_size, channels=config.channels)
-    both = sets.has_splits(data)
+    load = partial(dataset.load, size=config.image_size, channels=config.channels)
+    both = dataset.has_splits(data)
     test = load(data, "test" if both else "train")
     for reason in test.skipped:
-        common.detail(reason)
+        detail(reason)
     if train is not None:
         return test, load(train)
     if both:
         return test, load(data)
-    common.say(f"{data}: measured on one half, the floor by the other; --train names others")
+    say(f"{data}: measured on one half, the floor by the other; --train names others")
     return halves(test, seed)
 
 
 def _kinds(channels: int) -> tuple[tuple[str, float], ...]:
-    from make_it_real import sections
+    from make_it_real.evaluation import measurements
 
-    return sections.damage_for(channels)
+    return measurements.damage_for(channels)
 
 
 @contextmanager
 def _bar(total: int) -> "Iterator[Callable[[int], None]]":
     """A bar on stderr where that is a terminal; yields what to call with a number of images."""
-    with common.rich_progress() as bar:
+    with rich_progress() as bar:
         task = bar.add_task("applying f", total=total)
         yield lambda images: bar.advance(task, images)
 
@@ -235,7 +243,7 @@ def _show(found: "Findings") -> None:
     console.print("[95 % interval]; " + ", ".join(f"{k}: {v}" for k, v in found.facts.items()))
 
 
-@common.command
+@command
 def train_features(
     data: Annotated[Path, typer.Argument(help="A folder of MNIST's IDX files.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors to write.")],
@@ -244,26 +252,26 @@ def train_features(
         float, typer.Option("--jitter", min=0, help="How much images are turned and moved.")
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order, jitter.")] = 0,
-    overwrite: common.Overwrite = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Train the digit classifier that figures are measured with (4 minutes on two cores)."""
     if output.exists() and not overwrite:
         raise typer.BadParameter(f"{output} exists; --overwrite replaces it")
 
-    from make_it_real.data import load
-    from make_it_real.evaluation import accuracy
-    from make_it_real.features import DigitClassifier, train_digits
-    from make_it_real.images import to_images
+    from make_it_real.data.dataset import load
+    from make_it_real.evaluation.classifier import DigitClassifier, train_digits
+    from make_it_real.evaluation.evaluate import accuracy
+    from make_it_real.images.pixels import to_images
 
     train, test = load(data, "train"), load(data, "test")
     if train.labels is None or test.labels is None or train.pixels.shape[1:] != (1, 28, 28):
         raise DataError(f"{data}: the classifier needs labelled 28×28 grey images")
     net = DigitClassifier()
     for epoch, loss in train_digits(net, train, epochs=epochs, seed=seed, jitter=jitter):
-        common.say(f"epoch {epoch}/{epochs}: loss {loss:.4f}")
+        say(f"epoch {epoch}/{epochs}: loss {loss:.4f}")
     reached = accuracy(net, to_images(test.pixels), test.labels)
     info = {
         "data": train.name, "epochs": epochs, "seed": seed, "test_accuracy": reached,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from make_it_real import weights
-from make_it_real.cli import common, files
+from make_it_real.cli import console, inputs, options
+from make_it_real.cli.options import parse_seeds
 from make_it_real.errors import ImageError
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,21 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def parse_seeds(text: str) -> list[int]:
-    """ "0-3,80" → [0, 1, 2, 3, 80]. Raises ValueError."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        low, high = int(first), int(last if dash else first)
-        if high < low or high - low >= 10_000_000 or high >= 2**63:
-            raise ValueError(f"not a range of seeds: {part.strip()}")
-        seeds += range(low, high + 1)
-    if len(set(seeds)) != len(seeds):
-        raise ValueError("a seed is named twice")
-    return seeds
-
-
-@common.command
+@console.command
 def generate(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many images.")] = 64,
     seed: Annotated[
@@ -48,20 +35,20 @@ def generate(
         Literal["white", "spectral", "published", "blend"] | None,
         typer.Option("--source", help="The law of z, or a blend of spectral and white [its own]."),
     ] = None,
-    steps: common.Steps = 1,
+    steps: options.Steps = 1,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="x.png: a grid; folder: one file a seed; -: stdout."),
     ] = None,
-    gallery: files.Gallery = None,
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    batch: common.Batch = 64,
-    overwrite: common.Overwrite = False,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    gallery: options.Gallery = None,
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    batch: options.Batch = 64,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Make images out of noise: f(z), one image a seed.
 
@@ -75,8 +62,8 @@ def generate(
         raise typer.BadParameter("-o - and --json both write to stdout")
     if like is not None and law is not None:
         raise typer.BadParameter("--like and --source both say how z is drawn; give one")
-    path, is_folder = common.output_path(output)
-    target = path or files.free(Path("generated.png"))
+    path, is_folder = options.output_path(output)
+    target = path or options.free(Path("generated.png"))
     suffix = "" if is_folder or target.is_dir() else target.suffix.lower()
     if suffix in (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"):
         raise typer.BadParameter(f"-o {output}: grids are written as .png")
@@ -84,29 +71,31 @@ def generate(
     if to_grid and output != "-" and target.exists() and not overwrite:
         raise ImageError(f"{target} exists; --overwrite replaces it")
 
-    files.check(gallery, "--gallery", (".html",), overwrite)
+    options.check(gallery, "--gallery", (".html",), overwrite)
 
-    f, info, fingerprint = common.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device)
 
     import torch
 
-    from make_it_real import images, laws, source
-    from make_it_real.gallery import Gallery
-    from make_it_real.projection import generate as make
+    from make_it_real import files
+    from make_it_real.images import encode, pixels
+    from make_it_real.inference.gallery import Gallery
+    from make_it_real.inference.projection import generate as make
+    from make_it_real.models import source, spectral_source
 
-    text = images.provenance(info.name, fingerprint, steps)
+    text = encode.provenance(info.name, fingerprint, steps)
     if like is not None:
-        loaded = files.load([like], f.config, files.fitting(info))
-        f.source = source.like(loaded.images).to(f.device)
+        loaded = inputs.load([like], f.config, inputs.fitting(info))
+        f.source = spectral_source.like(loaded.images).to(f.device)
         text["like"] = like
-        common.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
+        console.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
     if law is not None:
-        f.source = laws.source(law, f.source)
+        f.source = source.source(law, f.source)
         text["source"] = law
     page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
 
     def made(numbers: list[int]) -> "Iterator[tuple[int, torch.Tensor]]":
-        with common.progress_bar(len(numbers), "generating") as advance:
+        with console.progress_bar(len(numbers), "generating") as advance:
             for start in range(0, len(numbers), batch):
                 chunk = numbers[start : start + batch]
                 for item in zip(chunk, make(f, chunk, steps, batch=batch).cpu(), strict=True):
@@ -117,30 +106,30 @@ def generate(
                     advance()
 
     if to_grid:
-        sheet = images.grid(torch.stack([image for _, image in made(wanted)]))
-        data = images.encode(sheet, text={**text, "seeds": _short(wanted)})
+        sheet = pixels.grid(torch.stack([image for _, image in made(wanted)]))
+        data = encode.encode(sheet, text={**text, "seeds": _short(wanted)})
         if gallery:
             page.write(gallery, overwrite=overwrite)
         if output == "-":
             sys.stdout.buffer.write(data)
             return
-        images.make_folder(target.parent)
-        images.write_bytes(target, data, overwrite=overwrite)
+        files.make_folder(target.parent)
+        files.write_bytes(target, data, overwrite=overwrite)
         report = {"seeds": wanted, "output": str(target), "steps": steps, "model": info.name}
         print(json.dumps(report) if as_json else target)
         return
-    images.make_folder(target)
+    files.make_folder(target)
     missing = [s for s in wanted if overwrite or not _file(target, s).exists()]
     for number, image in made(missing):
         file = _file(target, number)
-        data = images.encode(image, text={**text, "seed": str(number)})
-        images.write_bytes(file, data, overwrite=overwrite)
+        data = encode.encode(image, text={**text, "seed": str(number)})
+        files.write_bytes(file, data, overwrite=overwrite)
         report = {"seed": number, "output": str(file), "steps": steps, "model": info.name}
         print(json.dumps(report) if as_json else file)
     if gallery:
         page.write(gallery, overwrite=overwrite)
     if skipped := len(wanted) - len(missing):
-        common.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
+        console.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
 
 
 def _file(folder: Path, seed: int) -> Path:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from make_it_real import weights
-from make_it_real.cli import common, files
+from make_it_real.cli import console, inputs, options
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    from make_it_real.inputs import Fitting
-    from make_it_real.mixing import Operand
-    from make_it_real.model import IGN
+    from make_it_real.cli.inputs import Fitting
+    from make_it_real.inference.interpolation import Operand
+    from make_it_real.models.ign import IGN
 
 
-@common.command
+@console.command
 def interpolate(
     ends: Annotated[
         list[str], typer.Argument(help="Two or more: seeds, images, or folders (their mean).")
@@ -24,22 +24,22 @@ def interpolate(
     how: Annotated[
         Literal["spherical", "linear"], typer.Option("--how", help="Along an arc, or straight.")
     ] = "spherical",
-    steps: common.Steps = 1,
+    steps: options.Steps = 1,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A .png strip, or a .gif or .webp that moves."),
     ] = None,
-    gallery: files.Gallery = None,
-    invert: files.Invert = None,
-    fit: files.Fit = "auto",
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    batch: common.Batch = 64,
-    overwrite: common.Overwrite = False,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    gallery: options.Gallery = None,
+    invert: options.Invert = None,
+    fit: options.Fit = "auto",
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    batch: options.Batch = 64,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Go from one seed or image to another, f applied on the way: mir interpolate 3 8.
 
@@ -47,29 +47,31 @@ def interpolate(
     """
     if len(ends) < 2:
         raise typer.BadParameter("name two ends or more")
-    target = output or files.free(Path("interpolated.png"))
-    files.check(target, "-o", (".png", ".gif", ".webp"), overwrite)
-    files.check(gallery, "--gallery", (".html",), overwrite)
-    f, info, fingerprint = common.load_model(model, device)
+    target = output or options.free(Path("interpolated.png"))
+    options.check(target, "-o", (".png", ".gif", ".webp"), overwrite)
+    options.check(gallery, "--gallery", (".html",), overwrite)
+    f, info, fingerprint = options.load_model(model, device)
 
     import torch
 
-    from make_it_real import images, plots
-    from make_it_real.gallery import Gallery
-    from make_it_real.mixing import interpolate as points
-    from make_it_real.projection import project
+    from make_it_real import files
+    from make_it_real.images import encode, pixels
+    from make_it_real.inference import plots
+    from make_it_real.inference.gallery import Gallery
+    from make_it_real.inference.interpolation import interpolate as points
+    from make_it_real.inference.projection import project
 
-    given = [operand(end, f, files.fitting(info, fit, invert)) for end in ends]
+    given = [operand(end, f, inputs.fitting(info, fit, invert)) for end in ends]
     y = points(f, given, n, how)
     fy = project(f, y, steps, batch=batch).cpu()
-    images.make_folder(target.parent)
+    files.make_folder(target.parent)
     if target.suffix.lower() == ".png":
-        text = images.provenance(info.name, fingerprint, steps) | {"ends": " ".join(ends)}
-        data = images.encode(images.grid(torch.cat([y, fy]), columns=n), text=text)
+        text = encode.provenance(info.name, fingerprint, steps) | {"ends": " ".join(ends)}
+        data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=n), text=text)
     else:
         kind = "WEBP" if target.suffix.lower() == ".webp" else "GIF"
         data = plots.animation(list(fy), [f"t = {i / (n - 1):.2f}" for i in range(n)], kind)
-    images.write_bytes(target, data, overwrite=overwrite)
+    files.write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(" to ".join(one.name for one in given), score="t", about=f"{how}")
         for i in range(n):
@@ -79,7 +81,7 @@ def interpolate(
     print(json.dumps(report) if as_json else target)
 
 
-@common.command
+@console.command
 def mix(
     expression: Annotated[
         str, typer.Argument(help="Such as '3 - 5 + 8': seeds, images or folders (their mean).")
@@ -87,53 +89,54 @@ def mix(
     raw: Annotated[
         bool, typer.Option("--raw", help="Do not bring a sum of seeds back to the source's law.")
     ] = False,
-    steps: common.Steps = 1,
+    steps: options.Steps = 1,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .png [mixed.png].")
     ] = None,
-    gallery: files.Gallery = None,
-    invert: files.Invert = None,
-    fit: files.Fit = "auto",
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    overwrite: common.Overwrite = False,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    gallery: options.Gallery = None,
+    invert: options.Invert = None,
+    fit: options.Fit = "auto",
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Add and subtract in the source space, and apply f: mir mix '3 - 5 + 8'.
 
     Above stand the terms and their sum, below f of each. Weights are written 0.5*3; names with
     spaces are quoted; begin with + rather than - where an option would be read.
     """
-    from make_it_real.mixing import parse
+    from make_it_real.inference.interpolation import parse
 
     try:
         terms = parse(expression)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    target = output or files.free(Path("mixed.png"))
-    files.check(target, "-o", (".png",), overwrite)
-    files.check(gallery, "--gallery", (".html",), overwrite)
-    f, info, fingerprint = common.load_model(model, device)
+    target = output or options.free(Path("mixed.png"))
+    options.check(target, "-o", (".png",), overwrite)
+    options.check(gallery, "--gallery", (".html",), overwrite)
+    f, info, fingerprint = options.load_model(model, device)
 
     import torch
 
-    from make_it_real import images
-    from make_it_real.gallery import Gallery
-    from make_it_real.mixing import mix as summed
-    from make_it_real.projection import project
+    from make_it_real import files
+    from make_it_real.images import encode, pixels
+    from make_it_real.inference.gallery import Gallery
+    from make_it_real.inference.interpolation import mix as summed
+    from make_it_real.inference.projection import project
 
-    how = files.fitting(info, fit, invert)
+    how = inputs.fitting(info, fit, invert)
     weighted = [(term.weight, operand(term.operand, f, how)) for term in terms]
     total = summed(f, weighted, raw=raw)
     y = torch.stack([*(one.image for _, one in weighted), total])
     fy = project(f, y, steps).cpu()
-    text = images.provenance(info.name, fingerprint, steps) | {"mix": expression}
-    images.make_folder(target.parent)
-    data = images.encode(images.grid(torch.cat([y, fy]), columns=len(y)), text=text)
-    images.write_bytes(target, data, overwrite=overwrite)
+    text = encode.provenance(info.name, fingerprint, steps) | {"mix": expression}
+    files.make_folder(target.parent)
+    data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=len(y)), text=text)
+    files.write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(expression, score="weight")
         for i, (weight, one) in enumerate(weighted):
@@ -146,14 +149,14 @@ def mix(
 
 def operand(text: str, f: "IGN", how: "Fitting") -> "Operand":
     """A seed, an image, or the mean of a folder's images. Exits with 3 for what is none."""
-    from make_it_real.mixing import Operand, seed_operand
+    from make_it_real.inference.interpolation import Operand, seed_operand
 
     if text.isascii() and text.isdigit():
         seed = int(text)
         if seed >= 2**63:
             raise typer.BadParameter(f"{text}: seeds are under 2^63")
         return seed_operand(f, seed)
-    found = files.load([text], f.config, how)
+    found = inputs.load([text], f.config, how)
     count = len(found.names)
     name = found.names[0] if count == 1 else f"mean of {count} in {text}"
     return Operand(name, found.images.mean(0))

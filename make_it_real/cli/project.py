@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from make_it_real import sharing, weights
-from make_it_real.cli import common, files
+from make_it_real import distributed
+from make_it_real.cli import console, options
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    from make_it_real.batch import Settings
-    from make_it_real.jobs import Job, Jobs, Result
-    from make_it_real.model import IGN
+    from make_it_real.inference.batch import Settings
+    from make_it_real.inference.jobs import Job, Jobs, Result
+    from make_it_real.models.ign import IGN
 
 
-@common.command
+@console.command
 def project(
     inputs: Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for stdin.")],
-    steps: common.Steps = 1,
+    steps: options.Steps = 1,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="A file for one input, a folder, or - for stdout."),
@@ -35,7 +36,7 @@ def project(
         bool | None,
         typer.Option("--invert/--no-invert", help="Swap dark and bright, or never do."),
     ] = None,
-    fit: files.Fit = "auto",
+    fit: options.Fit = "auto",
     restore_size: Annotated[
         bool,
         typer.Option("--restore-size", help="The input, at its own size, with f's change in it."),
@@ -54,13 +55,13 @@ def project(
     no_metadata: Annotated[
         bool, typer.Option("--no-metadata", help="Nothing but pixels: no text on origin either.")
     ] = False,
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    batch: common.Batch = 64,
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    batch: options.Batch = 64,
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels.")
     ] = 200_000_000,
-    overwrite: common.Overwrite = False,
+    overwrite: options.Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -73,11 +74,11 @@ def project(
     report: Annotated[
         Path | None, typer.Option("--report", help="Append a JSON line a file to this file.")
     ] = None,
-    gallery: files.Gallery = None,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    gallery: options.Gallery = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Map images onto those that f was trained on: f^steps(x).
 
@@ -105,11 +106,11 @@ def project(
         if wrong:
             raise typer.BadParameter(message)
 
-    files.check(gallery, "--gallery", (".html",), overwrite)
+    options.check(gallery, "--gallery", (".html",), overwrite)
 
-    from make_it_real import jobs as planning
+    from make_it_real.inference import jobs as planning
 
-    target, into_folder = common.output_path(output)
+    target, into_folder = options.output_path(output)
     data = sys.stdin.buffer.read() if "-" in inputs else None
 
     def planned() -> planning.Plan:
@@ -133,28 +134,28 @@ def project(
         _say_what(plan, overwrite or to_stdout, as_json)
         return
 
-    share = sharing.join()
+    share = distributed.join()
     if not share.first:
-        common.be_quiet()
+        console.be_quiet()
     show = _Show(share, report, as_json, {"steps": steps, "model": model})
     if share.first:
         for failure in plan.failed:
             if not watch:
                 show(failure)
     if not plan.jobs and not watch:
-        raise typer.Exit(common.NO_INPUT)
+        raise typer.Exit(console.NO_INPUT)
     total = len(plan.jobs) + len(plan.failed)
     if fail_fast and plan.failed and not watch:
         show.finish(total, interrupted=False)
     # Nobody writes before all have listed the same.
     share.meet()
 
-    f, info, fingerprint = common.load_model(model, share.device(device))
+    f, info, fingerprint = options.load_model(model, share.device(device))
 
-    from make_it_real import batch as batching
-    from make_it_real import images
-    from make_it_real.framing import described
-    from make_it_real.gallery import Gallery
+    from make_it_real.images import encode
+    from make_it_real.images.framing import described
+    from make_it_real.inference import batch as batching
+    from make_it_real.inference.gallery import Gallery
 
     page = Gallery(f"mir project: {info.name}", score="drift before")
     settings = batching.Settings(
@@ -168,12 +169,12 @@ def project(
         overwrite=overwrite,
         max_pixels=max_pixels,
         quality=quality,
-        text={} if no_metadata else images.provenance(info.name, fingerprint, steps),
+        text={} if no_metadata else encode.provenance(info.name, fingerprint, steps),
         keep_metadata=keep_metadata,
         to_stdout=to_stdout,
         keep_before=gallery is not None,
     )
-    with common.stop_on_signals() as stop:
+    with console.stop_on_signals() as stop:
 
         def done(jobs: "Jobs | list[Job]", f: "IGN", settings: "Settings") -> "Iterator[Result]":
             for result in batching.run(f, jobs, settings, stop):
@@ -182,15 +183,15 @@ def project(
                     stop.set()
 
         if watch:
-            from make_it_real.watching import arrivals
+            from make_it_real.inference.jobs import arrivals
 
-            common.say("watching; Ctrl-C ends it")
+            console.say("watching; Ctrl-C ends it")
             for some in arrivals(planned, stop):
                 for result in done(some, f, settings):
                     show(result)
         else:
             mine = plan.jobs.share(share.rank, share.world) if share.world > 1 else plan.jobs
-            with common.job_bar(len(mine)) as advance:
+            with console.job_bar(len(mine)) as advance:
                 for result in done(mine, f, settings):
                     show(result)
                     if gallery and result.status == "done":
@@ -211,9 +212,9 @@ class _Show:
     """Shows each result as it comes, and counts them."""
 
     def __init__(
-        self, share: sharing.Share, path: Path | None, as_json: bool, more: dict[str, Any]
+        self, share: distributed.Share, path: Path | None, as_json: bool, more: dict[str, Any]
     ) -> None:
-        from make_it_real.report import Report, part
+        from make_it_real.inference.report import Report, part
 
         self.share, self.as_json, self.more = share, as_json, more
         self.counts: Counter[str] = Counter()
@@ -224,16 +225,16 @@ class _Show:
             self.report = Report(part(path, share.rank))
 
     def __call__(self, result: "Result") -> None:
-        from make_it_real.report import line
+        from make_it_real.inference.report import line
 
         # An input of several faces is one all the same, unless one of them failed.
         if result.face == 1 or result.status == "failed":
             self.counts[result.status] += 1
         for warning in result.warnings:
-            common.complain(f"warning: {result.input}: {warning}")
+            console.complain(f"warning: {result.input}: {warning}")
         if result.status == "failed":
             self.reasons[result.reason] += 1
-            common.complain(f"{result.input}: {result.reason}")
+            console.complain(f"{result.input}: {result.reason}")
         if self.as_json or self.report:
             fields = line(result, **self.more)
             if self.report:
@@ -247,7 +248,7 @@ class _Show:
             # In one piece, as print is not where nothing is buffered: others write there too.
             sys.stdout.write(f"{result.output}\n")
         if result.done:
-            common.detail(f"{result.input}: {', '.join(result.done)}")
+            console.detail(f"{result.input}: {', '.join(result.done)}")
 
     def finish(self, total: int, interrupted: bool) -> None:
         """The summary of all processes, one report of theirs, and the exit code."""
@@ -261,11 +262,11 @@ class _Show:
                 self.report.merge_parts()
         if self.report:
             self.report.close()
-        sharing.leave()
+        distributed.leave()
         if total > 1:
-            common.summary(counts, reasons, max(0, total - counts.total()), seconds)
+            console.summary(counts, reasons, max(0, total - counts.total()), seconds)
         if interrupted:
-            raise typer.Exit(common.INTERRUPTED)
+            raise typer.Exit(console.INTERRUPTED)
         if counts["failed"]:
             raise typer.Exit(1)
 
@@ -273,7 +274,7 @@ class _Show:
 def _say_what(plan: Any, overwrite: bool, as_json: bool) -> None:
     """The dry run: each job with its output; exit code as of the real one, were all to succeed."""
     for failure in plan.failed:
-        common.complain(f"{failure.input}: {failure.reason}")
+        console.complain(f"{failure.input}: {failure.reason}")
     counts: Counter[str] = Counter()
     for job in plan.jobs:
         exists = not overwrite and os.path.lexists(job.output)
@@ -284,8 +285,8 @@ def _say_what(plan: Any, overwrite: bool, as_json: bool) -> None:
             print(json.dumps(fields))
         else:
             print(f"{job.source} -> {job.output}" + f" (is there: {status})" * exists)
-    common.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "nothing")
+    console.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "nothing")
     if not plan.jobs:
-        raise typer.Exit(common.NO_INPUT)
+        raise typer.Exit(console.NO_INPUT)
     if plan.failed or counts["failed"]:
         raise typer.Exit(1)

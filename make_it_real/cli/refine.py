@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from make_it_real import weights
-from make_it_real.cli import common, files
-from make_it_real.cli.generate import parse_seeds
+from make_it_real.cli import console, options
+from make_it_real.cli.inputs import fitting, load
+from make_it_real.cli.options import parse_seeds
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    from make_it_real.refinement import Refined
+    from make_it_real.inference.refinement import Refined
+
 
 # The talk's own.
 AT = "0,1,10,20,100,1000,10000,100000,300000"
 FRAMES = 32
 
 
-@common.command
+@console.command
 def refine(
     inputs: Annotated[
         list[str] | None, typer.Argument(help="Files, folders, globs or - for stdin; or --seeds.")
@@ -47,18 +49,18 @@ def refine(
     animation: Annotated[
         Path | None, typer.Option("--animation", help="A .gif or .webp of the way.")
     ] = None,
-    gallery: files.Gallery = None,
-    recursive: files.Recursive = False,
-    invert: files.Invert = None,
-    fit: files.Fit = "auto",
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    batch: common.Batch = 64,
-    overwrite: common.Overwrite = False,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    gallery: options.Gallery = None,
+    recursive: options.Recursive = False,
+    invert: options.Invert = None,
+    fit: options.Fit = "auto",
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    batch: options.Batch = 64,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Apply f up to --steps times: a strip of f^k, one row an image, and how fast it rests.
 
@@ -69,44 +71,46 @@ def refine(
     if bool(inputs) == (seeds is not None):
         raise typer.BadParameter("name images, or noise by --seeds: one of the two")
     shown = _shown(at, steps)
-    files.check(output, "-o", (".png",), overwrite)
-    files.check(plot, "--plot", (".png",), overwrite)
-    files.check(table, "--csv", (".csv",), overwrite)
-    files.check(animation, "--animation", (".gif", ".webp"), overwrite)
-    files.check(gallery, "--gallery", (".html",), overwrite)
+    options.check(output, "-o", (".png",), overwrite)
+    options.check(plot, "--plot", (".png",), overwrite)
+    options.check(table, "--csv", (".csv",), overwrite)
+    options.check(animation, "--animation", (".gif", ".webp"), overwrite)
+    options.check(gallery, "--gallery", (".html",), overwrite)
     try:
         numbers = parse_seeds(seeds) if seeds is not None else []
     except ValueError as error:
         raise typer.BadParameter(f"--seeds: {error}") from error
 
-    f, info, fingerprint = common.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device)
 
     import torch
 
-    from make_it_real import images, plots
-    from make_it_real.gallery import Gallery
-    from make_it_real.refinement import refine as run
+    from make_it_real import files
+    from make_it_real.images import encode, pixels
+    from make_it_real.inference import plots
+    from make_it_real.inference.gallery import Gallery
+    from make_it_real.inference.refinement import refine as run
 
     failed = 0
     if inputs:
-        loaded = files.load(inputs, f.config, files.fitting(info, fit, invert), recursive=recursive)
+        loaded = load(inputs, f.config, fitting(info, fit, invert), recursive=recursive)
         names, start, failed = loaded.names, loaded.images, len(loaded.failed)
     else:
         names, start = tuple(f"seed {s}" for s in numbers), f.source.from_seeds(numbers)
     wanted = set(shown) | (set(_spread(steps)) if animation else set())
-    with common.progress_bar(steps, "refining") as advance:
+    with console.progress_bar(steps, "refining") as advance:
         done = run(
             f, start, steps, wanted, until=until, batch=batch, progress=lambda k, moving: advance()
         )
     _say(done, len(names))
 
-    target = output or files.free(Path("refined.png"))
+    target = output or options.free(Path("refined.png"))
     frames = {k: image.cpu() for k, image in done.frames.items()}
     strip = torch.stack([frames[k] for k in shown], 1).flatten(0, 1)
-    text = images.provenance(info.name, fingerprint, steps) | {"k": ",".join(map(str, shown))}
-    images.make_folder(target.parent)
-    data = images.encode(images.grid(strip, columns=len(shown)), text=text)
-    images.write_bytes(target, data, overwrite=overwrite)
+    text = encode.provenance(info.name, fingerprint, steps) | {"k": ",".join(map(str, shown))}
+    files.make_folder(target.parent)
+    data = encode.encode(pixels.grid(strip, columns=len(shown)), text=text)
+    files.write_bytes(target, data, overwrite=overwrite)
     lines = {"mean": done.mean, "largest": done.largest}
     extra: dict[Path | None, bytes] = {}
     if plot:
@@ -114,13 +118,13 @@ def refine(
     if table:
         extra[table] = plots.table({"k": done.k, **lines})
     if animation:
-        sheets = [images.grid(frame) for frame in frames.values()]
+        sheets = [pixels.grid(frame) for frame in frames.values()]
         kind = "WEBP" if animation.suffix.lower() == ".webp" else "GIF"
         extra[animation] = plots.animation(sheets, [f"k = {k:,}" for k in frames], kind)
     for path, content in extra.items():
         if path is not None:
-            images.make_folder(path.parent)
-            images.write_bytes(path, content, overwrite=overwrite)
+            files.make_folder(path.parent)
+            files.write_bytes(path, content, overwrite=overwrite)
     if gallery:
         page = Gallery(f"f^{steps:,} of {len(names)} images", score="moved")
         for name, before, after, rest in zip(
@@ -160,16 +164,16 @@ def _spread(steps: int) -> list[int]:
 
 def _say(done: "Refined", n: int) -> None:
     """Who rests, by which rule and since when, and the curve in one line."""
-    from make_it_real import plots
+    from make_it_real.inference import plots
 
     rules = Counter(str(one.rule) for one in done.rest if one)
     last = {r: max(o.since for o in done.rest if o and o.rule == r) for r in rules}
     parts = [f"{rules[r]} {SAID[r]} (the last since k = {last[r]:,})" for r in SAID if r in rules]
     moving = n - sum(rules.values())
     parts += [f"{moving} still moving at k = {done.steps:,}"] if moving else []
-    common.say(f"of {n} images {', '.join(parts)}")
-    common.say(f"f was applied to {done.computed:,} images, of {n * done.steps:,} in a plain loop")
-    common.say(f"|f^(k+1) − f^k| {plots.sparkline(done.mean)} to k = {len(done.k):,}")
+    console.say(f"of {n} images {', '.join(parts)}")
+    console.say(f"f was applied to {done.computed:,} images, of {n * done.steps:,} in a plain loop")
+    console.say(f"|f^(k+1) − f^k| {plots.sparkline(done.mean)} to k = {len(done.k):,}")
 
 
 SAID = {

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from make_it_real import weights
-from make_it_real.cli import common, files
+from make_it_real.cli import console, options
+from make_it_real.cli import inputs as cli_inputs
+from make_it_real.cli.inputs import fitting
 from make_it_real.errors import DataError
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
     import torch
 
 
-@common.command
+@console.command
 def score(
-    inputs: files.Inputs,
+    inputs: options.Inputs,
     threshold: Annotated[
         str | None,
         typer.Option("--threshold", help="Exit with 1 if a drift is above: 0.02, or 99%."),
@@ -26,18 +28,18 @@ def score(
         Path | None,
         typer.Option("--heat", help="A .png: a row an image: x, f(x), and where f changes x."),
     ] = None,
-    gallery: files.Gallery = None,
-    recursive: files.Recursive = False,
-    invert: files.Invert = None,
-    fit: files.Fit = "auto",
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    batch: common.Batch = 64,
-    overwrite: common.Overwrite = False,
-    as_json: common.Json = False,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    gallery: options.Gallery = None,
+    recursive: options.Recursive = False,
+    invert: options.Invert = None,
+    fit: options.Fit = "auto",
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    batch: options.Batch = 64,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Print the drift |f(x) − x| of images, the least real first: 0 is as real as can be.
 
@@ -45,24 +47,26 @@ def score(
     model's own training images that f moves less. --threshold 99% is above 99 % of them.
     """
     limit, in_percent = _limit(threshold)
-    files.check(heat, "--heat", (".png",), overwrite)
-    files.check(gallery, "--gallery", (".html",), overwrite)
-    f, info, _ = common.load_model(model, device)
+    options.check(heat, "--heat", (".png",), overwrite)
+    options.check(gallery, "--gallery", (".html",), overwrite)
+    f, info, _ = options.load_model(model, device)
     if not info.calibration:
         hint = "mir calibrate DATA adds one"
         if in_percent:
             raise typer.BadParameter(
                 f"--threshold {threshold}: {info.name} has no calibration; {hint}"
             )
-        common.say(f"{info.name} has no calibration, so a drift has no percentile; {hint}")
+        console.say(f"{info.name} has no calibration, so a drift has no percentile; {hint}")
 
     import torch
 
-    from make_it_real import images, plots
-    from make_it_real.gallery import Gallery
-    from make_it_real.scoring import score as measure
+    from make_it_real import files
+    from make_it_real.images import encode, pixels
+    from make_it_real.inference import plots
+    from make_it_real.inference.gallery import Gallery
+    from make_it_real.inference.scoring import score as measure
 
-    loaded = files.load(inputs, f.config, files.fitting(info, fit, invert), recursive=recursive)
+    loaded = cli_inputs.load(inputs, f.config, fitting(info, fit, invert), recursive=recursive)
     x = loaded.images
     found = measure(f, x, info.calibration, batch=batch)
     order = found.drift.argsort(descending=True, stable=True).tolist()
@@ -85,9 +89,9 @@ def score(
             for i in order
             for image in (x[i], x[i] + found.change[i], tinted(i))
         ]
-        images.make_folder(heat.parent)
-        sheet = images.grid(torch.stack(cells), columns=3)
-        images.write_bytes(heat, images.encode(sheet), overwrite=overwrite)
+        files.make_folder(heat.parent)
+        sheet = pixels.grid(torch.stack(cells), columns=3)
+        files.write_bytes(heat, encode.encode(sheet), overwrite=overwrite)
     if gallery:
         page = Gallery(f"mir score: {info.name}", score="drift", about="right: where f changes it")
         for i in order:
@@ -97,7 +101,7 @@ def score(
     if limit is not None:
         values = ranks if in_percent and ranks is not None else found.drift
         above = int((values > limit).sum())
-        common.say(f"{above} of {len(order)} above {threshold}")
+        console.say(f"{above} of {len(order)} above {threshold}")
         if above:
             raise typer.Exit(1)
     if loaded.failed:
@@ -120,25 +124,25 @@ def _limit(threshold: str | None) -> tuple[float | None, bool]:
     return value, in_percent
 
 
-@common.command
+@console.command
 def calibrate(
     data: Annotated[Path, typer.Argument(help="The images that the model was trained on.")],
-    model: common.Model = weights.DEFAULT_MODEL,
-    device: common.Device = "auto",
-    batch: common.Batch = 64,
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    model: options.Model = model_file.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    batch: options.Batch = 64,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Write the drift of a model's training images into its file, for mir score to refer to.
 
     mir train does so at its end, and mir evaluate --record; this is for a file without.
     """
-    f, info, _ = common.load_model(model, device)
+    f, info, _ = options.load_model(model, device)
 
-    from make_it_real.data import load
-    from make_it_real.framing import described
-    from make_it_real.scoring import calibrate as measure
+    from make_it_real.data.dataset import load
+    from make_it_real.images.framing import described
+    from make_it_real.inference.scoring import calibrate as measure
 
     config = f.config
     found = load(
@@ -148,8 +152,8 @@ def calibrate(
     if found.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
         raise DataError(f"{data}: not images of the size and channels of {info.name}")
     if found.note:
-        common.say(found.note)
-    path = weights.resolve(model)
+        console.say(found.note)
+    path = model_file.resolve(model)
     calibration = measure(f, found.pixels, batch=batch)
-    weights.describe(replace(info, calibration=calibration), path)
+    model_file.describe(replace(info, calibration=calibration), path)
     print(path)

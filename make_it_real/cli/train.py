@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from make_it_real import weights
-from make_it_real.cli import common, recipe
-from make_it_real.cli.run import CHECKPOINT, MODEL, Run, prepare
+from make_it_real.cli import console, options
+from make_it_real.training.run import CHECKPOINT, MODEL, Run, prepare
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from make_it_real.records import BaseConfig
-    from make_it_real.trainer import BaseTrainer
+    from make_it_real.training.config import BaseConfig
+    from make_it_real.training.trainer import BaseTrainer
 
 
-@common.command
+@console.command
 def train(
     data: Annotated[
         list[Path],
@@ -166,10 +166,10 @@ def train(
     ] = 3.0,
     name: Annotated[str | None, typer.Option("--name", help="Of the model [the folder's].")] = None,
     licence: Annotated[str, typer.Option("--licence", help="Of the weights, for their card.")] = "",
-    device: common.Device = "auto",
-    quiet: common.Quiet = False,
-    verbose: common.Verbose = False,
-    debug: common.Debug = False,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
@@ -215,45 +215,53 @@ def train(
         if value is not None and objective != "ign" and not resume:
             raise typer.BadParameter(f"{option} is for --objective ign")
 
-    from make_it_real import devices, distributed, holdout, published, starting, training
-    from make_it_real import trainer as trainers
-    from make_it_real.data import load
-    from make_it_real.framing import described
-    from make_it_real.losses import PublishedLambdas
-    from make_it_real.recipe import default_config, default_model
+    from make_it_real import devices, distributed
+    from make_it_real.data.dataset import load
+    from make_it_real.images.framing import described
+    from make_it_real.training import adversarial, early_stopping, finetune, ign
+    from make_it_real.training import adversarial as training
+    from make_it_real.training import ign as published
+    from make_it_real.training.checkpoint import objective_of
+    from make_it_real.training.config import (
+        PublishedConfig,
+        TrainConfig,
+        default_config,
+        default_model,
+    )
+    from make_it_real.training.losses import PublishedLambdas
 
     chosen = distributed.begin(devices.pick(device))
     if distributed.rank():
-        common.be_quiet()
+        console.be_quiet()
     if resume:
-        objective = "ign" if trainers.objective_of(checkpoint) == "ign" else "adversarial"
+        objective = "ign" if objective_of(checkpoint) == "ign" else "adversarial"
         if given and objective == "ign":
             raise typer.BadParameter(f"{given[0]}: this run's objective is ign, which has none")
     recipes: Any = published if objective == "ign" else training
-    plain: Any = recipes.PublishedConfig() if objective == "ign" else training.TrainConfig()
+    plain: Any = recipes.PublishedConfig() if objective == "ign" else TrainConfig()
     changes: dict[str, Any] = {
         "steps": steps,
         "decay_steps": plain.decay_steps if decay_steps is None else decay_steps,
         "lr": plain.lr if lr is None else lr,
     }
-    changes |= recipe.named(
+    changes |= named(
         damage, laws, law_share=law_share, critic_every=critic_every, projected=projected,
         energy=energy,
     )  # fmt: skip
     trainer: BaseTrainer
     wanted: BaseConfig
     held: Tensor | None = None
-    earlier = output / MODEL if resume else None if start is None else weights.resolve(start)
+    earlier = output / MODEL if resume else None if start is None else model_file.resolve(start)
     if faces is None and earlier is not None and earlier.exists():
-        faces = described(weights.inspect(earlier).framing).faces
+        faces = described(model_file.inspect(earlier).framing).faces
     faces = bool(faces)
     if resume:
-        kind = published.PublishedTrainer if objective == "ign" else training.Trainer
+        kind = ign.PublishedTrainer if objective == "ign" else adversarial.Trainer
         taught = changes.pop("damage", None)
         trainer = kind.load(checkpoint, chosen, **changes)
         config = trainer.f.config
         if taught is not None:
-            recipe.check_damage(taught, config.channels)
+            check_damage(taught, config.channels)
             trainer.config = replace(trainer.config, damage=taught)
         images = load(
             data, size=config.image_size, channels=config.channels, faces=faces, cached=cached
@@ -262,38 +270,38 @@ def train(
             raise typer.BadParameter(
                 f"{_names(data)}: not the image size that this run was begun with"
             )
-        images, held = holdout.split(images, trainer.config.hold_out, trainer.config.seed)
+        images, held = early_stopping.split(images, trainer.config.hold_out, trainer.config.seed)
     else:
         if earlier is not None:
-            first = weights.load(earlier).config
+            first = model_file.load(earlier).config
             size, channels = size or first.image_size, channels or first.channels
         images = load(data, size=size, channels=channels, faces=faces, cached=cached)
         shape = images.pixels.shape[-1], images.pixels.shape[1]
         law: dict[str, Any] = {} if source is None else {"source": source}
         changes |= {"batch": batch or plain.batch, "flip": flip, "seed": seed, "spread": spread}
         # Of many images this takes half a minute, in which nothing else is to be seen.
-        common.say("fitting z to the images")
+        console.say("fitting z to the images")
         try:
             if objective == "ign":
-                config = published.default_model(*shape, norm=norm or "batch", **law)
+                config = ign.default_model(*shape, norm=norm or "batch", **law)
                 if lambdas is not None:
                     changes["lambdas"] = PublishedLambdas(*map(float, lambdas.split(",")))
                 bound = {"clamp": clamp, "tight_rec": tight_rec}
                 changes |= {name: value for name, value in bound.items() if value is not None}
-                wanted = published.PublishedConfig(**changes)
-                trainer = published.begin(images, config, wanted, chosen)
+                wanted = PublishedConfig(**changes)
+                trainer = ign.begin(images, config, wanted, chosen)
             else:
                 watched = start is not None if early_stop is None else early_stop
-                changes |= recipe.against_memorising(len(images), augment, watched)
-                images, held = holdout.split(images, changes["hold_out"], seed)
+                changes |= against_memorising(len(images), augment, watched)
+                images, held = early_stopping.split(images, changes["hold_out"], seed)
                 if earlier is None:
                     config = replace(default_model(*shape), **law)
                     wanted = default_config(config, **changes)
-                    trainer = training.begin(images, config, wanted, chosen)
+                    trainer = adversarial.begin(images, config, wanted, chosen)
                 else:
-                    trainer, notes = starting.begin_from(earlier, images, chosen, source, **changes)
+                    trainer, notes = finetune.begin_from(earlier, images, chosen, source, **changes)
                     for note in notes:
-                        common.say(note)
+                        console.say(note)
         except (ValueError, TypeError) as error:
             raise typer.BadParameter(f"{_names(data)}: {error}") from error
     parts = distributed.size() * accumulate
@@ -307,23 +315,23 @@ def train(
     trainer.accumulate = accumulate
     distributed.same(trainer.state().values())
     if images.note:
-        common.say(images.note)
+        console.say(images.note)
     for reason in images.skipped[:10]:
-        common.complain(f"left out: {reason}")
-    common.say(
+        console.complain(f"left out: {reason}")
+    console.say(
         f"{len(images):,} images of {'×'.join(map(str, images.pixels.shape[1:]))}, "
         f"f of {sum(p.numel() for p in trainer.f.parameters()):,} parameters, on {chosen}"
     )
 
-    common.detail(f"{trainer.f.config}\n{trainer.config}")
+    console.detail(f"{trainer.f.config}\n{trainer.config}")
 
     watch = None
     leads = distributed.rank() == 0
     if leads and held is not None and len(held) and early_stop is not False:
-        before = weights.inspect(output / MODEL).figures if resume else {}
+        before = model_file.inspect(output / MODEL).figures if resume else {}
         best = before.get("held_out_distance", float("inf"))
-        watch = holdout.Watch(images.pixels, held, best)
-        common.say(f"{len(held):,} images held out: real ones lie {watch.floor:.3f} from them")
+        watch = early_stopping.Watch(images.pixels, held, best)
+        console.say(f"{len(held):,} images held out: real ones lie {watch.floor:.3f} from them")
     effort = prepare(trainer, images, compiled)
     name = name or output.resolve().name
     run = Run(output, trainer, images, name, licence, watch, effort, faces=faces)
@@ -331,11 +339,54 @@ def train(
     interrupted = run.follow(save_every * 60, None if minutes is None else minutes * 60)
     distributed.end()
     if interrupted:
-        common.complain(f"interrupted at step {trainer.step}; --resume goes on from {checkpoint}")
-        raise typer.Exit(common.INTERRUPTED)
+        console.complain(f"interrupted at step {trainer.step}; --resume goes on from {checkpoint}")
+        raise typer.Exit(console.INTERRUPTED)
     if leads:
         print(output / MODEL)
 
 
 def _names(data: list[Path]) -> str:
     return ", ".join(map(str, data))
+
+
+def named(damage: str | None, laws: str | None, **numbers: float | None) -> dict[str, Any]:
+    """The fields of TrainConfig that these options name, as far as one can tell without a model.
+
+    numbers: fields by name, None where the option is not given.
+    """
+    from make_it_real.training.config import TrainConfig
+
+    changes: dict[str, Any] = {}
+    for option, name, text in (("--damage", "damage", damage), ("--laws", "laws", laws)):
+        if text is not None:
+            changes[name] = tuple(text.split(",")) if text else ()
+            try:
+                TrainConfig(**{name: changes[name]})
+            except ValueError as error:
+                raise typer.BadParameter(f"{option}: {error}") from error
+    return changes | {name: value for name, value in numbers.items() if value is not None}
+
+
+def check_damage(kinds: tuple[str, ...], channels: int) -> None:
+    from make_it_real.degradations import kinds as degradations_kinds
+
+    try:
+        degradations_kinds.check_damage(kinds, channels)
+    except ValueError as error:
+        raise typer.BadParameter(f"--damage: {error}") from error
+
+
+def against_memorising(n: int, augment: float | None, watched: bool) -> dict[str, Any]:
+    """The settings that keep f from learning n images by heart, announced on stderr."""
+    from make_it_real.training.augment import share_for
+    from make_it_real.training.early_stopping import LEAST, share_out
+
+    share = share_for(n) if augment is None else augment
+    if share:
+        console.say(
+            f"{n:,} images: {share:.0%} of what the critic sees, real and made alike, is moved, "
+            f"masked or lit at random (--augment)"
+        )
+    if watched and n < LEAST:
+        console.say(f"under {LEAST} images none is held out: training runs to its last step")
+    return {"augment": share, "hold_out": share_out(n) if watched else 0}

@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 
 import make_it_real
-from make_it_real import images
-from make_it_real.model import IGN
-from make_it_real.projection import apply, project
+from make_it_real.images import encode
+from make_it_real.inference.projection import apply, project
+from make_it_real.models.ign import IGN
 
 CHILD = """
 import json, os, sys, time
@@ -86,7 +86,7 @@ def main() -> None:
     x = make_it_real.generate(f, range(256))
     with tempfile.TemporaryDirectory() as temporary:
         all_of_them, tenth = Path(temporary, "all"), Path(temporary, "tenth")
-        encoded = [images.encode(image) for image in x]
+        encoded = [encode.encode(image) for image in x]
         for folder, count in ((tenth, options.n // 10), (all_of_them, options.n)):
             folder.mkdir()
             for i in range(count):

@@ -1,0 +1,225 @@
+"""What commands say and how they end: messages, progress, signals, exit codes."""
+
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from threading import Event
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import typer
+
+from make_it_real.errors import MirError
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from rich.progress import Progress
+
+
+INTERRUPTED = 130
+NO_INPUT = 3
+
+_quiet = False
+_verbose = False
+
+
+def say(message: str) -> None:
+    """A message for people, on stderr, unless --quiet."""
+    if not _quiet:
+        _to_stderr(message)
+
+
+def be_quiet() -> None:
+    """From here on as with --quiet: another process speaks."""
+    global _quiet
+    _quiet = True
+
+
+def detail(message: str) -> None:
+    """A message on stderr for those who asked for more by --verbose."""
+    if is_verbose():
+        _to_stderr(_on_one_line(message))
+
+
+def is_verbose() -> bool:
+    """Whether anyone reads what ``detail`` says."""
+    return _verbose and not _quiet
+
+
+def complain(message: str) -> None:
+    """An error or a warning, one line on stderr."""
+    _to_stderr(f"mir: {_on_one_line(message)}")
+
+
+def _to_stderr(message: str) -> None:
+    """Write a line in one piece, which print does not: other processes may write there too."""
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
+
+
+def _on_one_line(message: str) -> str:
+    """A message whose control characters are spelt out: file names may have them."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
+
+
+P = ParamSpec("P")
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn exceptions into one line on stderr and the exit code of errors.py."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        global _quiet, _verbose
+        _quiet, _verbose = bool(kwargs.get("quiet")), bool(kwargs.get("verbose"))
+        # A file name need not be valid text; it is printed as the bytes that it is.
+        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+        try:
+            function(*args, **kwargs)
+        except MirError as error:
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            complain("interrupted; what was finished is kept")
+            raise typer.Exit(INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # The reader of stdout has gone; point it elsewhere so that exit stays silent.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from error
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.BadParameter):
+                raise
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            text = next(iter(str(error).splitlines()), "")
+            complain(f"{type(error).__name__}: {text} (--debug shows where)")
+            raise typer.Exit(1) from error
+
+    return wrapped
+
+
+@contextmanager
+def progress_bar(total: int, what: str) -> "Iterator[Callable[[], None]]":
+    """A bar on stderr where that is a terminal; yields what to call for each finished item."""
+    if _quiet or not sys.stderr.isatty() or total < 2:
+        yield lambda: None
+        return
+    bar = rich_progress()
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def rich_progress(*columns: Any) -> "Progress":
+    """A rich progress display on stderr: bar, count, rate and time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(), *columns,
+        console=Console(stderr=True), disable=_quiet or not sys.stderr.isatty(),
+        # Else what is printed on a stdout that goes to a file would end up on the terminal.
+        redirect_stdout=sys.stdout.isatty(),
+    )  # fmt: skip
+
+
+@contextmanager
+def job_bar(total: int) -> "Iterator[Callable[[int], None]]":
+    """A bar for a folder job, with rate and failures; yields what to call with the latter."""
+    if total < 2:
+        yield lambda failed: None
+        return
+    from rich.progress import TextColumn
+
+    with rich_progress(TextColumn("{task.fields[rate]}")) as bar:
+        task = bar.add_task("projecting", total=total, rate="")
+
+        def advance(failed: int) -> None:
+            bar.advance(task)
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed or 0
+            bar.update(task, rate=f"{speed:.0f} images/s" + f", {failed} failed" * bool(failed))
+
+        yield advance
+
+
+def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds: float) -> None:
+    """What became of a job's files: a table on a terminal, else one line."""
+    rows = [(status, n) for status, n in sorted(counts.items()) if n]
+    rows += [("not reached", left)] if left else []
+    rate = f"{counts['done'] / seconds:.1f} images/s" if seconds and counts["done"] else ""
+    if _quiet:
+        return
+    if not sys.stderr.isatty():
+        say(", ".join(f"{n} {status}" for status, n in rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for status, n in rows:
+        table.add_row(status, f"{n:,}", rate if status == "done" else "")
+    for reason, n in reasons.most_common(5):
+        table.add_row("", f"{n:,}", reason)
+    Console(stderr=True, markup=False).print(table)
+
+
+@contextmanager
+def stop_on_signals() -> "Iterator[Event]":
+    """An event that Ctrl-C or SIGTERM sets, so that what is in hand is finished.
+
+    The same signal once more ends the process where it stands: files appear whole all the same.
+    """
+    stop = Event()
+    seen: set[int] = set()
+
+    def ask(signum: int, frame: object) -> None:
+        if signum in seen:
+            # Threads that decode or apply f can't be interrupted, and are not waited for.
+            os.write(sys.stderr.fileno(), b"mir: stopped at once; what was finished is kept\n")
+            os._exit(INTERRUPTED)
+        # torchrun passes Ctrl-C on as SIGTERM, after each process has had it already.
+        seen.add(signum)
+        stop.set()
+        say("stopping; once more to stop at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def training_bar(steps: int) -> "Iterator[Callable[[dict[str, float]], None]]":
+    """A live display of a training run; yields what to call with each averaged record."""
+    from rich.progress import TextColumn
+
+    bar = rich_progress(TextColumn("{task.fields[terms]}"))
+    with bar:
+        task = bar.add_task("training", total=steps, terms="")
+
+        def show(line: dict[str, float]) -> None:
+            losses = (f"{k} {v:.3f}" for k, v in line.items() if k not in _NO_LOSS)
+            rate = f"{line['images_per_second']:.0f} images/s"
+            bar.update(task, completed=line["step"], terms=" · ".join([rate, *losses]))
+
+        yield show
+
+
+_NO_LOSS = frozenset(("step", "lr", "images_per_second", "mfu"))

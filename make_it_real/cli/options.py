@@ -1,0 +1,121 @@
+"""What all commands share: options, messages, errors and exit codes.
+
+Nothing here imports torch, so that --help and wrong usage answer at once.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from make_it_real.cli.console import detail, say
+from make_it_real.errors import ImageError
+from make_it_real.weights import model_file
+
+if TYPE_CHECKING:
+    from make_it_real.models.ign import IGN
+    from make_it_real.weights.model_file import ModelInfo
+
+
+def model_names() -> list[str]:
+    return list(model_file.bundled())
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", envvar="MIR_MODEL", autocompletion=model_names,
+        help="faces, mnist or fashion, a .safetensors file, a folder or owner/name[@revision].",
+    ),
+]  # fmt: skip
+Device = Annotated[
+    str,
+    typer.Option("--device", "-d", envvar="MIR_DEVICE", help="auto, cpu, cuda[:n] or mps."),
+]
+Steps = Annotated[int, typer.Option("--steps", "-k", min=1, help="How often f is applied.")]
+Batch = Annotated[
+    int, typer.Option("--batch", min=1, help="Images at once; halved where memory runs out.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def output_path(output: str | None) -> tuple[Path | None, bool]:
+    """What -o says: (path or None for the default and for stdout, ends in a slash: a folder)."""
+    if output == "":
+        raise typer.BadParameter("-o is empty; name a file or a folder")
+    if output is None or output == "-":
+        return None, False
+    return Path(output), output.endswith(("/", os.sep))
+
+
+def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
+    """(f on its device, what its file says of itself, the file's fingerprint)."""
+    path = model_file.resolve(model)
+    info = model_file.inspect(path)
+
+    from make_it_real import devices
+    from make_it_real.models.ign import place
+
+    chosen = devices.pick(device)
+    f = place(model_file.load(path), chosen)
+    fingerprint = model_file.fingerprint(path)
+    say(f"{info.name} on {f.device}")
+    detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")
+    return f, info, fingerprint
+
+
+Gallery = Annotated[
+    Path | None,
+    typer.Option("--gallery", help="Write one HTML file that shows them, before and after."),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders.")]
+Invert = Annotated[
+    bool | None, typer.Option("--invert/--no-invert", help="Swap dark and bright, or never do.")
+]
+FitWord = Literal["auto", "faces", "pad", "crop", "stretch"]
+Fit = Annotated[
+    FitWord,
+    typer.Option(
+        "--fit", help="auto finds what is drawn, or faces if f knows these; pad, … take all of it."
+    ),
+]
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for stdin.")]
+
+
+def check(path: Path | None, option: str, suffixes: Sequence[str], overwrite: bool) -> None:
+    """Say before any work is done that an output is of another kind, or is there already."""
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise typer.BadParameter(f"{option} {path}: must end in {' or '.join(suffixes)}")
+    if os.path.lexists(path) and not overwrite:
+        raise ImageError(f"{path} exists; --overwrite replaces it")
+
+
+def free(path: Path) -> Path:
+    """The path, or the first of path_2, path_3, … that does not exist."""
+    candidate, number = path, 1
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = path.with_stem(f"{path.stem}_{number}")
+    return candidate
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0-3,80" → [0, 1, 2, 3, 80]. Raises ValueError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        low, high = int(first), int(last if dash else first)
+        if high < low or high - low >= 10_000_000 or high >= 2**63:
+            raise ValueError(f"not a range of seeds: {part.strip()}")
+        seeds += range(low, high + 1)
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed is named twice")
+    return seeds

@@ -1,0 +1,149 @@
+"""Data sets: IDX files, image folders and zips of images → pixels."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL
+import torch
+from torch import Tensor
+
+from make_it_real.data import cache, idx
+from make_it_real.data.image_folder import DECODING, _decoded, _fitted, _listed, _through_cache
+from make_it_real.errors import DataError
+from make_it_real.images.decode import Picture
+from make_it_real.images.faces import available
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """pixels: uint8 (N, C, S, S); labels: int64 (N,) where the data has them, else None.
+
+    name: of the file or folder; skipped: "path: reason" of files that could not be used; note:
+    why there is no cache of them, where one was wanted. Pixels may be mapped from a file.
+    """
+
+    pixels: Tensor
+    labels: Tensor | None
+    name: str
+    skipped: tuple[str, ...] = ()
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def load(
+    path: Path | Sequence[Path],
+    split: str = "train",
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    faces: bool = False,
+    cached: bool = True,
+) -> ImageSet:
+    """The images at ``path``: a folder of IDX files (MNIST's names, gzipped or not), one IDX
+    file, a zip of images, or a folder of images, searched through. Of several, all as one set.
+
+    split: train or test, for folders of IDX files; images have none. size, channels: what to
+    bring images to, by a central square crop and resizing; None takes an IDX file's own, and
+    64 pixels in colour for images. faces: each face in an image of another size is one, aligned
+    as CelebA's are. cached: images of folders and zips are decoded once, into
+    ``cache.folder()``, and mapped from there. Processes that train together each decode a part
+    of the images and pass it on. Raises DataError where there is nothing usable.
+    """
+    if faces and not available():
+        raise DataError("finding faces needs an extra: pip install 'make-it-real[faces]'")
+    paths = [path] if isinstance(path, Path) else list(path)
+    for one in paths:
+        if not one.exists():
+            raise DataError(f"{one}: no such file or folder")
+    plain = [_idx(one, split, size, channels) for one in paths]
+    into = size or 64, channels or 3, faces, cached
+    if not any(plain):
+        return _load_images(paths, *into)
+    sets = [found or _load_images([one], *into) for one, found in zip(paths, plain, strict=True)]
+    return sets[0] if len(sets) == 1 else _joined(sets)
+
+
+def _idx(path: Path, split: str, size: int | None, channels: int | None) -> ImageSet | None:
+    """The images of an IDX file or a folder of such; None for a folder or zip of images."""
+    if path.is_dir():
+        found = idx.find(path, split, "images")
+        if found is not None:
+            labels = idx.find(path, split, "labels")
+            return _load_idx(path.resolve().name, found, labels, size, channels)
+        if idx.find(path, "test" if split == "train" else "train", "images") is not None:
+            raise DataError(f"{path}: no {split} images among its IDX files")
+        return None
+    return None if zipfile.is_zipfile(path) else _load_idx(path.stem, path, None, size, channels)
+
+
+def _joined(sets: list[ImageSet]) -> ImageSet:
+    """Several sets as one, in memory; labels where all have them."""
+    shapes = {tuple(one.pixels.shape[1:]): one.name for one in sets}
+    if len(shapes) > 1:
+        said = ", ".join(f"{name} {'×'.join(map(str, shape))}" for shape, name in shapes.items())
+        raise DataError(f"not of one shape: {said}; --size and --channels bring them to one")
+    labels = [one.labels for one in sets if one.labels is not None]
+    return ImageSet(
+        torch.cat([one.pixels for one in sets]),
+        torch.cat(labels) if len(labels) == len(sets) else None,
+        " + ".join(one.name for one in sets),
+        tuple(reason for one in sets for reason in one.skipped),
+        next((one.note for one in sets if one.note), ""),
+    )
+
+
+def has_splits(path: Path) -> bool:
+    """Whether ``path`` is a folder of IDX files, train and test."""
+    return path.is_dir() and all(idx.find(path, split, "images") for split in idx.PREFIX)
+
+
+def _load_idx(
+    name: str, path: Path, labels_path: Path | None, size: int | None, channels: int | None
+) -> ImageSet:
+    pixels = idx.read(path)
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    shape = tuple(pixels.shape)
+    if len(shape) != 4 or shape[1] not in (1, 3) or shape[2] != shape[3] or 0 in shape:
+        raise DataError(f"{path}: holds no square images, its shape is {shape}")
+    labels = idx.read(labels_path).long() if labels_path else None
+    if labels is not None and len(labels) != len(pixels):
+        raise DataError(f"{labels_path}: {len(labels)} labels for {len(pixels)} images")
+    size, channels = size or shape[2], channels or shape[1]
+    if shape[1:] != (channels, size, size):
+        pixels = torch.cat([_fitted(Picture(p.float() / 255), size, channels) for p in pixels])
+    return ImageSet(pixels, labels, name)
+
+
+def _load_images(
+    paths: Sequence[Path], size: int, channels: int, faces: bool, cached: bool
+) -> ImageSet:
+    """Image folders and zips as one set, out of its cache where that is whole and allowed."""
+    name = " + ".join(p.stem if p.is_file() else p.resolve().name for p in paths)
+    refs, states = [], []
+    for path in paths:
+        found, state = _listed(path)
+        refs += found
+        states.append(state)
+    what = [*(str(path.resolve()) for path in paths), size, channels, faces]
+    file = cache.place(what, [states, DECODING, PIL.__version__])
+    note, held = "", None
+    if cached and refs:
+        held, note = _through_cache(file, refs, size, channels, faces)
+    if held is None:
+        rows = [row for chunk in _decoded(refs, size, channels, faces) for row in chunk]
+        usable = [row for row in rows if isinstance(row, Tensor)]
+        skipped = tuple(row for row in rows if isinstance(row, str))
+        pixels = torch.stack(usable) if usable else torch.empty(0, channels, size, size)
+    else:
+        pixels, skipped = held
+    if len(pixels) < 2:
+        reason = f"; {skipped[0]}" if skipped else ""
+        raise DataError(
+            f"{name}: at least two readable images are needed; {len(pixels)} found{reason}"
+        )
+    return ImageSet(pixels, None, name, skipped, note)

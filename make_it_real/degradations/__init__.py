@@ -1,0 +1,1 @@
+"""Damage to images, by name and level."""

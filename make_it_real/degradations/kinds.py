@@ -1,0 +1,140 @@
+"""Named corruptions A: images → damaged images, with a level in a stated unit.
+
+Images are float (N, C, H, W) in [−1, 1]; a level is one number an image. Noise leaves
+[−1, 1]: nothing is clipped, as in the paper. Randomness comes from the generator given.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from make_it_real.degradations import blur, colour, noise, resolution
+
+Corruption = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One kind of damage: ``apply(images, levels, generator)`` and what its level means.
+
+    levels: the range (low, high) drawn from in training; ``log`` draws it log-uniformly.
+    default: the level used where none is named. valid: the range of levels that mean anything.
+    """
+
+    apply: Corruption
+    unit: str
+    default: float
+    levels: tuple[float, float]
+    log: bool = False
+    valid: tuple[float, float] = (0.0, math.inf)
+
+
+DEGRADATIONS: Mapping[str, Degradation] = {
+    "noise": Degradation(noise.noise, "standard deviation", 0.15, (0.1, 2.5), log=True),
+    "coarse-noise": Degradation(
+        noise.coarse_noise, "standard deviation", 0.4, (0.1, 1.0), log=True
+    ),
+    "low-resolution": Degradation(
+        resolution.low_resolution, "factor", 4, (2, 5), valid=(1, math.inf)
+    ),
+    "mask": Degradation(noise.mask, "share of the image", 0.25, (0.05, 0.5), valid=(0, 1)),
+    "blur": Degradation(blur.blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),
+    "anisotropic-blur": Degradation(
+        blur.anisotropic_blur, "largest standard deviation in pixels", 2.0, (0.8, 3.0)
+    ),
+    "plateau-blur": Degradation(blur.plateau_blur, "half width in pixels", 3.0, (1.0, 4.5)),
+    "defocus": Degradation(blur.defocus, "radius in pixels", 2.5, (0.7, 4.0)),
+    "crystals": Degradation(resolution.crystals, "pixels across", 4, (1.5, 5), valid=(1, math.inf)),
+    "contrast": Degradation(colour.contrast, "share kept", 0.3, (0.15, 0.9), valid=(0, 1)),
+    "light": Degradation(colour.light, "brightness at the edge", 0.5, (0.1, 0.9)),
+    "thin": Degradation(resolution.thin, "share", 1.0, (0.3, 1.0), valid=(0, 1)),
+    "glass": Degradation(blur.glass, "pixels", 1.5, (0.5, 2.5)),
+    "scan": Degradation(colour.scan, "standard deviation in pixels", 0.8, (0.3, 1.4)),
+    "lines": Degradation(resolution.lines, "rows", 3, (2, 4), valid=(1, math.inf)),
+    "grayscale": Degradation(colour.grayscale, "share", 1.0, (1.0, 1.0), valid=(0, 1)),
+    "sketch": Degradation(
+        colour.sketch, "pixels of the Gaussian's side", 21, (21, 21), valid=(3, 255)
+    ),
+    "scribbles": Degradation(noise.scribbles, "strokes", 3, (1, 5), valid=(0, 1000)),
+    "salt-and-pepper": Degradation(
+        noise.salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), valid=(0, 1)
+    ),
+    "jpeg": Degradation(resolution.jpeg, "quality", 5, (5, 50), valid=(1, 95)),
+    "pixelate": Degradation(resolution.pixelate, "pixels a side", 4, (2, 4), valid=(1, math.inf)),
+    "cast": Degradation(colour.cast, "largest change of a channel", 0.5, (0.1, 0.8)),
+    "saturation": Degradation(colour.saturation, "share kept; over 1: more", 0.3, (0.1, 2.0)),
+    "gamma": Degradation(colour.gamma, "exponent", 2.0, (0.4, 2.5), log=True, valid=(0.01, 100)),
+    "motion-blur": Degradation(
+        blur.motion_blur, "pixels of the way", 7, (3, 9), valid=(1, math.inf)
+    ),
+}
+
+# What training must never see, so that figures on it speak of damage f was not taught.
+_KEPT_OUT = {
+    1: ("scribbles", "salt-and-pepper", "jpeg", "pixelate"),
+    3: ("pixelate", "motion-blur", "glass"),
+}
+
+
+# What f is taught to repair, a kind named twice drawn twice as often.
+GREY_DAMAGE = (
+    *("noise",) * 7, *("coarse-noise",) * 5, *("low-resolution",) * 6, *("mask",) * 2,
+    *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
+)  # fmt: skip
+COLOUR_DAMAGE = (
+    *("noise",) * 6, "coarse-noise", *("low-resolution",) * 14, *("blur",) * 3,
+    *("anisotropic-blur",) * 4, *("plateau-blur",) * 4, *("defocus",) * 2, *("crystals",) * 8,
+    *("lines",) * 2, *("mask",) * 3, "contrast", "light", "cast", *("grayscale",) * 3,
+    *("sketch",) * 6, *("jpeg",) * 2, "salt-and-pepper", "scribbles",
+)  # fmt: skip
+
+
+def kept_out(channels: int) -> tuple[str, ...]:
+    """The kinds that no f of grey (1) or colour (3) images is trained on."""
+    return _KEPT_OUT[channels]
+
+
+def check_damage(kinds: Sequence[str], channels: int) -> None:
+    """Raise ValueError if training on images of so many channels must not see one of the kinds."""
+    if found := [kind for kind in kept_out(channels) if kind in kinds]:
+        raise ValueError(f"kept out of training on purpose: {', '.join(found)}")
+
+
+def degraded(
+    images: Tensor, kind: str, level: float | None = None, *, generator: torch.Generator
+) -> Tensor:
+    """A(images) for one kind at one level (its default when None), shape kept.
+
+    Raises KeyError for a kind that is not in ``DEGRADATIONS``.
+    """
+    damage = DEGRADATIONS[kind]
+    value = damage.default if level is None else level
+    levels = torch.full((len(images),), value, device=images.device, dtype=images.dtype)
+    return damage.apply(images, levels, generator)
+
+
+def randomly_degraded(
+    images: Tensor, kinds: Sequence[str], *, generator: torch.Generator
+) -> Tensor:
+    """A(images), each image with a kind drawn from ``kinds`` and a level from its range.
+
+    A kind named twice is drawn twice as often.
+    """
+    out = images.clone()
+    drawn = torch.randint(len(kinds), (len(images),), generator=generator, device=generator.device)
+    # The host waits for a GPU once, not once a kind.
+    counts = torch.bincount(drawn, minlength=len(kinds)).tolist()
+    for kind, chosen in zip(kinds, drawn.argsort(stable=True).split(counts), strict=True):
+        if not len(chosen):
+            continue
+        damage = DEGRADATIONS[kind]
+        low, high = damage.levels
+        if damage.log:
+            levels = (low * (high / low) ** noise.uniform(len(chosen), 0, 1, generator)).to(images)
+        else:
+            levels = noise.uniform(len(chosen), low, high, generator).to(images)
+        out[chosen] = damage.apply(images[chosen], levels, generator)
+    return out

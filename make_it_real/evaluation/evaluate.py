@@ -1,0 +1,132 @@
+"""The figures of a trained f, section by section, and what images they are measured on."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from make_it_real.data.dataset import ImageSet
+from make_it_real.errors import DataError
+from make_it_real.evaluation import measurements, restoration
+from make_it_real.evaluation.classifier import DigitClassifier
+from make_it_real.evaluation.feature_extractors import Extractor, collect
+from make_it_real.evaluation.measurements import BATCH, Group, Subject
+from make_it_real.images.pixels import to_images
+from make_it_real.models.ign import IGN
+
+SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
+# Fewer real images say nothing of a distribution; more take long and say little more.
+LEAST, MOST = 20, 10_000
+# Of so many held-out images at most, evenly spread over all, damage is undone and told from real.
+DAMAGED = 5_000
+
+
+@torch.inference_mode()
+def classes(net: DigitClassifier, images: Tensor) -> Tensor:
+    """The digit that the classifier reads in each image, (N,)."""
+    return torch.cat([net(part).argmax(1) for part in images.split(BATCH)])
+
+
+def accuracy(net: DigitClassifier, images: Tensor, labels: Tensor) -> float:
+    """The share of images (N, 1, 28, 28) that the classifier reads as their label (N,)."""
+    return float(classes(net, images).eq(labels).float().mean())
+
+
+def first(images: ImageSet, n: int) -> ImageSet:
+    """The first n images of a set, or all."""
+    labels = None if images.labels is None else images.labels[:n]
+    return replace(images, pixels=images.pixels[:n], labels=labels)
+
+
+def damaged(n: int) -> slice:
+    """Which of n held-out images are damaged. The first ones may be easier or harder than all."""
+    return slice(None, None, max(1, -(-n // DAMAGED)))
+
+
+def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
+    """A set dealt out into two: what is measured against, and what the floor is measured by."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+
+    def chosen(index: Tensor) -> ImageSet:
+        labels = None if images.labels is None else images.labels[index]
+        return replace(images, pixels=images.pixels[index], labels=labels)
+
+    middle = len(images) // 2
+    return chosen(order[:middle]), chosen(order[middle:])
+
+
+def applications(test: int, n: int, kinds: int, wanted: Collection[str]) -> int:
+    """About how many images f will be applied to, for a progress display."""
+    some = len(range(test)[damaged(test)])
+    costs = {
+        "generation": 2 * n,
+        "idempotence": 2 * measurements.EARLY_SEEDS,
+        "fidelity": test,
+        "realness": 3 * some,
+        "projection": kinds * (some + min(restoration.MORE, some)),
+    }
+    return sum(costs[name] for name in wanted)
+
+
+def evaluate(
+    f: IGN,
+    extractor: Extractor | None,
+    test: ImageSet | None,
+    other: ImageSet | None,
+    *,
+    n: int = 10_000,
+    seed: int = 0,
+    wanted: Collection[str] = SECTIONS,
+    batch: int = BATCH,
+    rests: bool = True,
+    tick: Callable[[int], None] = lambda images: None,
+) -> Iterator[Group]:
+    """Groups of figures of f as they are ready; those of ``wanted`` sections, in their order.
+
+    test: held-out images; other: real images that the floor is measured with, as many as n of
+    them. Where they are None only idempotence can be measured. Without an extractor there are
+    no distances. At most 5,000 held-out images, evenly spread, are damaged for realness and
+    projection. The same seed gives the same images and damage, whatever sections are wanted.
+    rests, tick: as ``Subject`` has them. Raises DataError where generation has fewer than 20
+    images to compare with.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    empty = torch.empty(0, f.config.channels, f.config.image_size, f.config.image_size)
+    if test is None or other is None:
+        nothing = Subject(f, None, empty, None, empty, n, batch, rests, tick)
+        if "idempotence" in wanted:
+            yield measurements.idempotence(nothing)
+        return
+    if "generation" in wanted and min(len(test), len(other)) < LEAST:
+        raise DataError(
+            f"{test.name}: generation needs at least {LEAST} held-out and {LEAST} other images; "
+            "--sections names others"
+        )
+    order = torch.randperm(len(other), generator=generator)[:n]
+    x, floor = to_images(test.pixels), to_images(other.pixels[order])
+    s = Subject(f, extractor, x, test.labels, floor, n, batch, rests, tick)
+    real = None
+    if extractor is not None and {"generation", "projection"} & set(wanted):
+        real, read = collect(extractor, x, batch)
+        if test.labels is not None and read is not None:
+            group = Group("generation")
+            group.mean("classifier_accuracy", read.eq(test.labels).float())
+            yield group
+    if "generation" in wanted:
+        yield from measurements.generation(s, real)
+    if "idempotence" in wanted:
+        yield measurements.idempotence(s)
+    some = damaged(len(x))
+    fewer = replace(s, x=x[some], labels=None if test.labels is None else test.labels[some])
+    if "fidelity" in wanted or "realness" in wanted:
+        fx = s.project(x)
+        if "fidelity" in wanted:
+            yield measurements.fidelity(x, fx)
+        if "realness" in wanted:
+            yield measurements.realness(fewer, fx[some], generator)
+    if "projection" in wanted:
+        if "realness" not in wanted:
+            # What that section draws, so that the damage is the same without it.
+            measurements.unreal(fewer.x, generator)
+        yield from restoration.projection(fewer, None if real is None else real[some], generator)

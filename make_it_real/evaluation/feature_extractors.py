@@ -1,0 +1,190 @@
+"""Features of images, by the name of the network they come from: what distances are taken in.
+
+digits, clothes: the small classifier of ``features.py``, trained on MNIST or on Fashion-MNIST; it
+also reads. lite0: EfficientNet-Lite0 of
+ImageNet, an extra, its weights in a package. inception: the network that FID is defined by, an
+extra, its weights fetched once; only its distances are called FID.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from make_it_real.errors import DataError, MirError, one_line
+from make_it_real.evaluation.classifier import DigitClassifier
+from make_it_real.images.pixels import to_pixels
+from make_it_real.models import efficientnet_lite
+from make_it_real.weights import model_file
+
+CLASSIFIERS = {
+    "digits": "digits-classifier.safetensors",
+    "clothes": "clothes-classifier.safetensors",
+}
+NAMES = (*CLASSIFIERS, "lite0", "inception")
+LITE0_SIDE = 128
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+
+class Extractor(Protocol):
+    """name: what its figures are labelled with; version: the start of its weights' SHA-256.
+
+    classifies: whether ``read`` has classes to give.
+    """
+
+    name: str
+    version: str
+    classifies: bool
+
+    def read(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A batch (N, C, S, S) in about [−1, 1] → features (N, D) and classes (N,) or None.
+
+        Both are on the CPU.
+        """
+        ...
+
+
+def fingerprint(path: Path) -> str:
+    """The first twelve digits of a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+class Classifier:
+    """A small classifier: 128 features, and the class it reads. 28×28 grey images only."""
+
+    classifies = True
+
+    def __init__(self, path: Path, device: torch.device, name: str = "digits") -> None:
+        self.name = name
+        self.net = DigitClassifier.load(path).to(device)
+        self.device, self.version = device, fingerprint(path)
+
+    @torch.inference_mode()
+    def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.net.features(images.to(self.device))
+        return features.cpu(), self.net.head(features).argmax(1).cpu()
+
+
+class Lite0:
+    """EfficientNet-Lite0 (Tan & Le 2019), trained on ImageNet: 1,280 pooled features.
+
+    It was trained on (pixel − 127) / 128, for which images in [−1, 1] stand as they are; they
+    are enlarged to 128 pixels, grey ones to three equal channels.
+    """
+
+    name = "lite0"
+    classifies = False
+
+    def __init__(self, device: torch.device) -> None:
+        try:
+            net, path = efficientnet_lite.load(0, image_size=LITE0_SIDE)
+        except ImportError as error:
+            raise _missing("lite0", error) from error
+        self.version = fingerprint(path)
+        self.net, self.device = net.requires_grad_(False).to(device), device
+        self.net.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def read(self, images: Tensor) -> tuple[Tensor, None]:
+        images = images.to(self.device, torch.float32).clamp(-1, 1)
+        images = images.expand(-1, 3, -1, -1)
+        side = (LITE0_SIDE, LITE0_SIDE)
+        if tuple(images.shape[2:]) != side:
+            # From larger images, pixels would be left out without it.
+            images = F.interpolate(images, side, mode="bilinear", antialias=images.shape[2] > 128)
+        found = self.net.extract_features(images.contiguous(memory_format=torch.channels_last))
+        return found.mean((2, 3)).cpu(), None
+
+
+class Inception:
+    """The Inception network that FID and KID are defined by, as torch-fidelity has it.
+
+    Images become 8-bit colour, as those figures demand. Its weights come from torch's cache of
+    downloads, or are fetched into it, their hash checked, unless ``mir --offline`` forbids it.
+    """
+
+    name = "inception"
+    classifies = False
+
+    def __init__(self, device: torch.device) -> None:
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import (
+                URL_INCEPTION_V3,
+                FeatureExtractorInceptionV3,
+            )
+        # torchvision, which it needs, raises the latter where it is not torch's own version.
+        except (ImportError, RuntimeError) as error:
+            raise _missing("inception", error) from error
+        path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+        try:
+            if not path.is_file():
+                if os.environ.get("HF_HUB_OFFLINE", "") in ("1", "ON", "YES", "TRUE"):
+                    raise OSError("not in the cache, and this is offline")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                torch.hub.download_url_to_file(
+                    URL_INCEPTION_V3, str(path), hash_prefix="6726825d", progress=False
+                )
+            # It would be unpickled without looking below: so look first.
+            torch.load(path, map_location="cpu", weights_only=True)
+            net = FeatureExtractorInceptionV3("inception", ["2048"], str(path))
+            self.version = fingerprint(path)
+        except Exception as error:
+            raise MirError(
+                f"inception's weights can't be had: {one_line(error)}; put them at {path}, or use "
+                "--features lite0"
+            ) from error
+        self.net, self.device = net.eval().requires_grad_(False).to(device), device
+
+    @torch.inference_mode()
+    def read(self, images: Tensor) -> tuple[Tensor, None]:
+        pixels = to_pixels(images.expand(-1, 3, -1, -1)).to(self.device)
+        return self.net(pixels)[0].float().cpu(), None
+
+
+def _missing(extra: str, error: Exception) -> MirError:
+    return MirError(
+        f"--features {extra}: pip install 'make-it-real[{extra}]' first ({one_line(error)})"
+    )
+
+
+def load(
+    name: str, channels: int, size: int, device: torch.device | str = "cpu"
+) -> Extractor | None:
+    """The extractor of a name, for images (N, channels, size, size).
+
+    auto: digits for 28×28 grey images, else lite0, or None where that is not installed. Other
+    names are files by ``mir train-features``. Raises MirError where a package or weights are
+    missing, DataError where the images are not the extractor's, WeightsError for other files.
+    """
+    device = torch.device(device)
+    small = (channels, size) == (1, 28)
+    if name == "auto":
+        if small:
+            return load("digits", channels, size, device)
+        try:
+            return Lite0(device)
+        except MirError as error:
+            if isinstance(error.__cause__, ImportError):
+                return None
+            raise
+    if name == "lite0":
+        return Lite0(device)
+    if name == "inception":
+        return Inception(device)
+    if not small:
+        raise DataError(f"--features {name}: for 28×28 grey images only; try lite0 or inception")
+    if name in CLASSIFIERS:
+        return Classifier(model_file.bundled_folder() / CLASSIFIERS[name], device, name)
+    return Classifier(Path(name), device)
+
+
+def collect(extractor: Extractor, images: Tensor, batch: int) -> tuple[Tensor, Tensor | None]:
+    """Features (N, D) and classes (N,) or None of images (N, C, S, S), a batch at a time."""
+    parts = [extractor.read(part) for part in images.split(batch)]
+    found = [classes for _, classes in parts if classes is not None]
+    return torch.cat([features for features, _ in parts]), torch.cat(found) if found else None

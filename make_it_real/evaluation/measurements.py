@@ -1,0 +1,268 @@
+"""What an evaluation measures of f: generation, idempotence, fidelity, realness.
+
+Distances between distributions are taken in the features of an extractor, which their names
+tell: ``fd`` is a Fréchet distance in the digit classifier's features, ``fd_lite0`` in
+EfficientNet-Lite0's, ``fid`` in Inception's.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from make_it_real.degradations.kinds import degraded
+from make_it_real.evaluation import bootstrap, metrics
+from make_it_real.evaluation.bootstrap import Interval
+from make_it_real.evaluation.feature_extractors import Extractor, collect
+from make_it_real.evaluation.metrics import auroc, psnr
+from make_it_real.images.pixels import grid, mean_abs
+from make_it_real.inference.projection import generate, project
+from make_it_real.models.ign import IGN
+
+Figures = dict[str, float]
+
+BATCH = 250
+REST_SEEDS = 64
+REST_STEPS = 1000
+REST_TOLERANCE = 1e-4
+# k at which a step of f^k is measured: the early ones on more seeds.
+STEPS_AT = (1, 2, 10, 100, 1000)
+EARLY, EARLY_SEEDS = 10, 1000
+FIRST_SEED = 1_000_000
+SUBSET = 1000
+SHOWN = 8
+DAMAGE: tuple[tuple[str, float], ...] = (
+    ("noise", 0.15), ("noise", 0.5), ("noise", 1.0), ("noise", 1.5),
+    ("low-resolution", 4), ("mask", 0.25), ("blur", 1.5), ("contrast", 0.3), ("light", 0.5),
+    ("thin", 1.0), ("salt-and-pepper", 0.2), ("jpeg", 5), ("pixelate", 4),
+)  # fmt: skip
+COLOUR_ONLY = (
+    ("grayscale", 1.0), ("sketch", 21.0), ("cast", 0.5), ("motion-blur", 7), ("glass", 1.5),
+)  # fmt: skip
+
+
+@dataclass
+class Group:
+    """Figures that are ready together: values and 95 % intervals by name, and pictures.
+
+    A picture is a sheet (C, H, W) by its title.
+    """
+
+    section: str
+    figures: Figures = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    pictures: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, value: float, interval: Interval | None = None) -> None:
+        self.figures[name] = value
+        if interval is not None:
+            self.intervals[name] = interval
+
+    def mean(self, name: str, values: Tensor) -> None:
+        """The mean of values (N,), one an image."""
+        self.add(name, float(values.mean()), bootstrap.of_mean(values))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: f, in whose features, on which images.
+
+    x: held-out images (N, C, S, S), with labels (N,) or None. other: the real images that the
+    floor is measured with, (M, C, S, S). n: images to generate. rests: whether an image that f
+    leaves as it is stays so, which does not hold where its result depends on its batch. tick:
+    called with the number of images that f was applied to.
+    """
+
+    f: IGN
+    extractor: Extractor | None
+    x: Tensor
+    labels: Tensor | None
+    other: Tensor
+    n: int
+    batch: int = BATCH
+    rests: bool = True
+    tick: Callable[[int], None] = lambda images: None
+
+    def project(self, images: Tensor) -> Tensor:
+        """f of images, on the CPU."""
+        out = []
+        for part in images.split(self.batch):
+            out.append(project(self.f, part, batch=self.batch).cpu())
+            self.tick(len(part))
+        return torch.cat(out) if out else images
+
+    def onward(self, before: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(f(y), where y ≠ before) for y = f(before): what f left as it is it leaves again."""
+        moved = (y != before).flatten(1).any(1) if self.rests else torch.ones(len(y)).bool()
+        out = y.clone()
+        out[moved] = self.project(y[moved])
+        return out, moved
+
+    @property
+    def reads(self) -> bool:
+        """Whether classes can be judged."""
+        return self.labels is not None and self.extractor is not None and self.extractor.classifies
+
+
+def damage_for(channels: int) -> tuple[tuple[str, float], ...]:
+    """Kinds and levels for images of so many channels: strokes are thinned in grey ones only."""
+    if channels == 1:
+        return DAMAGE
+    return (*((kind, level) for kind, level in DAMAGE if kind != "thin"), *COLOUR_ONLY)
+
+
+def named(extractor: Extractor, metric: str) -> str:
+    """A metric's name in an extractor's features: fd of digits, fd_lite0, fid."""
+    if extractor.name == "digits":
+        return metric
+    if extractor.name == "inception" and metric in ("fd", "kd"):
+        return {"fd": "fid", "kd": "kid"}[metric]
+    return f"{metric}_{extractor.name}"
+
+
+def compare(group: Group, extractor: Extractor, made: Tensor, real: Tensor, which: str) -> None:
+    """Add what two sets of features (M, D), (N, D) say of each other."""
+    distance = metrics.frechet_distance(made, real)
+    fd, kd = named(extractor, "fd"), named(extractor, "kd")
+    group.add(f"{fd}_{which}", distance, bootstrap.of_frechet(made, real, distance))
+    kernel = metrics.kernel_distances(real, made, size=SUBSET)
+    n = min(len(made), len(real))
+    group.add(f"{kd}_{which}", float(kernel.mean()), bootstrap.of_kernel(kernel, min(SUBSET, n), n))
+    overlap = metrics.overlap(real, made)
+    for metric in ("precision", "recall", "density", "coverage"):
+        group.mean(f"{named(extractor, metric)}_{which}", getattr(overlap, metric))
+
+
+def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
+    """f(z), f(f(z)) and f³(z) of s.n seeds, and as many other real images, against s.x.
+
+    real: the features of s.x, None where there is no extractor. The seeds begin at 1,000,000.
+    Where classes can be read: the shares of the rarest and the commonest. Mean |f(f(z)) − f(z)|.
+    """
+    features: tuple[list[Tensor], ...] = ([], [], [])
+    drift, classes = [], []
+    group = Group("generation")
+    for start in range(0, s.n, s.batch):
+        seeds = range(FIRST_SEED + start, FIRST_SEED + min(start + s.batch, s.n))
+        one = generate(s.f, seeds, batch=s.batch).cpu()
+        s.tick(len(one))
+        two = s.project(one)
+        three, _ = s.onward(one, two)
+        drift.append(mean_abs(two, one))
+        if not start:
+            group.pictures["f(z)"] = grid(one[:64])
+        if s.extractor is None:
+            continue
+        read, found = s.extractor.read(one)
+        features[0].append(read)
+        features[1].append(_read_again(s.extractor, read, one, two))
+        features[2].append(_read_again(s.extractor, features[1][-1], two, three))
+        if found is not None:
+            classes.append(found)
+    if s.extractor is not None and real is not None:
+        floor = collect(s.extractor, s.other[: s.n], s.batch)[0]
+        compare(group, s.extractor, floor, real, "floor_train")
+        for which, parts in zip(("f", "ff", "fff"), features, strict=True):
+            compare(group, s.extractor, torch.cat(parts), real, which)
+        if s.reads:
+            shares = torch.bincount(torch.cat(classes), minlength=10) / s.n
+            group.add("class_share_min", float(shares.min()))
+            group.add("class_share_max", float(shares.max()))
+    group.mean("idempotence", torch.cat(drift))
+    yield group
+
+
+def _read_again(extractor: Extractor, read: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The features of images (N, C, S, S), ``read`` of what they were before: most are the same."""
+    moved = (after != before).flatten(1).any(1)
+    read = read.clone()
+    if moved.any():
+        read[moved] = extractor.read(after[moved])[0]
+    return read
+
+
+def walk(s: Subject, y: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
+    """(k, f^(k−1)(y)) for k = 1 … steps, what rests not computed again."""
+    moving = torch.arange(len(y))
+    for k in range(1, steps + 1):
+        yield k, y
+        if k == steps:
+            return
+        new = s.project(y[moving])
+        changed = (new != y[moving]).flatten(1).any(1) if s.rests else moving == moving
+        moving, new = moving[changed], new[changed]
+        y = y.clone()
+        y[moving] = new
+
+
+def idempotence(s: Subject) -> Group:
+    """Steps |f^(k+1)(z) − f^k(z)|, mean over pixels: mean and 99th percentile over seeds.
+
+    k = 1, 2 and 10 on 1,000 seeds (or s.n), 100 and 1,000 on 64; and the way
+    |f^k(z) − f(z)|. At rest is an image of which no pixel changes by more than 1e-4 in a step
+    at k = 1,000.
+    """
+    group = Group("idempotence")
+    steps: dict[int, list[Tensor]] = {k: [] for k in STEPS_AT if k <= REST_STEPS}
+    ways: dict[int, list[Tensor]] = {k: [] for k in steps if k > 1}
+    shown = []
+    few = range(FIRST_SEED, FIRST_SEED + REST_SEEDS)
+    many = range(few.stop, FIRST_SEED + max(REST_SEEDS, min(s.n, EARLY_SEEDS)))
+    for seeds, last in ((few, REST_STEPS), (many, EARLY)):
+        first = before = generate(s.f, seeds, batch=s.batch).cpu()
+        if not len(first):
+            continue
+        for k, y in walk(s, first, min(last, REST_STEPS) + 1):
+            if k - 1 in steps:
+                steps[k - 1].append(mean_abs(y, before))
+            if k in ways and k <= last:
+                ways[k].append(mean_abs(y, first))
+            if seeds is few and k in steps:
+                shown.append(y[:SHOWN])
+            before, previous = y, before
+        if seeds is few:
+            change = (y - previous).abs().flatten(1).amax(1)
+            group.mean("rest_share", (change <= REST_TOLERANCE).float())
+            group.add("rest_change_max", float(change.max()))
+            way = mean_abs(previous, first)
+            group.mean("rest_way", way)
+            group.add("rest_way_max", float(way.max()))
+    for k, parts in steps.items():
+        values = torch.cat(parts)
+        group.mean(f"step_{k}_mean", values)
+        high = bootstrap.of_statistic(values, lambda rows: rows.quantile(0.99, dim=1))
+        group.add(f"step_{k}_p99", float(values.double().quantile(0.99)), high)
+    for k, parts in ways.items():
+        group.mean(f"way_{k}", torch.cat(parts))
+    z = s.f.source.from_seeds(list(few)[:SHOWN]).cpu()
+    names = ", ".join(f"{k:,}" for k in steps)
+    group.pictures[f"z, and f^k(z) for k = {names}"] = grid(torch.cat([z, *shown]), SHOWN)
+    return group
+
+
+def fidelity(x: Tensor, fx: Tensor) -> Group:
+    """How far f moves real images: mean |f(x) − x|, PSNR in dB (at most 100), SSIM."""
+    group = Group("fidelity")
+    group.mean("fidelity", mean_abs(fx, x))
+    group.mean("fidelity_psnr", psnr(fx, x).clamp_max(100))
+    if min(x.shape[2:]) >= metrics.SSIM_WINDOW:
+        parts = zip(fx.split(BATCH), x.split(BATCH), strict=True)
+        group.mean("fidelity_ssim", torch.cat([metrics.ssim(a, b) for a, b in parts]))
+    return group
+
+
+def unreal(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    """Images that are not real, by kind, each (N, C, S, S)."""
+    noisy = degraded(x, "noise", 0.5, generator=generator)
+    order = torch.randperm(x[0].numel(), generator=generator)
+    return {"noise": noisy, "inverted": -x, "shuffled": x.flatten(1)[:, order].view_as(x)}
+
+
+def realness(s: Subject, fx: Tensor, generator: torch.Generator) -> Group:
+    """AUROC with which the drift |f(x) − x| tells real images from damaged ones."""
+    group, real = Group("realness"), mean_abs(fx, s.x)
+    for kind, images in unreal(s.x, generator).items():
+        drift = mean_abs(s.project(images), images)
+        group.add(f"auroc_{kind}", auroc(real, drift), bootstrap.of_auroc(real, drift))
+    return group

@@ -1,0 +1,208 @@
+"""What an evaluation found, as tables, and as one HTML or Markdown file with its pictures."""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+
+from torch import Tensor
+
+import make_it_real
+from make_it_real.degradations.kinds import kept_out
+from make_it_real.evaluation.bootstrap import Interval
+from make_it_real.evaluation.measurements import Figures, Group
+from make_it_real.images import encode
+
+METRICS = {
+    "fd": "Fréchet distance", "kd": "kernel distance", "fid": "FID", "kid": "KID",
+    "precision": "precision", "recall": "recall", "density": "density", "coverage": "coverage",
+    "acc": "read right", "psnr": "PSNR (dB)", "ssim": "SSIM", "feature": "feature distance",
+}  # fmt: skip
+MADE = {"f": "f(z)", "ff": "f(f(z))", "fff": "f³(z)", "floor_train": "real images"}
+REPAIRED = {"before": "A(x)", "after": "f", "after2": "f²", "after3": "f³"}
+TITLES = {
+    "generation": "Generation, against held-out images",
+    "idempotence": "Idempotence",
+    "fidelity": "Fidelity to held-out images",
+    "realness": "Realness",
+    "projection": "Projection of damaged images",
+}
+SAID = {
+    "classifier_accuracy": "read right of undamaged images",
+    "class_share_min": "share of the rarest class", "class_share_max": "of the commonest",
+    "idempotence": "mean |f(f(z)) − f(z)|", "rest_share": "at rest at k = 1,000",
+    "rest_change_max": "largest change of a pixel there",
+    "rest_way": "mean |f^1000(z) − f(z)|", "rest_way_max": "the largest of them",
+    "fidelity": "mean |f(x) − x|", "fidelity_psnr": "PSNR (dB)", "fidelity_ssim": "SSIM",
+    "auroc_noise": "AUROC of drift: real against noisy", "auroc_inverted": "against inverted",
+    "auroc_shuffled": "against shuffled",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the names of columns, and rows of cells, the first of each its name."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass
+class Findings:
+    """What was measured, of what: facts by name, and the groups that an evaluation yielded.
+
+    channels: of the images, for which kinds of damage were kept out of training goes by them.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    groups: list[Group] = field(default_factory=list)
+    channels: int = 1
+
+    @property
+    def figures(self) -> Figures:
+        return {name: value for group in self.groups for name, value in group.figures.items()}
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        return {name: value for group in self.groups for name, value in group.intervals.items()}
+
+    def tables(self) -> list[tuple[str, list[Table]]]:
+        """Tables by section: those whose figures share rows and columns, then single figures."""
+        found: dict[str, list[Group]] = {}
+        for group in self.groups:
+            found.setdefault(group.section, []).append(group)
+        return [(TITLES[name], _tables(groups, self.channels)) for name, groups in found.items()]
+
+    def pictures(self, title: str) -> Iterable[tuple[str, Tensor]]:
+        """(what it shows, the sheet) of a section's pictures."""
+        for group in self.groups:
+            if TITLES[group.section] == title:
+                yield from group.pictures.items()
+
+
+def _tables(groups: list[Group], channels: int) -> list[Table]:
+    grids: dict[str, dict[str, dict[str, str]]] = {}
+    single: list[tuple[str, ...]] = []
+    for group in groups:
+        for name, value in group.figures.items():
+            cell = _cell(value, group.intervals.get(name))
+            if place := _place(group.section, name, channels):
+                table, row, column = place
+                grids.setdefault(table, {}).setdefault(row, {})[column] = cell
+            else:
+                single.append((SAID.get(name, name), cell))
+    tables = []
+    for title, rows in grids.items():
+        columns = tuple(dict.fromkeys(column for cells in rows.values() for column in cells))
+        body = tuple((row, *(cells.get(c, "") for c in columns)) for row, cells in rows.items())
+        tables.append(Table(title, columns, body))
+    return [*tables, *([Table("", ("figure",), tuple(single))] if single else [])]
+
+
+def _place(section: str, name: str, channels: int) -> tuple[str, str, str] | None:
+    """(table, row, column) of a figure that has one: else it stands alone."""
+    if section == "generation":
+        ends = "|".join(MADE)
+        if match := re.fullmatch(rf"(\w+?)_({ends})", name):
+            return "", _metric(match[1]), MADE[match[2]]
+    if section == "idempotence" and (match := re.fullmatch(r"(step|way)_(\d+)(_\w+)?", name)):
+        kinds = {"step_mean": "mean |f^(k+1)(z) − f^k(z)|", "step_p99": "its 99th percentile"}
+        column = kinds.get(match[1] + (match[3] or ""), "mean way |f^k(z) − f(z)|")
+        return "", f"k = {int(match[2]):,}", column
+    if section == "projection":
+        ends = "|".join(REPAIRED)
+        if match := re.fullmatch(rf"(\w+?)_([a-z-]+)_([\d.e+-]+)_({ends})", name):
+            kept = " (kept out)" if match[2] in kept_out(channels) else ""
+            return _metric(match[1]), f"{match[2]} {match[3]}{kept}", REPAIRED[match[4]]
+    return None
+
+
+def _metric(name: str) -> str:
+    """ "fd_lite0" → "Fréchet distance (lite0)"."""
+    metric, _, features = name.partition("_")
+    features = features or ("digits" if metric in FEATURED else "")
+    return METRICS[metric] + (f" ({features})" if features else "")
+
+
+FEATURED = ("fd", "kd", "precision", "recall", "density", "coverage", "feature")
+
+
+def _cell(value: float, interval: Interval | None) -> str:
+    shown = f"{value:.4g}"
+    return shown if interval is None else f"{shown} [{interval[0]:.4g}, {interval[1]:.4g}]"
+
+
+NOTES = (
+    "In brackets: 95 % intervals, images resampled; of a Fréchet distance ± 1.96 resampled "
+    "deviations, and none where that would take long. A distance grows as images become fewer: "
+    "compare it with that of as many real images. Only FID and KID are Inception's. f² and f³ of "
+    "damaged images, of more than 1,000: what they changed in the first 1,000, added to f's figure "
+    "over all, without an interval. Feature "
+    "distance: 1 is the mean between different real images. Kinds kept out were never trained on."
+)
+
+
+def markdown(found: Findings) -> str:
+    """The report as Markdown, its pictures inside."""
+    parts = [f"# {found.title}", *(f"- {k}: {v}" for k, v in found.facts.items()), "", NOTES]
+    for title, tables in found.tables():
+        parts += ["", f"## {title}"]
+        for table in tables:
+            head = (table.title, *table.columns)
+            lines = [head, ("---",) * len(head), *table.rows]
+            escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+            parts += ["", *(f"| {' | '.join(line)} |" for line in escaped)]
+        for what, sheet in found.pictures(title):
+            parts += ["", f"{what}:", "", f"![{what}]({_uri(sheet)})"]
+    return "\n".join([*parts, "", f"make-it-real {make_it_real.__version__}", ""])
+
+
+def html(found: Findings) -> str:
+    """The report as one HTML page, its pictures inside; it needs no network."""
+    facts = "".join(f"<li>{escape(k)}: {escape(v)}</li>" for k, v in found.facts.items())
+    body = [f"<h1>{escape(found.title)}</h1><ul>{facts}</ul><p>{escape(NOTES)}</p>"]
+    for title, tables in found.tables():
+        body.append(f"<h2>{escape(title)}</h2>")
+        for table in tables:
+            head = "".join(f"<th>{escape(c)}</th>" for c in (table.title, *table.columns))
+            rows = "".join(
+                f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+                for row in table.rows
+            )
+            body.append(f"<div><table><tr>{head}</tr>{rows}</table></div>")
+        for what, sheet in found.pictures(title):
+            width = 2 * sheet.shape[2] if sheet.shape[2] < 400 else sheet.shape[2]
+            picture = f'<img alt="{escape(what)}" src="{_uri(sheet)}" width="{width}">'
+            body.append(f"<figure>{picture}<figcaption>{escape(what)}</figcaption></figure>")
+    version = escape(make_it_real.__version__)
+    return _PAGE.format(title=escape(found.title), body="\n".join(body), version=version)
+
+
+def _uri(sheet: Tensor) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode.encode(sheet)).decode()
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'unsafe-inline'">
+<title>{title}</title><style>
+:root {{ color-scheme: light dark }}
+body {{ margin: 0 auto; max-width: 1100px; padding: 20px;
+  font: 14px/1.45 system-ui, sans-serif; background: Canvas; color: CanvasText }}
+h1 {{ font-size: 20px }} h2 {{ font-size: 17px; margin-top: 2em }}
+div {{ overflow-x: auto }} table {{ border-collapse: collapse; margin: 12px 0 }}
+th, td {{ padding: 3px 10px; border-bottom: 1px solid #8884; text-align: right;
+  font-variant-numeric: tabular-nums }}
+th:first-child, td:first-child {{ text-align: left }}
+figure {{ display: inline-block; margin: 10px 16px 10px 0; vertical-align: top }}
+img {{ image-rendering: pixelated; max-width: 100% }} figcaption {{ font-size: 12px; opacity: .8 }}
+footer {{ margin-top: 24px; opacity: .6; font-size: 12px }}
+</style></head><body>
+{body}
+<footer>make-it-real {version}</footer></body></html>
+"""

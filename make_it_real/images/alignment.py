@@ -1,0 +1,169 @@
+"""Upright squares, cut out of a picture wherever they lie in it, and where they lie.
+
+A model knows faces upright, at one place of its small image; in a photo they stand anywhere, at
+any size and tilt. What takes one to the other is a similarity: a turn with an even scale, and a
+shift. Points are complex numbers x + iy, x to the right and y down, in pixels from the picture's
+upper left corner, so that a similarity is a product and a sum, u = turn · p + shift.
+"""
+
+import cmath
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from make_it_real.images.pixels import scaled
+
+# Samples on each axis of one of the model's pixels, where the picture has as many.
+FINER = 4
+# How far a change fades out towards the square's edge, as a share of its side.
+EDGE = 1 / 8
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Where a picture lies in the model's image: u = turn · p + shift.
+
+    |turn|: the model's pixels for one of the picture's.
+    """
+
+    turn: complex
+    shift: complex
+
+    @classmethod
+    def between(cls, points: Sequence[complex], targets: Sequence[complex]) -> "Similarity":
+        """The one that takes points nearest to their targets, by the sum of squares.
+
+        The normal equations of Umeyama (1991), which in complex numbers are those of a line.
+        Raises ValueError for points that all coincide.
+        """
+        p, u = np.array(points, complex), np.array(targets, complex)
+        spread = float(np.vdot(p - p.mean(), p - p.mean()).real)
+        if not spread:
+            raise ValueError("points that coincide have no direction")
+        turn = complex(np.vdot(p - p.mean(), u - u.mean())) / spread
+        return cls(turn, complex(u.mean()) - turn * complex(p.mean()))
+
+    def back(self, u: complex) -> complex:
+        """The point of the picture that lies at u."""
+        return (u - self.shift) / self.turn
+
+    def side(self, size: int) -> float:
+        """The side of the model's image (size, size), in pixels of the picture."""
+        return size / abs(self.turn)
+
+    @property
+    def tilt(self) -> float:
+        """By how many degrees the square stands tilted clockwise in the picture, −180 to 180."""
+        return -math.degrees(cmath.phase(self.turn))
+
+    def resized(self, size: int, to: int) -> "Similarity":
+        """The same square, of a model's image of another size."""
+        return Similarity(self.turn * to / size, self.shift * to / size)
+
+    def shown(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
+        """Rows and columns of the model's image that are of use: all of them."""
+        return slice(0, size), slice(0, size)
+
+    def reached(self, shape: tuple[int, ...], size: int, margin: float = 0) -> tuple[slice, slice]:
+        """Rows and columns of a picture (H, W) that the square reaches, at least one of each.
+
+        margin: so many of the picture's pixels beyond it.
+        """
+        corners = [self.back(u) for u in (0, size, size * 1j, size * (1 + 1j))]
+        edges = []
+        for ends, length in zip(
+            ([p.imag for p in corners], [p.real for p in corners]), shape, strict=True
+        ):
+            start = min(max(math.floor(min(ends) - margin), 0), length - 1)
+            stop = min(max(math.ceil(max(ends) + margin), start + 1), length)
+            edges.append(slice(start, stop))
+        return edges[0], edges[1]
+
+    def look(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """(v, u), each (H, W): where the picture's points at these rows and columns lie."""
+        y, x = rows[:, None], columns
+        a, b = self.turn.real, self.turn.imag
+        return b * x + a * y + self.shift.imag, a * x - b * y + self.shift.real
+
+    def weight(self, v: Tensor, u: Tensor, size: int) -> Tensor:
+        """How much of a change made at (v, u) is to be seen: all of it but for a soft edge."""
+        inner = torch.minimum(torch.minimum(u, size - u), torch.minimum(v, size - v))
+        share = (inner / (EDGE * size)).clamp(0, 1)
+        # Without a kink at either end, which the eye would find.
+        return share * share * (3 - 2 * share)
+
+
+def cut_out(picture: Tensor, place: Similarity, size: int) -> Tensor:
+    """The square of a picture (C, H, W) that lies at (C, size, size), upright.
+
+    Antialiased, however large the picture is; what lies beyond its edges goes on as they are.
+    """
+    # A similarity that was fitted to points is off in its last digits.
+    finer = min(max(math.ceil(1 / abs(place.turn) - 0.01), 1), FINER)
+    # Pixels of the picture from one sample to the next.
+    step = max(1.0, 1 / abs(place.turn) / finer)
+    rows, columns = place.reached(tuple(picture.shape[1:]), size, 4 * step)
+    part = picture[:, rows, columns]
+    height, width = part.shape[1:]
+    part = scaled(part, max(1, round(height / step)), max(1, round(width / step)))
+    u = (torch.arange(size * finer, dtype=torch.float64) + 0.5) / finer
+    inverse = Similarity(1 / place.turn, -place.shift / place.turn)
+    y, x = inverse.look(u, u)
+    grid = [(x - columns.start) * 2 / width - 1, (y - rows.start) * 2 / height - 1]
+    sampled = F.grid_sample(
+        part[None], torch.stack(grid, -1).to(part.dtype)[None],
+        mode="bicubic", padding_mode="border", align_corners=False,
+    )[0]  # fmt: skip
+    return scaled(sampled, size, size)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a picture lies in the model's image: u = scale · x + offset for each axis (y, x).
+
+    x runs over the picture's edges (0 to its height or width), u over the model's (0 to its
+    size), both in pixels; where it is cropped, u leaves that range.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    def shown(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
+        """Rows and columns of the model's image (size, size) that show a picture (H, W)."""
+        edges = []
+        for scale, offset, length in zip(self.scale, self.offset, shape, strict=True):
+            start = min(max(round(offset), 0), size - 1)
+            end = min(max(round(offset + scale * length), start + 1), size)
+            edges.append(slice(start, end))
+        return edges[0], edges[1]
+
+    def reached(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
+        """Rows and columns of a picture (H, W) that a change may reach: any."""
+        return slice(0, shape[0]), slice(0, shape[1])
+
+    def look(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """(v, u), (H, 1) and (W): where the picture's points at these rows and columns lie."""
+        v, u = (
+            scale * at + offset
+            for scale, offset, at in zip(self.scale, self.offset, (rows, columns), strict=True)
+        )
+        return v[:, None], u
+
+    def weight(self, v: Tensor, u: Tensor, size: int) -> Tensor:
+        """1 at points of the model's image, 0 beyond it."""
+        return ((v >= 0) & (v <= size) & (u >= 0) & (u <= size)).float()
+
+
+class Place(Protocol):
+    """Where a picture lies in the model's image: a ``Frame``, or a turned square."""
+
+    def shown(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]: ...
+    def reached(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]: ...
+    def look(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]: ...
+    def weight(self, v: Tensor, u: Tensor, size: int) -> Tensor: ...

@@ -1,0 +1,99 @@
+"""Putting what f changed back into the picture at the picture's own size.
+
+f works at its own, small size. What it changed there, f(x) − x, is enlarged and added to the
+picture, so that whatever f left alone stays as sharp as it was.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from make_it_real.images.alignment import Place, Similarity
+from make_it_real.images.decode import Picture
+from make_it_real.images.framing import Fitted
+from make_it_real.images.pixels import LUMA, scaled
+
+
+def finished(picture: Picture, fitted: Fitted, y: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What f made of a fitted picture, y (C, S, S) → (image (C, h, w) in [−1, 1], alpha (h, w)).
+
+    At the model's size, padding cut off again.
+    """
+    alpha = fitted.alpha
+    if fitted.padded:
+        rows, columns = fitted.frame.shown(tuple(picture.colour.shape[1:]), y.shape[-1])
+        y, alpha = y[:, rows, columns], None if alpha is None else alpha[rows, columns]
+    return y, alpha
+
+
+def restored(
+    picture: Picture, made: Sequence[tuple[Fitted, Tensor]]
+) -> tuple[Tensor, Tensor | None]:
+    """The picture at its own size with all that f changed, (image (c, H, W), alpha (H, W)).
+
+    made: the images that the picture was fitted to, each with what f made of it, (C, S, S).
+    """
+    changes: list[tuple[Tensor, Place]] = []
+    for fitted, y in made:
+        place, size = fitted.frame, y.shape[-1]
+        change = (y - fitted.image) / 2 * (-fitted.gain if fitted.inverted else fitted.gain)
+        if isinstance(place, Similarity) and place.side(size) < size:
+            # The face is smaller than the model's image.
+            side = max(1, round(place.side(size)))
+            change, place = scaled(change, side, side), place.resized(size, side)
+        changes.append((change, place))
+    return put_back(picture.colour, changes) * 2 - 1, picture.alpha
+
+
+BAND_PIXELS = 1_000_000
+
+
+def put_back(colour: Tensor, changes: Sequence[tuple[Tensor, Place]]) -> Tensor:
+    """A picture (C, H, W) in [0, 1] plus changes (c, S, S) made in their places, in [0, 1].
+
+    A change is enlarged bicubically, goes on to the picture's edges from where the picture is
+    shown (padding has no part in it), and is nothing outside of the model's image. A change of
+    one channel goes into all; a grey picture (one channel, or three equal ones) takes on the
+    change's colour and keeps its own luminance.
+    """
+    channels = max(len(colour), *(len(change) for change, _ in changes))
+    tinted = channels == 3 and bool((colour == colour[:1]).all())
+    out = colour.expand(channels, -1, -1).clone()
+    for change, place in changes:
+        _add(out, change, place, tinted and len(change) == 3)
+    return out
+
+
+def _add(out: Tensor, change: Tensor, place: Place, tinted: bool) -> None:
+    """Add one change to the picture (C, H, W), in place."""
+    shape, size = tuple(out.shape[1:]), change.shape[-1]
+    if tinted:
+        change = change - torch.tensordot(torch.tensor(LUMA), change, 1)
+    shown = place.shown(shape, size)
+    change = change[:, shown[0], shown[1]]
+    rows, columns = place.reached(shape, size)
+    x_points = torch.arange(columns.start, columns.stop) + 0.5
+    # In bands, since the sampling grid of a large photo would be larger than the photo.
+    step = max(1, BAND_PIXELS // len(x_points))
+    for top in range(rows.start, rows.stop, step):
+        bottom = min(top + step, rows.stop)
+        v, u = place.look(torch.arange(top, bottom) + 0.5, x_points)
+        y, x = (
+            (w - part.start) * 2 / length - 1
+            for w, part, length in zip((v, u), shown, change.shape[1:], strict=True)
+        )
+        enlarged = F.grid_sample(
+            change[None], torch.stack(torch.broadcast_tensors(x, y), -1)[None],
+            mode="bicubic", padding_mode="border", align_corners=False,
+        )[0]  # fmt: skip
+        enlarged *= place.weight(v, u, size)
+        band = out[:, top:bottom, columns]
+        if tinted:
+            # Near black and white there is room for pale colours only: cut to fit, channel by
+            # channel, they would take the luminance along.
+            room = torch.where(enlarged > 0, 1 - band, band)
+            enlarged *= (room / enlarged.abs().clamp_min(1e-6)).amin(0).clamp(max=1)
+        band += enlarged
+        band.clamp_(0, 1)

@@ -1,0 +1,1 @@
+"""f at work: projection, refinement, scores, folders of files."""

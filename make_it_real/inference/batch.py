@@ -1,0 +1,340 @@
+"""Projecting many files: read, fit, f^k, write, and report each of them.
+
+A few batches are in memory at a time, however many files there are. One bad file costs one
+line of the report and nothing else.
+"""
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from make_it_real import files
+from make_it_real.errors import ImageError, OutputExistsError, one_line
+from make_it_real.images import encode
+from make_it_real.images.alignment import Similarity
+from make_it_real.images.decode import MAX_PIXELS, SUFFIXES, Picture, read
+from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
+from make_it_real.images.paste_back import finished, restored
+from make_it_real.images.pixels import mean_abs
+from make_it_real.inference.jobs import OUTPUT_SUFFIXES, Job, Result, Status
+from make_it_real.inference.projection import project
+from make_it_real.models.ign import IGN
+
+ACCELERATOR_WORKERS = 4
+# Decoded pictures that wait for f in one worker; at 12 bytes a pixel some 400 MB.
+HELD_PIXELS = 32_000_000
+# Pictures up to this size cost more Python than decoding.
+SMALL_PIXELS = 65_536
+# Seconds after which a thread that runs Python lets another one in; Python's own 0.005 is as
+# long as all the layers of a small f together, each of which has to be let in once.
+SWITCH_INTERVAL = 0.0005
+_EXISTS = "the output exists; --overwrite replaces it"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to project: k, batch size, fitting, and what to do with files that exist.
+
+    restore_size: write results at their inputs' own sizes. drift: measure it, which costs
+    one more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
+    keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
+    result instead of writing it. keep_before: return each face as f was shown it, too.
+    """
+
+    framing: Framing
+    steps: int = 1
+    batch: int = 64
+    how: Fit = "auto"
+    invert: bool | None = None
+    restore_size: bool = False
+    drift: bool = False
+    overwrite: bool = False
+    max_pixels: int = MAX_PIXELS
+    quality: int | None = None
+    text: dict[str, str] = field(default_factory=dict)
+    keep_metadata: bool = False
+    to_stdout: bool = False
+    keep_before: bool = False
+
+
+def run(
+    f: IGN, jobs: Iterable[Job], settings: Settings, stop: Event | None = None
+) -> Iterator[Result]:
+    """Do the jobs, in order: one Result each, or one for each face that becomes an image.
+
+    ``stop``, once set, ends the run early: every file in hand is finished, and jobs that were
+    not begun yield nothing. So does closing the generator.
+
+    Each worker takes a batch all the way. On the CPU there is a worker a core, each with f on
+    one thread: whole batches side by side leave no core waiting for another, or for a disk.
+    An accelerator is used by one worker at a time while the others read and write.
+    """
+    stop = stop or Event()
+    batches = _batches(iter(jobs), settings.batch)
+    threads = torch.get_num_threads()
+    on_cpu = f.device.type == "cpu"
+    workers = threads if on_cpu else ACCELERATOR_WORKERS
+    # A first look ahead tells whether there is work for more than one.
+    ahead = list(islice(batches, workers))
+    workers = len(ahead) or 1
+    alone = on_cpu and workers > 1
+    worker = _Worker(f, settings, nullcontext() if on_cpu else Lock(), stop)
+    # OpenMP counts threads for each of its callers: every worker must ask for one itself.
+    pool = ThreadPoolExecutor(
+        workers, initializer=torch.set_num_threads, initargs=(1 if alone else threads,)
+    )
+    if alone:
+        torch.set_num_threads(1)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        running: deque[Future[list[Result]]] = deque(pool.submit(worker.do, b) for b in ahead)
+        del ahead
+        while running:
+            results = running.popleft().result()
+            if not stop.is_set():
+                running.extend(pool.submit(worker.do, batch) for batch in islice(batches, 1))
+            yield from results
+    finally:
+        worker.closed = True
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+        sys.setswitchinterval(interval)
+
+
+def _batches(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
+    while batch := list(islice(jobs, size)):
+        yield batch
+
+
+@dataclass
+class _Item:
+    """A job on its way, with its picture and the images that it was fitted to.
+
+    warnings: of reading and fitting; seconds: what that took.
+    """
+
+    job: Job
+    picture: Picture
+    fitted: tuple[Fitted, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+class _Worker:
+    """Takes batches from files to files; used by several threads at once."""
+
+    def __init__(
+        self, f: IGN, settings: Settings, turn: AbstractContextManager[Any], stop: Event
+    ) -> None:
+        self.f, self.settings, self.turn, self.stop = f, settings, turn, stop
+        self.closed = False
+        self.files, self.small = Lock(), True
+        self.swept: set[Path] = set()
+        self.made: set[Path] = set()
+
+    def stopping(self) -> bool:
+        return self.closed or self.stop.is_set()
+
+    def do(self, jobs: list[Job]) -> list[Result]:
+        """Read, project and write one batch, in parts where its pictures are large."""
+        results: list[Result] = []
+        waiting = deque(jobs)
+        while waiting and not self.stopping():
+            results += self.flush(self.read_some(waiting))
+        return results
+
+    def read_some(self, jobs: deque[Job]) -> list["_Item | Result"]:
+        """Take jobs off the front and read them, up to as many pixels as may wait for f."""
+        held: list[_Item | Result] = []
+        pixels = 0
+        with self.files_turn():
+            while jobs and pixels < HELD_PIXELS and not self.stopping():
+                held.append(item := self.read(jobs.popleft()))
+                pixels += item.picture.colour[0].numel() if isinstance(item, _Item) else 0
+        self.small = pixels <= SMALL_PIXELS * len(held)
+        return held
+
+    def files_turn(self) -> AbstractContextManager[Any]:
+        """What to hold while reading or writing.
+
+        Small files are nearly all Python, in which one thread runs at a time: two workers at
+        it hinder each other, and f in a third. Large ones are decoded side by side.
+        """
+        return self.files if self.small else nullcontext()
+
+    def flush(self, held: list[_Item | Result]) -> list[Result]:
+        """The results of what was read, in order; of those not written before ``stop``, none."""
+        items = [item for item in held if isinstance(item, _Item)]
+        written = iter(self.project(items) if items else ())
+        results = ([item] if isinstance(item, Result) else next(written, []) for item in held)
+        return [result for some in results for result in some]
+
+    def read(self, job: Job) -> _Item | Result:
+        """The job with its picture fitted, or the Result that it comes to at once."""
+        start, settings, config = time.perf_counter(), self.settings, self.f.config
+        source, target = str(job.source), str(job.output)
+        if not settings.to_stdout:
+            if job.output.parent not in self.swept:
+                self.swept.add(job.output.parent)
+                files.sweep(job.output.parent)
+            if not settings.overwrite and os.path.lexists(job.output):
+                status: Status = "skipped" if job.within else "failed"
+                return Result(source, target, status, _EXISTS)
+        try:
+            data = job.source if job.data is None else job.data
+            picture = read(data, max_pixels=settings.max_pixels)
+            fitted = fit_all(
+                picture,
+                config.image_size,
+                config.channels,
+                settings.framing,
+                how=settings.how,
+                invert=settings.invert,
+            )
+        except ImageError as error:
+            return Result(source, target, "failed", str(error))
+        except Exception as error:
+            # Whatever else one file can bring about, memory it has too many pixels for included.
+            return Result(source, target, "failed", f"{type(error).__name__}: {one_line(error)}")
+        cautions = picture.warnings + fitted[0].warnings
+        if settings.to_stdout and not settings.restore_size and len(fitted) > 1:
+            cautions += (f"stdout takes one image, so of {len(fitted)} faces only the largest",)
+            fitted = fitted[:1]
+        return _Item(job, picture, fitted, cautions, time.perf_counter() - start)
+
+    def project(self, items: list[_Item]) -> list[list[Result]]:
+        """f^k of some fitted pictures, written; the Results of each, as far as ``stop`` lets it."""
+        start = time.perf_counter()
+        settings = self.settings
+        x = torch.stack([fitted.image for item in items for fitted in item.fitted])
+        before: list[float] | None = None
+        after: list[float] | None = None
+        with self.turn:
+            y = self.f_of(x, settings.steps)
+            if settings.drift:
+                fx = y if settings.steps == 1 else self.f_of(x)
+                before = mean_abs(fx.cpu(), x).tolist()
+                after = mean_abs(self.f_of(y), y).tolist()
+            y = y.cpu()
+        share = (time.perf_counter() - start) / len(x)
+        results: list[list[Result]] = []
+        first = 0
+        with self.files_turn():
+            for item in items:
+                if self.stopping() and results:
+                    break
+                mine = slice(first, first + len(item.fitted))
+                drifts = before[mine] if before else None, after[mine] if after else None
+                results.append(self.finish(item, y[mine], *drifts, share))
+                first = mine.stop
+        return results
+
+    def f_of(self, images: Tensor, steps: int = 1) -> Tensor:
+        """f^steps; a photo of many faces comes to more images than a batch takes."""
+        return project(self.f, images, steps, batch=self.settings.batch)
+
+    def finish(
+        self,
+        item: _Item,
+        y: Tensor,
+        before: list[float] | None,
+        after: list[float] | None,
+        share: float,
+    ) -> list[Result]:
+        """Write what f made of a picture, y (N, C, S, S): one file, or one a face.
+
+        before, after: drifts (N). share: seconds that each image took in f.
+        """
+        faces = list(zip(item.fitted, y, strict=True))
+        together = self.settings.restore_size
+        # A folder job that goes on takes the first file for a sign that all are there.
+        parts = [range(len(faces))] if together else [range(i, i + 1) for i in range(len(faces))]
+        results = []
+        for part in reversed(parts):
+            start = time.perf_counter()
+            made = faces[part.start : part.stop]
+            output = _beside(item.job, part.start + 1) if part.start else item.job.output
+            keep = self.settings.keep_before and isinstance(made[0][0].frame, Similarity)
+            result = Result(
+                str(item.job.source),
+                str(output),
+                "done",
+                warnings=() if part.start else item.warnings,
+                inverted=made[0][0].inverted,
+                done=tuple(dict.fromkeys(note for fitted, _ in made for note in fitted.done)),
+                drift_before=_mean(before, part),
+                drift_after=_mean(after, part),
+                face=part.start + 1,
+                before=made[0][0].image if keep and not together else None,
+            )
+            result = self.write(item, output, made, result)
+            seconds = time.perf_counter() - start + share * len(part)
+            seconds += item.seconds * len(part) / len(faces)
+            results.append(replace(result, seconds=round(seconds, 6)))
+        return results[::-1]
+
+    def write(
+        self, item: _Item, output: Path, made: list[tuple[Fitted, Tensor]], result: Result
+    ) -> Result:
+        """Write f^k(x), in the size, format and with the metadata asked for."""
+        settings, job, metadata = self.settings, item.job, item.picture.metadata
+        try:
+            if settings.restore_size:
+                image, alpha = restored(item.picture, made)
+            else:
+                image, alpha = finished(item.picture, *made[0])
+            data = encode.encode(
+                image,
+                OUTPUT_SUFFIXES[output.suffix.lower()],
+                settings.text,
+                alpha=alpha,
+                quality=settings.quality,
+                exif=metadata.exif if settings.keep_metadata else None,
+                icc=metadata.icc if settings.keep_metadata else None,
+            )
+            if settings.to_stdout:
+                return replace(result, output="-", encoded=data)
+            if output.parent not in self.made:
+                files.make_folder(output.parent)
+                self.made.add(output.parent)
+            files.write_bytes(output, data, overwrite=settings.overwrite)
+        except OutputExistsError:
+            # Another job on the same folder was quicker, and its file is as good.
+            return replace(result, status="skipped" if job.within else "failed", reason=_EXISTS)
+        except Exception as error:
+            known = isinstance(error, ImageError)
+            reason = str(error) if known else f"{type(error).__name__}: {one_line(error)}"
+            return replace(result, status="failed", reason=reason)
+        return result
+
+
+def _beside(job: Job, face: int) -> Path:
+    """Where a further face of a photo goes: photo_real-face2.png.
+
+    Not where the result of a file called so goes, which may lie beside the photo.
+    """
+    stem = f"{job.output.stem}-face{face}"
+    while job.output.parent != job.source.parent and any(
+        os.path.lexists(job.source.parent / (stem + ending))
+        for suffix in SUFFIXES
+        for ending in (suffix, suffix.upper())
+    ):
+        stem += "_2"
+    return job.output.with_stem(stem)
+
+
+def _mean(drifts: list[float] | None, part: range) -> float | None:
+    return sum(drifts[part.start : part.stop]) / len(part) if drifts else None

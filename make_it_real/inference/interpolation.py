@@ -1,0 +1,161 @@
+"""Arithmetic and interpolation in the source space: of seeds' z, of images, of folders' means.
+
+A seed is white noise that the source colours into z. What is mixed of seeds alone is mixed
+as white noise, where lengths and angles mean something, and coloured afterwards: the mixture
+is a z of the source as good as any. As soon as images take part, pixels are mixed. Where a
+number of the noise picks a kind of z, a way goes from kind to kind without those between, and a
+sum is of its heaviest seed's kind.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from make_it_real.models.ign import IGN
+
+How = Literal["spherical", "linear"]
+Between = Callable[[Tensor, Tensor, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What is mixed: its name, its image or z (C, S, S), and its white noise if a seed's."""
+
+    name: str
+    image: Tensor
+    white: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """weight · operand, as written."""
+
+    weight: float
+    operand: str
+
+
+def seed_operand(f: IGN, seed: int) -> Operand:
+    """A seed's z, as ``generate`` draws it."""
+    generator = torch.Generator().manual_seed(seed)
+    white = torch.randn(f.source.noise_shape, generator=generator)
+    return Operand(f"seed {seed}", _coloured(f, white), white)
+
+
+def _coloured(f: IGN, white: Tensor) -> Tensor:
+    return f.source.colour(white[None].to(f.device))[0].cpu()
+
+
+def lerp(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """(1 − t)·a + t·b."""
+    return torch.lerp(a, b, t)
+
+
+def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """The point at t on the great circle from a to b, lengths interpolated linearly.
+
+    Of noise of high dimension a straight line's middle is shorter than its ends by √½, unlike
+    anything the source draws; an arc keeps the length. Of one direction, or of opposite ones
+    (between which no arc is the shortest), and of zero, it is the straight line.
+    """
+    lengths = a.norm(), b.norm()
+    if float(min(lengths)) == 0:
+        return lerp(a, b, t)
+    cosine = float((a.double() * b.double()).sum() / (lengths[0].double() * lengths[1].double()))
+    angle = math.acos(max(-1.0, min(1.0, cosine)))
+    if math.sin(angle) < 1e-4:
+        return lerp(a, b, t)
+    weights = math.sin((1 - t) * angle), math.sin(t * angle)
+    direction = (weights[0] * a / lengths[0] + weights[1] * b / lengths[1]) / math.sin(angle)
+    point: Tensor = direction * ((1 - t) * lengths[0] + t * lengths[1])
+    return point
+
+
+def interpolate(f: IGN, operands: Sequence[Operand], n: int, how: How = "spherical") -> Tensor:
+    """n points on the way through two or more operands, both ends included, (n, C, S, S).
+
+    n ≥ 2. Raises ValueError for fewer operands than two.
+    """
+    if len(operands) < 2 or n < 2:
+        raise ValueError("an interpolation needs two ends and two points or more")
+    between: Between = slerp if how == "spherical" else lerp
+    points = []
+    for i in range(n):
+        place = i * (len(operands) - 1) / (n - 1)
+        leg = min(int(place), len(operands) - 2)
+        a, b, t = operands[leg], operands[leg + 1], place - leg
+        if a.white is not None and b.white is not None:
+            points.append(_on_the_way(f, a.white, b.white, t, between))
+        else:
+            points.append(between(a.image, b.image, t))
+    return torch.stack(points)
+
+
+def _on_the_way(f: IGN, a: Tensor, b: Tensor, t: float, between: Between) -> Tensor:
+    """The z of what lies between the white noise of two seeds."""
+    white = between(a, b, t)
+    if not f.source.picks:
+        return _coloured(f, white)
+    ends = [_coloured(f, torch.cat([white[:-1], end[-1:]])) for end in (a, b)]
+    return lerp(ends[0], ends[1], t)
+
+
+def mix(f: IGN, terms: Sequence[tuple[float, Operand]], *, raw: bool = False) -> Tensor:
+    """Σ weight · operand, (C, S, S).
+
+    Of seeds alone the sum of white noise is divided by √Σ weight², which makes it standard
+    normal again, unless ``raw``. Of seeds equally heavy the first one's kind counts.
+    """
+    whites = [(weight, one.white) for weight, one in terms if one.white is not None]
+    if len(whites) < len(terms):
+        return torch.stack([weight * one.image for weight, one in terms]).sum(0)
+    total = torch.stack([weight * white for weight, white in whites]).sum(0)
+    length = math.sqrt(sum(weight**2 for weight, _ in whites))
+    white = total if raw or not length else total / length
+    if f.source.picks:
+        heaviest = max(whites, key=lambda one: one[0])[1]
+        white = torch.cat([white[:-1], heaviest[-1:]])
+    return _coloured(f, white)
+
+
+def parse(expression: str) -> list[Term]:
+    """ "3 - 5 + 0.5*'my photo.png'" → terms; operands are seeds, files or folders.
+
+    Operators stand between spaces, but may do without between seeds ("3-5+8"); names with
+    spaces are quoted. Raises ValueError, with what is wrong.
+    """
+    try:
+        tokens = shlex.split(expression)
+    except ValueError as error:
+        raise ValueError(f"{expression!r}: {error}") from error
+    spread: list[str] = []
+    for token in tokens:
+        plain = re.fullmatch(r"[+-]?\d+([+-]\d+)*[+-]?", token)
+        spread += re.findall(r"\d+|[+-]", token) if plain else [token]
+    terms: list[Term] = []
+    sign, expecting = 1.0, True
+    for token in spread:
+        if token in ("+", "-"):
+            if expecting and (terms or (token == "-" and sign < 0)):
+                raise ValueError(f"{expression!r}: two operators in a row")
+            sign, expecting = (1.0 if token == "+" else -1.0), True
+        elif not expecting:
+            raise ValueError(f"{expression!r}: + or - is missing before {token}")
+        else:
+            weight, operand = _weighted(token)
+            terms.append(Term(sign * weight, operand))
+            sign, expecting = 1.0, False
+    if not terms or expecting:
+        raise ValueError(f'{expression!r}: something like "3 - 5 + 8" is wanted')
+    return terms
+
+
+def _weighted(token: str) -> tuple[float, str]:
+    """ "0.5*x" → (0.5, "x"); "x" → (1.0, "x")."""
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\*(.+)", token)
+    return (float(found[1]), found[2]) if found else (1.0, token)

@@ -1,0 +1,136 @@
+"""Small pictures of figures: sparklines, curves, heat maps and animations, drawn with Pillow."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from make_it_real.images import encode
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH, HEIGHT = 720, 400
+LEFT, RIGHT, TOP, BOTTOM = 60, 34, 34, 46
+COLOURS = ((214, 90, 20), (30, 100, 190))
+FLOOR = 1e-9
+
+
+def sparkline(values: Sequence[float], width: int = 48) -> str:
+    """Values ≥ 0 as a line of bars over their logarithm, at most ``width`` characters.
+
+    Time runs logarithmically too: early steps, where most happens, get most of the room. A
+    value of 0 is a space.
+    """
+    n = len(values)
+    if not n:
+        return ""
+    width = min(width, n)
+    edges = [round((n + 1) ** (i / width)) - 1 for i in range(width + 1)]
+    cells = [max(values[a : max(b, a + 1)]) for a, b in pairwise(edges)]
+    logs = [math.log10(max(v, FLOOR)) for v in cells if v > 0]
+    low, span = (min(logs), max(logs) - min(logs)) if logs else (0.0, 1.0)
+
+    def bar(value: float) -> str:
+        share = (math.log10(max(value, FLOOR)) - low) / (span or 1.0)
+        return BARS[min(7, int(8 * share))] if value > 0 else " "
+
+    return "".join(map(bar, cells))
+
+
+def curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) -> bytes:
+    """A PNG of lines over k, both axes logarithmic (in k + 1, so that 0 has a place).
+
+    Values of 0 are drawn on the floor of the plot, which lies under the smallest value.
+    """
+    picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    positive = [v for values in lines.values() for v in values if v > 0] or [1.0]
+    low = math.floor(math.log10(max(min(positive), FLOOR)))
+    high = max(low + 1, math.ceil(math.log10(max(positive))))
+    decades = max(1, math.ceil(math.log10(max([*k, 1]) + 1)))
+
+    def x(step: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.log10(step + 1) / decades
+
+    def y(value: float) -> float:
+        share = (math.log10(max(value, 10.0**low)) - low) / (high - low)
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+
+    for power in range(low, high + 1):
+        at = y(10.0**power)
+        draw.line([(LEFT, at), (WIDTH - RIGHT, at)], (225, 225, 225))
+        draw.text((LEFT - 8, at), f"1e{power}", (70, 70, 70), font, anchor="rm")
+    for step in (0, *(10**power for power in range(decades + 1))):
+        at = x(step)
+        if at <= WIDTH - RIGHT:
+            draw.line([(at, TOP), (at, HEIGHT - BOTTOM)], (225, 225, 225))
+            draw.text((at, HEIGHT - BOTTOM + 6), f"{step:,}", (70, 70, 70), font, anchor="mt")
+    draw.text(((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16), "k", (70, 70, 70), font, anchor="mm")
+    draw.text((LEFT, 8), title, (20, 20, 20), font)
+    for index, (name, values) in enumerate(lines.items()):
+        colour = COLOURS[index % len(COLOURS)]
+        points = [(x(step), y(value)) for step, value in zip(k, values, strict=True)]
+        if len(points) > 1:
+            draw.line(points, colour, 2)
+        for px, py in points if len(points) < 40 else ():
+            draw.ellipse((px - 3, py - 3, px + 3, py + 3), colour)
+        draw.text((WIDTH - RIGHT - 4, TOP + 4 + 17 * index), name, colour, font, anchor="rt")
+    return _bytes(picture, "PNG", optimize=True)
+
+
+def table(columns: Mapping[str, Sequence[float]]) -> bytes:
+    """Columns of equal length as CSV, numbers in full."""
+    with io.StringIO(newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(int(v) if float(v).is_integer() else v for v in row)
+        return file.getvalue().encode()
+
+
+def heat(image: Tensor, change: Tensor, peak: float | None = None) -> Tensor:
+    """Where an image (C, H, W) would change, as a colour image (3, H, W) in [−1, 1].
+
+    The image in grey at half contrast; what f would darken in blue, brighten in orange, by
+    ``change`` (C, H, W) as a share of ``peak`` (its largest where None).
+    """
+    grey = image.mean(0).clamp(-1, 1) / 2
+    moved = change.mean(0)
+    peak = float(moved.abs().max()) if peak is None else peak
+    amount = (moved.abs() / peak).clamp(0, 1) if peak > 0 else torch.zeros_like(moved)
+    up = torch.tensor([1.0, 0.1, -1.0])[:, None, None]
+    down = torch.tensor([-1.0, -0.1, 1.0])[:, None, None]
+    tint = torch.where(moved > 0, up, down)
+    return torch.lerp(grey.expand(3, -1, -1), tint, amount.sqrt())
+
+
+def animation(frames: Sequence[Tensor], labels: Sequence[str], format: str) -> bytes:
+    """Frames (C, H, W) in [−1, 1], each above its label, as a GIF or lossless WEBP that loops.
+
+    Small frames are enlarged by a whole factor. The first and the last stand a while.
+    """
+    font, pictures = ImageFont.load_default(14), []
+    for frame, label in zip(frames, labels, strict=True):
+        picture = encode.to_pillow(frame).convert("RGB")
+        factor = max(1, 256 // max(picture.size))
+        size = (picture.width * factor, picture.height * factor)
+        sheet = Image.new("RGB", (max(size[0], 120), size[1] + 22), "black")
+        sheet.paste(picture.resize(size, Image.Resampling.NEAREST), (0, 0))
+        ImageDraw.Draw(sheet).text((6, size[1] + 3), label, "white", font)
+        pictures.append(sheet)
+    times = [800, *[150] * (len(pictures) - 2), 1500][: len(pictures)]
+    options = {"lossless": True} if format == "WEBP" else {"optimize": True}
+    return _bytes(
+        pictures[0], format, save_all=True, append_images=pictures[1:], duration=times, loop=0,
+        **options,
+    )  # fmt: skip
+
+
+def _bytes(picture: Image.Image, format: str, **options: object) -> bytes:
+    with io.BytesIO() as file:
+        picture.save(file, format, **options)
+        return file.getvalue()

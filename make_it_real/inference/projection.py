@@ -1,0 +1,70 @@
+"""All that applies a trained f: z → f^k(z), damaged x → f^k(x), and how far f moves an image."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from make_it_real.images.pixels import mean_abs
+from make_it_real.models.ign import IGN
+
+DEFAULT_BATCH = 64
+
+
+def generate(f: IGN, seeds: Iterable[int], steps: int = 1, *, batch: int = DEFAULT_BATCH) -> Tensor:
+    """New images f^steps(z), one a seed: (len(seeds), C, S, S) in [−1, 1], on f's device.
+
+    A seed's image does not depend on the other seeds, nor (but for the last bits of float
+    arithmetic) on ``batch``. steps ≥ 1: how often f is applied.
+    """
+    seeds = list(seeds)
+    chunks = (seeds[i : i + batch] for i in range(0, len(seeds), batch))
+    return _joined(f, (apply(f, f.source.from_seeds(chunk), steps) for chunk in chunks))
+
+
+def project(f: IGN, images: Tensor, steps: int = 1, *, batch: int = DEFAULT_BATCH) -> Tensor:
+    """f^steps of images (N, C, S, S), about [−1, 1] → (N, C, S, S) in [−1, 1], on f's device.
+
+    steps ≥ 1. Raises ValueError where the images' shape is not f's.
+    """
+    config = f.config
+    shape = (config.channels, config.image_size, config.image_size)
+    if tuple(images.shape[1:]) != shape or images.ndim != 4:
+        raise ValueError(f"f takes images of shape (N, {', '.join(map(str, shape))})")
+    return _joined(f, (apply(f, chunk, steps) for chunk in images.split(batch)))
+
+
+def _joined(f: IGN, results: Iterator[Tensor]) -> Tensor:
+    size, channels = f.config.image_size, f.config.channels
+    return torch.cat([torch.empty(0, channels, size, size, device=f.device), *results])
+
+
+@torch.inference_mode()
+def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:
+    """f^steps of one batch. Halves the batch and tries again where memory runs out."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    try:
+        y = images.to(f.device, torch.float32, memory_format=torch.channels_last)
+        for _ in range(steps):
+            y = f(y)
+        return y.contiguous()
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error) or len(images) < 2:
+            raise
+    # Outside the except block, so that the failed attempt's tensors are already let go.
+    if f.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return torch.cat([apply(f, half, steps) for half in images.chunk(2)])
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "not enough memory" in str(error) or "out of memory" in str(error)
+
+
+def drift(f: IGN, images: Tensor, *, batch: int = DEFAULT_BATCH) -> Tensor:
+    """|f(y) − y| of images (N, C, S, S), mean absolute per image (N,): 0 is at rest."""
+    parts = [mean_abs(project(f, y, batch=batch), y.to(f.device)) for y in images.split(batch)]
+    return torch.cat(parts) if parts else torch.empty(0)

@@ -1,0 +1,84 @@
+"""The report of a folder job: one JSON line a file, appended, whole lines only."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from make_it_real.errors import MirError
+from make_it_real.inference.jobs import Result
+
+
+def line(result: Result, **more: Any) -> dict[str, Any]:
+    """A result as a JSON object: its fields but for images, and ``more``."""
+    bare = asdict(replace(result, encoded=None, before=None))
+    fields = {key: value for key, value in bare.items() if key not in ("encoded", "before")}
+    return fields | more
+
+
+def part(path: Path, rank: int) -> Path:
+    """Where the process of a rank reports, until its report is merged with that of the first."""
+    return path.with_name(f"{path.name}.rank{rank}") if rank else path
+
+
+class Report:
+    """Appends to a file of JSON lines; what a killed process wrote of a last line is cut off.
+
+    Raises MirError where the file can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Appending is atomic: two jobs with one report don't write into each other's lines.
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._cut()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def add(self, fields: Mapping[str, Any]) -> None:
+        data = json.dumps(fields).encode() + b"\n"
+        try:
+            if os.write(self._file, data) != len(data):
+                raise OSError(f"no room for all of a line of {len(data)} bytes")
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def merge(self, part: Path) -> None:
+        """Append another report's lines, and remove it."""
+        try:
+            lines = part.read_bytes().splitlines(keepends=True)
+            os.write(self._file, b"".join(x for x in lines if x.endswith(b"\n")))
+            part.unlink()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def merge_parts(self) -> None:
+        """Append the reports of the other processes of a job, and remove them."""
+        pattern = re.compile(re.escape(self.path.name) + r"\.rank[0-9]+")
+        for part in sorted(self.path.parent.iterdir()):
+            if pattern.fullmatch(part.name):
+                self.merge(part)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _cut(self) -> None:
+        size = os.fstat(self._file).st_size
+        end = size
+        while end:
+            start = max(0, end - 65536)
+            os.lseek(self._file, start, os.SEEK_SET)
+            if (last := os.read(self._file, end - start).rfind(b"\n")) >= 0:
+                end = start + last + 1
+                break
+            end = start
+        if end < size:
+            os.ftruncate(self._file, end)
+
+    def _failed(self, error: OSError) -> MirError:
+        return MirError(f"can't write {self.path}: {error.strerror or error}")

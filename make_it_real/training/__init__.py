@@ -1,0 +1,1 @@
+"""The method: losses, objectives and the loop."""

@@ -1,0 +1,144 @@
+"""Held-out images: how far from them f's images are, and whether f copies those it learned.
+
+Both are watched while f trains on few images, on the CPU or wherever f is. The features are
+those of a random convolutional network, whitened on the training images: no one's pretrained
+network, good enough to see that one state of f is better than another, and in no way FID.
+"""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from make_it_real.data.dataset import ImageSet
+from make_it_real.evaluation.metrics import frechet_distance
+from make_it_real.images.pixels import to_images
+from make_it_real.inference.projection import generate
+from make_it_real.models.ign import IGN
+
+LEAST = 20
+MOST = 2_000
+FIRST_SEED = 2_000_000
+TRAIN_SAMPLE = 10_000
+# A made image is called a copy where it is as much closer to one training image than to all
+# others as the closest twentieth of held-out images are.
+COPY_SHARE = 0.05
+COPY_ALARM = 0.2
+
+
+def share_out(n: int) -> int:
+    """How many of n images to hold out: a tenth up to 2,000, a fifth of few, none under 20."""
+    return 0 if n < LEAST else min(MOST, max(n // 10, min(n // 5, 20)))
+
+
+def split(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
+    """(the images to train on, the held-out ones' pixels (held, C, S, S)), drawn by ``seed``."""
+    if not held:
+        # Nothing is copied: the pixels may be mapped from a file larger than memory.
+        return images, images.pixels[:0]
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    kept = order[held:].sort().values
+    labels = None if images.labels is None else images.labels[kept]
+    return replace(images, pixels=images.pixels[kept], labels=labels), images.pixels[order[:held]]
+
+
+class RandomFeatures:
+    """Images (N, C, S, S) → (N, D): a random network's features, whitened on given images."""
+
+    def __init__(self, images: Tensor, dimensions: int) -> None:
+        """images: what to whiten on, (N, C, S, S) with N > ``dimensions``."""
+        generator = torch.Generator().manual_seed(0)
+        widths = (images.shape[1], 32, 64, 64)
+        self.kernels = [
+            torch.randn(b, a, 3, 3, generator=generator) * (2 / (9 * a)) ** 0.5
+            for a, b in pairwise(widths)
+        ]
+        raw = self._raw(images).double()
+        self.mean = raw.mean(0)
+        values, vectors = torch.linalg.eigh(torch.cov(raw.T))
+        self.basis = vectors[:, -dimensions:] / values[-dimensions:].clamp_min(1e-9).sqrt()
+
+    @torch.inference_mode()
+    def _raw(self, images: Tensor) -> Tensor:
+        out = []
+        for h in images.split(500):
+            for kernel in self.kernels:
+                h = F.leaky_relu(F.conv2d(h, kernel, stride=2, padding=1), 0.2)
+            out.append(F.adaptive_avg_pool2d(h, 2).flatten(1))
+        return torch.cat(out)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        features: Tensor = (self._raw(images).double() - self.mean) @ self.basis
+        return features
+
+
+def _small(images: Tensor) -> Tensor:
+    """Images (N, C, S, S) at 16 pixels a side, or fewer as they are."""
+    return F.adaptive_avg_pool2d(images, min(16, images.shape[-1]))
+
+
+def neighbour_ratios(images: Tensor, train: Tensor) -> Tensor:
+    """Distance to the nearest training image ÷ to the second nearest, (N,): 0 is a copy.
+
+    Images (N, C, S, S), (M, C, S, S) with M ≥ 2, compared at 16 pixels a side or fewer. A
+    blurred image is near to many, so that the distance alone would call it a copy; of an image
+    that is in the training set twice this is blind.
+    """
+    a, b = _small(images).flatten(1), _small(train).flatten(1)
+    found = []
+    for part in a.split(64):
+        # cdist finds them by a matrix product, which leaves some distance between equal images.
+        nearest = torch.cdist(part, b).topk(2, largest=False).indices
+        found.append((part[:, None] - b[nearest]).norm(dim=2).sort().values)
+    ways = torch.cat(found)
+    return ways[:, 0] / ways[:, 1].clamp_min(1e-9)
+
+
+class Watch:
+    """What f makes, held against images it never saw, at times while it trains.
+
+    best: the lowest distance so far; stale: checks since then. floor: the distance of as many
+    training images, what a perfect f would about reach.
+    """
+
+    def __init__(self, train: Tensor, held: Tensor, best: float = float("inf")) -> None:
+        """train, held: pixels, uint8 (N, C, S, S) and (M, C, S, S)."""
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+        self.train, held_images = to_images(train[order[:TRAIN_SAMPLE]]), to_images(held)
+        dimensions = max(2, min(64, len(held) // 8))
+        self.features = RandomFeatures(self.train, dimensions)
+        self.held = self.features(held_images)
+        self.made = max(200, min(1_000, len(held)))
+        self.floor = frechet_distance(self.features(self.train[: len(held)]), self.held)
+        # Small as they are compared, a chunk at a time: all as floats would need much memory.
+        everything = torch.cat([_small(to_images(chunk)) for chunk in train.split(2_000)])
+        ratios = neighbour_ratios(held_images[:500], everything)
+        self.copy_ratio = float(ratios.quantile(COPY_SHARE))
+        self.everything = everything
+        self.best, self.stale = best, 0
+
+    def images(self, f: IGN) -> Tensor:
+        """What f makes of fixed seeds, in evaluation mode, on the CPU."""
+        training = f.training
+        made = generate(f.eval(), range(FIRST_SEED, FIRST_SEED + self.made))
+        f.train(training)
+        return made.cpu()
+
+    def distance(self, images: Tensor) -> float:
+        """Fréchet distance between the features of images and of the held-out images."""
+        return frechet_distance(self.features(images), self.held)
+
+    def copied(self, images: Tensor) -> float:
+        """The share of images that are nearly a training image; 0.05 of held-out ones are."""
+        ratios = neighbour_ratios(images[:200], self.everything)
+        return float((ratios < self.copy_ratio).float().mean())
+
+    def improved(self, distance: float) -> bool:
+        """Take note of a check's distance; True where it is the lowest so far."""
+        if distance < self.best:
+            self.best, self.stale = distance, 0
+            return True
+        self.stale += 1
+        return False

@@ -1,0 +1,1 @@
+"""Model files: one safetensors file a model."""

@@ -1,0 +1,112 @@
+"""f for other programs: ONNX, and torch.export. What the source draws is left to the caller.
+
+The exported network has one input, ``images`` (N, C, S, S), float32 in about [−1, 1], z or
+anything else, and one output ``made`` (N, C, S, S) in [−1, 1]; N is free. Each file is held
+against torch before it gets its name.
+"""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from make_it_real.errors import ExportError, MirError, one_line
+from make_it_real.models.ign import IGN
+
+TOLERANCE = 1e-4
+SEEDS = range(64)
+EXTRA = "pip install 'make-it-real[export]'"
+
+
+def to_onnx(f: IGN, path: Path) -> float:
+    """Write f as ONNX; the largest absolute difference to torch over 64 seeds, in onnxruntime.
+
+    Raises ExportError where the extra is not installed or the difference is over ``TOLERANCE``.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError(f"ONNX needs onnx, onnxscript and onnxruntime: {EXTRA}") from error
+
+    def write(temporary: Path) -> None:
+        torch.onnx.export(
+            f, (_example(f),), temporary, dynamo=True, dynamic_shapes=_shapes(),
+            input_names=["images"], output_names=["made"], external_data=False, verbose=False,
+        )  # fmt: skip
+
+    def run(temporary: Path, z: Tensor) -> Tensor:
+        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(None, {"images": z.numpy()})[0])
+
+    return _exported(f, path, write, run)
+
+
+def to_pt2(f: IGN, path: Path) -> float:
+    """Write f for torch.export.load; the largest absolute difference over 64 seeds.
+
+    A .pt2 file is an archive of torch's own; load only those that you trust. Raises ExportError.
+    """
+
+    def write(temporary: Path) -> None:
+        torch.export.save(
+            torch.export.export(f, (_example(f),), dynamic_shapes=_shapes()), temporary
+        )
+
+    def run(temporary: Path, z: Tensor) -> Tensor:
+        made: Tensor = torch.export.load(temporary).module()(z)
+        return made
+
+    return _exported(f, path, write, run)
+
+
+FORMATS = {"onnx": to_onnx, "pt2": to_pt2}
+
+
+def _example(f: IGN) -> Tensor:
+    return f.source.from_seeds([0, 1])
+
+
+def _shapes() -> tuple[dict[int, object]]:
+    return ({0: torch.export.Dim("n", min=1, max=65_536)},)
+
+
+@torch.no_grad()
+def _exported(
+    f: IGN, path: Path, write: Callable[[Path], None], run: Callable[[Path, Tensor], Tensor]
+) -> float:
+    if f.device.type != "cpu" or f.training:
+        raise ValueError("f is exported from the CPU, in evaluation mode")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # The exporters warn of their own insides.
+            warnings.simplefilter("ignore")
+            write(temporary)
+            z = f.source.from_seeds(SEEDS).contiguous()
+            # All at once and one alone: the number of images is free.
+            difference = max(
+                float((run(temporary, part) - f(part)).abs().max()) for part in (z, z[:1])
+            )
+        if not difference <= TOLERANCE:
+            raise ExportError(f"{path}: off by {difference:.2g} from torch; nothing was written")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except MirError:
+        raise
+    except Exception as error:
+        raise ExportError(f"{path}: can't be exported ({one_line(error)})") from error
+    finally:
+        exporter.setLevel(level)
+        temporary.unlink(missing_ok=True)
+    return difference

@@ -1,0 +1,126 @@
+"""A model's card: what its header says, for people to read and for the hub to sort by."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from make_it_real.weights.model_file import ModelInfo
+
+LIBRARY = "make-it-real"
+SAMPLES = "samples.png"
+# The few figures worth a line in a list; all of them are in the header.
+HEADLINES = ("fd_f", "fd_ff", "idempotence", "fidelity", "rest_share", "held_out_distance")
+# Licences by the identifiers that the hub knows; others are "other", with their name.
+LICENCE = re.compile(r"(cc0|cc-by(-nc)?(-sa|-nd)?|mit|apache|bsd|gpl|openrail)[\w.-]*")
+
+
+def licence_tag(licence: str) -> str | None:
+    """ "CC BY-SA 3.0" → "cc-by-sa-3.0", None for what is no common licence's name."""
+    tag = "-".join(licence.lower().split())
+    return tag if LICENCE.fullmatch(tag) else None
+
+
+def resolution(info: ModelInfo) -> str:
+    """Channels and size, as in 1×28×28."""
+    size = info.config.get("image_size")
+    return f"{info.config.get('channels')}×{size}×{size}"
+
+
+def headlines(figures: Mapping[str, Any]) -> str:
+    """The headline figures among a model's, on one line."""
+    kept = ((name, figures[name]) for name in HEADLINES if name in figures)
+    return ", ".join(f"{n} {v:.4g}" for n, v in kept if isinstance(v, int | float))
+
+
+def training_command(info: ModelInfo) -> str:
+    """The mir train that makes such a model, as far as the header's settings say."""
+    settings = info.training
+    if not settings:
+        return ""
+    words = ["mir train DATA -o RUN", f"--size {info.config.get('image_size')}"]
+    words.append(f"--channels {info.config.get('channels')}")
+    if info.objective.startswith("idempotent"):
+        words.append("--objective ign")
+    if settings.get("start"):
+        words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
+    for name in ("steps", "decay_steps", "batch", "lr", "seed", "augment"):
+        if settings.get(name) is not None:
+            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(settings[name]))}")
+    if isinstance(damage := settings.get("damage"), list):
+        words.append(f"--damage {shlex.quote(','.join(map(str, damage)))}")
+    if settings.get("flip"):
+        words.append("--flip")
+    return " ".join(words)
+
+
+def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
+    """The card's Markdown, without metadata. samples: whether ``SAMPLES`` lies beside it."""
+    command = training_command(info)
+    parts = [
+        f"# {info.name}",
+        f"An idempotent generative network, {resolution(info)}: it maps any image, noise "
+        "included, onto images like those it was trained on, in one step.",
+    ]
+    if samples:
+        parts.append(f"![What it makes of seeds 0 to 63]({SAMPLES})")
+    name = repo or info.name
+    parts.append(
+        "## Use\n\n```sh\npip install make-it-real\n"
+        f"mir generate -m {name} -o made.png\nmir project photo.jpg -m {name}\n```\n\n"
+        f'```python\nimport make_it_real\n\nf = make_it_real.IGN.from_pretrained("{name}")\n```'
+    )
+    facts = {
+        "Data": info.data, "Licence": info.licence, "Objective": info.objective,
+        "Steps": f"{info.steps:,}" if info.steps else "", "Made by": f"make-it-real {info.version}",
+    }  # fmt: skip
+    lines = [f"- {what}: {fact}" for what, fact in facts.items() if fact]
+    parts.append("## Training\n\n" + "\n".join(lines))
+    if command:
+        parts.append(f"```sh\n{command}\n```")
+    if info.figures:
+        rows = "\n".join(f"| {name} | {value} |" for name, value in info.figures.items())
+        parts.append(
+            "## Figures\n\nAs measured by mir; Fréchet distances (fd) are on features of its own "
+            f"and are not FID.\n\n| figure | value |\n| --- | --- |\n{rows}"
+        )
+    parts.append(
+        "## Limits\n\nWhatever it is given becomes something like its training images: what it "
+        "restores is plausible, not what was there."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def with_metadata(info: ModelInfo, repo: str) -> str:
+    """The whole README.md for the hub: YAML metadata, then ``text``."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    tag = licence_tag(info.licence)
+    extra: dict[str, Any] = {}
+    if info.licence and tag is None:
+        extra["license_name"] = info.licence
+    results = [
+        EvalResult(
+            task_type="unconditional-image-generation", dataset_type="images",
+            dataset_name=info.data or "unnamed", metric_type=name, metric_value=value,
+        )
+        for name, value in info.figures.items() if isinstance(value, int | float)
+    ]  # fmt: skip
+    data = ModelCardData(
+        license=tag or ("other" if info.licence else None),
+        library_name=LIBRARY,
+        pipeline_tag="unconditional-image-generation",
+        tags=["idempotent-generative-network", "image-restoration", "safetensors"],
+        datasets=[dataset] if (dataset := _dataset(info.data)) else None,
+        metrics=[name for name in HEADLINES if name in info.figures] or None,
+        model_name=info.name if results else None,
+        eval_results=results or None,
+        **extra,
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{text(info, repo, samples=True)}"
+
+
+def _dataset(data: str) -> str | None:
+    """The data set's name as an identifier: "mnist, 60,000 images" → "mnist"."""
+    name = "-".join(data.partition(",")[0].lower().split())
+    return name if re.fullmatch(r"[\w.-]+", name) else None

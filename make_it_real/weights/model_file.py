@@ -1,0 +1,207 @@
+"""A model as one safetensors file: parameters, source statistics and a header.
+
+The header's metadata holds one JSON object under the key ``mir``: a format number, the config
+that f is built from, the framing of its data, and where it comes from. It is read without
+torch (``tensorfile.py``).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from make_it_real.errors import WeightsError, one_line
+from make_it_real.weights.safetensors_file import (
+    check_tensors,
+    read_header,
+    read_tensors,
+    rewrite,
+    save_tensors,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from make_it_real.models.ign import IGN, IGNConfig
+
+
+FORMAT = 1
+DEFAULT_MODEL = "faces"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a weights file says of itself.
+
+    config: fields of ``IGNConfig``; framing: fields of ``Framing``. data: the data set and
+    split. training: fields of ``TrainConfig``. figures: measured figures by name. probe: what
+    ``probe.py`` checks f against. calibration: the drift of the training images, as
+    ``scoring.calibrate`` makes it.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    framing: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
+    objective: str = ""
+    steps: int = 0
+    version: str = ""
+    licence: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+
+def bundled_folder() -> Path:
+    """Where the weights that come with the package lie: in the wheel, or in a checkout."""
+    installed = Path(__file__).parent / "bundled"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "weights"
+
+
+def bundled() -> dict[str, Path]:
+    """The models that come with the package, by name."""
+    paths = sorted(bundled_folder().glob("*.safetensors"))
+    return {path.stem: path for path in paths if "mir" in read_header(path)[0]}
+
+
+def resolve(name: str) -> Path:
+    """A bundled name, a ``.safetensors`` file, a folder with one, or owner/name[@revision].
+
+    Raises WeightsError if nothing is found; only the last form uses the network.
+    """
+    if not name:
+        raise WeightsError("no model named; the bundled models are " + ", ".join(bundled()))
+    known = bundled()
+    if name in known:
+        # Even where a folder is called so: MNIST's own files often lie in one called mnist.
+        return known[name]
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            return path
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"no model {name[:80]!r}: {reason}") from error
+    if is_folder:
+        for candidate in (path / "model.safetensors", *sorted(path.glob("*.safetensors"))):
+            if candidate.is_file() and "mir" in read_header(candidate)[0]:
+                return candidate
+        raise WeightsError(f"{name}: this folder holds no model (*.safetensors)")
+    owner, _, repo = name.partition("/")
+    if path.suffix == ".safetensors" or not repo or "/" in repo or owner in ("", ".", "..", "~"):
+        raise WeightsError(
+            f"no model {name!r}: not a file or folder, and the bundled models are "
+            f"{', '.join(known) or 'none'}"
+        )
+    from make_it_real.weights import hub
+
+    return hub.fetch(name)
+
+
+def inspect(path: Path) -> ModelInfo:
+    """What a model file says of itself. Imports no torch and reads only the header.
+
+    Raises WeightsError: not whole, not a mir model, or of a newer format.
+    """
+    metadata, _ = read_header(path)
+    if "mir" not in metadata:
+        raise WeightsError(f"{path}: a safetensors file, but not a mir model")
+    try:
+        fields = json.loads(metadata["mir"])
+        version = fields.pop("format")
+        if version != FORMAT:
+            raise WeightsError(
+                f"{path}: model format {version}, this mir reads {FORMAT}; update make-it-real"
+            )
+        info = ModelInfo(**fields)
+        texts = (info.name, info.data, info.objective, info.version, info.licence)
+        objects = (
+            info.config, info.framing, info.training, info.figures, info.probe, info.calibration,
+        )  # fmt: skip
+        if not all(isinstance(text, str) for text in texts) or not isinstance(info.steps, int):
+            raise TypeError("a text or a number is something else")
+        if not all(text.isprintable() for text in texts):
+            raise ValueError("a text with characters that can't be printed")
+        if not all(isinstance(part, dict) for part in objects):
+            raise TypeError("config, framing, training, figures, probe or calibration is no object")
+        return info
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path}: a damaged mir header ({one_line(error)})") from error
+
+
+def critic_path(model: Path) -> Path:
+    """Where the critic of a model file lies, whether or not it is there."""
+    if model.name == "model.safetensors":
+        return model.with_name("critic.safetensors")
+    return model.with_name(f"{model.stem}.critic.safetensors")
+
+
+def fingerprint(path: Path) -> str:
+    """The first 16 hexadecimal digits of the file's SHA-256, to name what made an image."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def header(info: ModelInfo) -> str:
+    """The text that a file's metadata holds under ``mir``."""
+    return json.dumps({"format": FORMAT, **asdict(info)})
+
+
+def save(f: "IGN", info: ModelInfo, path: Path) -> None:
+    """Write f and its header as one file, whole or not at all."""
+    save_tensors(f.state_dict(), {"mir": header(info)}, path)
+
+
+def describe(info: ModelInfo, path: Path) -> None:
+    """Give the model file at ``path`` another header; its tensors stay as they are stored.
+
+    Raises WeightsError.
+    """
+    metadata, _ = read_header(path)
+    rewrite(path, metadata | {"mir": header(info)})
+
+
+def load(path: Path) -> "IGN":
+    """f with its parameters, on the CPU, in evaluation mode and float32.
+
+    Raises WeightsError as ``read`` does.
+    """
+    from make_it_real.models.ign import IGN
+
+    config, state = read(path)
+    f = IGN(config)
+    f.load_state_dict(state)
+    return f.eval().requires_grad_(False)
+
+
+def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
+    """f's config and its parameters, on the CPU, in float32.
+
+    Raises WeightsError if the file is not whole, not a mir model, of a newer format, or if
+    its tensors are not exactly those, by name, shape and finiteness, that its config asks for.
+    """
+    import torch
+
+    from make_it_real.models.ign import IGN, IGNConfig
+
+    info = inspect(path)
+    _, table = read_header(path)
+    try:
+        config = IGNConfig(**info.config)
+        # A block has eight tensors, or four: many take long to build, even without memory.
+        blocks = config.blocks + config.fine + config.patches
+        least = 8 * (config.blocks + config.fine) + 4 * config.patches
+        if config.architecture == "projector" and not least < len(table):
+            raise ValueError(f"{blocks} blocks out of {len(table)} tensors")
+        with torch.device("meta"):
+            expected = IGN(config).state_dict()
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise WeightsError(
+            f"{path}: a config that this mir can't build ({one_line(error)})"
+        ) from error
+    check_tensors(path, table, expected)
+    return config, {name: t.float() for name, t in read_tensors(path).items()}

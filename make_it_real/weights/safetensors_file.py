@@ -1,0 +1,174 @@
+"""Safetensors files, read with suspicion and written whole.
+
+The format is 8 bytes of length, a JSON header, then the tensors' bytes
+(https://huggingface.co/docs/safetensors). A file from a stranger may lie: all that its header
+says is held against the file's own size before any memory is taken for it, and nothing is
+ever unpickled.
+"""
+
+import json
+import math
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from make_it_real.errors import WeightsError, one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+MAX_HEADER_BYTES = 1_000_000
+MAX_TENSORS = 10_000
+MAX_DIMENSIONS = 8
+BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
+    "BOOL": 1,
+}  # fmt: skip
+FLOATS = ("F64", "F32", "F16", "BF16")
+
+Table = dict[str, dict[str, Any]]
+
+
+def read_header(path: Path) -> tuple[dict[str, str], Table]:
+    """The metadata, and by name each tensor's dtype, shape and data_offsets. Without torch.
+
+    Raises WeightsError unless the tensors fill the file, each once, without gap or overlap.
+    """
+    try:
+        with path.open("rb") as file:
+            total = os.fstat(file.fileno()).st_size
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= min(MAX_HEADER_BYTES, total - 8):
+                raise WeightsError(f"{path}: not a safetensors file, or cut off in its header")
+            table = json.loads(file.read(length))
+        metadata = table.pop("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise TypeError("its metadata is no object")
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise TypeError("its metadata holds more than text")
+        spans = sorted(_span(name, entry) for name, entry in table.items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise WeightsError(
+            f"{path}: not a readable safetensors file ({one_line(error)})"
+        ) from error
+    except RecursionError as error:
+        raise WeightsError(f"{path}: its header is nested too deep") from error
+    if len(spans) > MAX_TENSORS:
+        raise WeightsError(f"{path}: {len(spans):,} tensors are over the limit of {MAX_TENSORS:,}")
+    end = max((end for _, end in spans), default=0)
+    if 8 + length + end != total:
+        raise WeightsError(
+            f"{path}: {total:,} bytes where its header promises {_digits(8 + length + end)}; "
+            "get the file again"
+        )
+    reached = 0
+    for begin, end in spans:
+        if begin != reached:
+            raise WeightsError(f"{path}: tensors that overlap or leave gaps; get the file again")
+        reached = end
+    return metadata, table
+
+
+def _span(name: str, entry: dict[str, Any]) -> tuple[int, int]:
+    """Where a tensor's bytes begin and end, if that is what its dtype and shape take."""
+    kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if kind not in BYTES:
+        raise ValueError(f"a tensor of type {str(kind)[:20]!r}")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
+        raise ValueError("a shape that is no short list")
+    if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+        raise TypeError("a shape or offset that is not of whole numbers")
+    if end - begin != math.prod(shape) * BYTES[kind]:
+        raise ValueError(f"{name[:40]!r} has not the bytes that its shape takes")
+    return begin, end
+
+
+def _digits(number: int) -> str:
+    """A number for people: a hostile one can have more digits than Python would print."""
+    return f"{number:,}" if number < 10**18 else "far more"
+
+
+def check_tensors(path: Path, table: Table, expected: "Mapping[str, Tensor]") -> None:
+    """Raises WeightsError unless the tensors are those expected: names, shapes, floats or not.
+
+    expected: a network's state, which may lie on torch's meta device.
+    """
+    if missing := sorted(expected.keys() - table.keys()):
+        raise WeightsError(f"{path}: {len(missing)} tensors missing, the first {missing[0]}")
+    if extra := sorted(table.keys() - expected.keys()):
+        raise WeightsError(f"{path}: {len(extra)} tensors too many, the first {extra[0][:80]!r}")
+    for name, tensor in expected.items():
+        found, shape = table[name], list(tensor.shape)
+        if found["shape"] != shape:
+            raise WeightsError(f"{path}: {name} has shape {found['shape']}, not {shape}")
+        if tensor.is_floating_point() is not (found["dtype"] in FLOATS):
+            raise WeightsError(f"{path}: {name} is of {found['dtype']}, not of {tensor.dtype}")
+
+
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """All tensors, on the CPU, as they are stored. Raises WeightsError, also for NaN and ∞.
+
+    Call ``read_header`` first: this trusts the file's shapes.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: can't be read ({one_line(error)})") from error
+    if bad := [name for name, t in state.items() if not bool(t.isfinite().all())]:
+        raise WeightsError(f"{path}: {bad[0]} holds values that are not finite")
+    return state
+
+
+def save_tensors(tensors: "Mapping[str, Tensor]", metadata: dict[str, str], path: Path) -> None:
+    """Write a safetensors file that appears whole or not at all. Raises WeightsError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=".part")
+        os.close(handle)
+        try:
+            save_file(contiguous, temporary, metadata)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"can't write {path}: {reason}") from error
+
+
+def rewrite(path: Path, metadata: dict[str, str]) -> None:
+    """Give a file other metadata; its tensors' bytes stay as they are. Raises WeightsError."""
+    _, table = read_header(path)
+    text = json.dumps({"__metadata__": metadata, **table}).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        raise WeightsError(f"{path}: a header of {len(text):,} bytes would be too long")
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            file.seek(length, os.SEEK_CUR)
+            body = file.read()
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as new:
+                new.write(struct.pack("<Q", len(text)) + text + body)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise WeightsError(f"can't write {path}: {error.strerror or error}") from error

@@ -1,0 +1,246 @@
+"""mir models, but for the network: list, info, verify and export; and the probe."""
+
+import json
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from make_it_real.cli import app
+from make_it_real.errors import ExportError, WeightsError
+from make_it_real.models.ign import IGN
+from make_it_real.weights import export, model_card, model_file, verify
+
+BUNDLED = sorted(model_file.bundled())
+
+
+def mir(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["models", *(str(argument) for argument in arguments)])
+
+
+@pytest.fixture
+def probed(tiny_f: IGN, tmp_path: Path) -> Path:
+    path = tmp_path / "probed.safetensors"
+    figures = {"fd_f": 3.5, "fd_floor_train": 0.4}
+    info = model_file.ModelInfo(
+        "tiny", {}, data="mnist, 9 images", licence="CC BY-SA 3.0", steps=1_200, version="0.1.0",
+        objective="adversarial projector", figures=figures,
+        training={"steps": 1_200, "lr": 2e-4, "damage": ["noise", "blur"], "flip": True},
+    )  # fmt: skip
+    verify.save(tiny_f, info, path)
+    return path
+
+
+# --- list and info ---
+
+
+def test_list_and_info_import_no_torch(probed: Path) -> None:
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from make_it_real.cli import app
+for line in (["list"], ["list", "--json"], ["info", "mnist"], ["info", {str(probed)!r}]):
+    result = CliRunner().invoke(app, ["models", *line])
+    assert result.exit_code == 0, result.output
+    print(result.stdout)
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for shown in ("mnist", "bundled", "1×28×28", "12.6 MB", "CC BY-SA 3.0", "fd_f", "# tiny"):
+        assert shown in done.stdout, shown
+
+
+def test_info_shows_the_card(probed: Path) -> None:
+    shown = mir("info", probed).stdout
+    command = "mir train DATA -o RUN --size 28 --channels 1 --steps 1200 --lr 0.0002"
+    assert f"{command} --damage noise,blur --flip" in shown
+    for line in ("- Data: mnist, 9 images", "- Steps: 1,200", "| fd_floor_train | 0.4 |"):
+        assert line in shown
+    assert model_file.fingerprint(probed) in shown
+    described = json.loads(mir("info", probed, "--json").stdout)
+    assert (described["name"], described["licence"]) == ("tiny", "CC BY-SA 3.0")
+    missing = mir("info", probed.with_name("none.safetensors"))
+    assert missing.exit_code == 4
+    assert len(missing.stderr.splitlines()) == 1
+
+
+def test_info_shows_nothing_that_a_terminal_would_obey(probed: Path) -> None:
+    info = replace(model_file.inspect(probed), figures={"\x1b[2J\x9b31m": 1.0})
+    model_file.save(model_file.load(probed), info, probed)
+    for shown in (mir("info", probed).stdout, mir("info", probed, "--json").stdout):
+        assert "\x1b" not in shown
+        assert "\x9b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("licence", "tag"),
+    [
+        ("CC BY-SA 3.0", "cc-by-sa-3.0"), ("MIT", "mit"), ("CC0-1.0", "cc0-1.0"),
+        ("Apache-2.0", "apache-2.0"), ("research only, ask us", None), ("", None),
+    ],
+)  # fmt: skip
+def test_licences_get_the_hubs_names(licence: str, tag: str | None) -> None:
+    assert model_card.licence_tag(licence) == tag
+    text = model_card.with_metadata(model_file.ModelInfo("x", {}, licence=licence), "me/x")
+    assert (f"license: {tag or 'other'}" in text) is bool(licence)
+    assert ("license_name: research only, ask us" in text) is licence.startswith("research")
+
+
+def test_the_cards_metadata_holds_the_figures(probed: Path) -> None:
+    metadata = model_card.with_metadata(model_file.inspect(probed), "me/tiny").split("---\n")[1]
+    for line in ("- mnist", "pipeline_tag: unconditional-image-generation", "value: 3.5"):
+        assert line in metadata
+
+
+# --- verify ---
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_models_make_what_they_made(name: str) -> None:
+    result = mir("verify", name, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["ok"]
+    assert found["difference"] <= verify.TOLERANCE
+
+
+def test_verify_finds_a_flipped_bit_that_still_loads(probed: Path) -> None:
+    assert mir("verify", probed).exit_code == 0
+    raw = bytearray(probed.read_bytes())
+    raw[-2] ^= 1  # The lowest bits of a bias: finite still, and nothing that can be seen.
+    probed.write_bytes(raw)
+    model_file.load(probed)
+    result = mir("verify", probed)
+    assert result.exit_code == 4
+    assert "its tensors are not those it was saved with" in result.stderr
+
+
+def test_verify_finds_an_f_that_makes_something_else(
+    probed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = model_file.inspect(probed)
+    pixels = bytes.fromhex(info.probe["pixels"])
+    nearly = bytes(min(255, pixel + 3) for pixel in pixels)
+    for changed, ok in ((nearly, True), (bytes(255 - pixel for pixel in pixels), False)):
+        stated = replace(info, probe={**info.probe, "pixels": changed.hex()})
+        model_file.save(model_file.load(probed), stated, probed)
+        result = mir("verify", probed)
+        assert (result.exit_code == 0) is ok
+    assert "f makes other images than when it was saved" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"pixels": "xyz"}, {"pixels": "00"}, {"pixels": 7}, {"seeds": "ab"}, {"seeds": [None]},
+        {"seeds": [0]}, {"seeds": []}, {"seeds": [2**70]}, {"tensors": 3}, {"seeds": [-1, 0, 1, 2]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_broken_probe_is_an_error_of_one_line(probed: Path, broken: dict[str, object]) -> None:
+    info = model_file.inspect(probed)
+    stated = replace(info, probe={**info.probe, **broken})
+    model_file.save(model_file.load(probed), stated, probed)
+    result = mir("verify", probed)
+    assert result.exit_code == 4
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+def test_a_file_without_a_probe_gets_one_and_keeps_its_tensors(
+    tiny_model: Path, tiny_f: IGN
+) -> None:
+    with pytest.raises(WeightsError, match="has no probe"):
+        verify.check(tiny_model)
+    before, info = tiny_model.read_bytes(), model_file.inspect(tiny_model)
+    verify.add(tiny_model)
+    after = tiny_model.read_bytes()
+    bodies = [raw[8 + struct.unpack("<Q", raw[:8])[0] :] for raw in (before, after)]
+    assert bodies[0] == bodies[1]
+    assert replace(model_file.inspect(tiny_model), probe={}) == info
+    assert verify.check(tiny_model)["difference"] == 0
+
+
+def test_the_probe_is_of_evaluation_and_leaves_the_mode(tiny_f: IGN) -> None:
+    in_evaluation = verify.measure(tiny_f.eval())
+    assert verify.measure(tiny_f.train()) == in_evaluation
+    assert tiny_f.training
+
+
+def test_verify_goes_on_after_a_bad_one(probed: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"bad")
+    result = mir("verify", tmp_path / "bad.safetensors", probed)
+    assert result.exit_code == 4
+    assert f"{probed}: whole" in result.stdout
+
+
+# --- export ---
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_onnx_equals_torch_and_runs_in_onnxruntime(name: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "f.onnx"
+    result = mir("export", name, "-o", path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}\n"
+    f = model_file.load(model_file.resolve(name))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    z = f.source.from_seeds(range(1_000, 1_064)).contiguous()
+    noisy = z + torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    for images in (z, noisy, z[:1], z[:7]):
+        (made,) = session.run(["made"], {"images": images.numpy()})
+        with torch.no_grad():
+            assert np.abs(made - f(images).numpy()).max() <= 1e-4
+
+
+def test_torch_export_comes_back(probed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "f.pt2"
+    result = mir("export", probed, "-o", path)
+    assert result.exit_code == 0, result.output
+    f = model_file.load(probed)
+    z = f.source.from_seeds(range(5))
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.load(path).module()(z), f(z), atol=1e-5, rtol=0)
+
+
+def test_an_export_that_differs_is_not_kept(
+    probed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f, path = model_file.load(probed), tmp_path / "f.pt2"
+    with pytest.raises(ExportError, match=r"off by .* from torch; nothing was written"):
+        export._exported(f, path, lambda temporary: None, lambda temporary, z: f(z) + 2e-4)
+    with pytest.raises(ExportError, match="off by nan"):
+        export._exported(f, path, lambda temporary: None, lambda temporary, z: f(z) * torch.nan)
+    assert [p.name for p in tmp_path.iterdir()] == [probed.name]
+
+
+def test_without_the_extra_onnx_names_it(
+    probed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    result = mir("export", probed, "-o", tmp_path / "f.onnx")
+    assert result.exit_code == 1
+    assert "pip install 'make-it-real[export]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("f.txt", "end it in .onnx or .pt2"), ("probed.safetensors", "--format"),
+        ("f.pt2", "exists"), ("a/f.onnx", "no such folder"),
+    ],
+)  # fmt: skip
+def test_export_refuses_names_it_cannot_use(probed: Path, output: str, message: str) -> None:
+    (probed.parent / "f.pt2").write_bytes(b"mine")
+    result = mir("export", probed, "-o", probed.parent / output)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert (probed.parent / "f.pt2").read_bytes() == b"mine"

@@ -1,0 +1,392 @@
+"""Photos of people through a model of faces: what is aligned, written, put back and said."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from typer.testing import CliRunner, Result
+
+from make_it_real.cli import app
+from make_it_real.data import dataset
+from make_it_real.errors import DataError
+from make_it_real.images import decode, faces
+from make_it_real.images.alignment import Similarity, cut_out
+from make_it_real.images.faces import Face, template
+from make_it_real.images.framing import NO_DETECTOR, NO_FACE, Framing, fit_all
+from make_it_real.images.pixels import to_pixels
+from make_it_real.inference.projection import project
+from make_it_real.models.ign import IGN
+from make_it_real.weights import model_file
+
+PORTRAITS = Path(__file__).parent.parent / "examples" / "portraits"
+SIZE = 32
+WIDTH, HEIGHT = 160, 120
+# Two faces, upright and tilted, of which the second is the larger one in the photo.
+SMALL = Similarity(1 + 0j, -8 - 12j)
+LARGE = Similarity(0.48 - 0.14j, -30 + 2j)
+
+Finds = Callable[[list[Similarity] | None], list[int]]
+
+
+def face_at(place: Similarity) -> Face:
+    return Face(tuple(place.back(p) for p in template(SIZE)), 0.9)
+
+
+@pytest.fixture
+def finds(monkeypatch: pytest.MonkeyPatch) -> Finds:
+    """Sets what the detector finds in any picture; the list grows with each time it is asked."""
+
+    def set_to(places: list[Similarity] | None) -> list[int]:
+        asked: list[int] = []
+
+        def find(colour: Tensor) -> list[Face] | None:
+            asked.append(1)
+            return None if places is None else [face_at(place) for place in places]
+
+        monkeypatch.setattr("make_it_real.images.faces.find", find)
+        return asked
+
+    return set_to
+
+
+@pytest.fixture
+def model(tiny_colour_f: IGN, tmp_path: Path) -> Path:
+    """A model of aligned faces of 32×32, which changes what it is given."""
+    path = tmp_path / "faces.safetensors"
+    info = model_file.ModelInfo(
+        name="faces", config=asdict(tiny_colour_f.config), framing=asdict(Framing(faces=True))
+    )
+    model_file.save(tiny_colour_f, info, path)
+    return path
+
+
+def noise(width: int = WIDTH, height: int = HEIGHT, seed: int = 0) -> Image.Image:
+    random = np.random.default_rng(seed)
+    small = random.integers(40, 216, (height // 4, width // 4, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def photo(here: Path) -> Path:
+    noise().save(here / "photo.png")
+    return here / "photo.png"
+
+
+def mir(command: str, model: Path, *arguments: str, stdin: bytes | None = None) -> Result:
+    line = [command, *arguments, "-m", str(model)]
+    return CliRunner().invoke(app, [*line, "-d", "cpu"], input=stdin)
+
+
+def pixels(path: Path) -> Tensor:
+    return to_pixels(decode.read(path).colour * 2 - 1)
+
+
+def expected(f: IGN, photo: Path, place: Similarity) -> Tensor:
+    """f of the face at a place, as pixels (3, S, S)."""
+    x = cut_out(decode.read(photo).colour, place, SIZE) * 2 - 1
+    return to_pixels(project(f, x[None].clamp(-1, 1))[0])
+
+
+# One face, several, none
+
+
+def test_a_face_is_aligned_and_projected(
+    photo: Path, model: Path, finds: Finds, tiny_colour_f: IGN
+) -> None:
+    finds([LARGE])
+    result = mir("project", model, "photo.png")
+    assert (result.exit_code, result.stdout) == (0, "photo_real.png\n")
+    assert result.stderr == "faces on cpu\n"
+    wanted = expected(tiny_colour_f, photo, LARGE)
+    assert (pixels(Path("photo_real.png")).int() - wanted.int()).abs().max() <= 1
+
+
+def test_what_was_done_says_where_the_face_is_and_how_it_was_turned(
+    photo: Path, model: Path, finds: Finds
+) -> None:
+    finds([LARGE, SMALL])
+    result = mir("project", model, "photo.png", "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["face"] for line in lines] == [1, 2]
+    assert lines[0]["done"] == ["face 1 of 2 at 80, 53, turned by -16°, resized from 64×64"]
+    assert lines[1]["done"] == ["face 2 of 2 at 24, 28, turned by 0°, resized from 32×32"]
+    assert all(line["drift_before"] > 0 and line["drift_after"] >= 0 for line in lines)
+    assert all(line["input"] == "photo.png" and line["warnings"] == [] for line in lines)
+
+
+def test_each_face_becomes_an_image_of_its_own(
+    photo: Path, model: Path, finds: Finds, tiny_colour_f: IGN
+) -> None:
+    finds([LARGE, SMALL])
+    result = mir("project", model, "photo.png")
+    assert result.stdout.splitlines() == ["photo_real.png", "photo_real-face2.png"]
+    for name, place in (("photo_real.png", LARGE), ("photo_real-face2.png", SMALL)):
+        wanted = expected(tiny_colour_f, photo, place)
+        assert (pixels(Path(name)).int() - wanted.int()).abs().max() <= 1
+
+
+def test_a_batch_of_one_takes_a_photo_of_several_faces(
+    photo: Path, model: Path, finds: Finds
+) -> None:
+    finds([LARGE, SMALL, SMALL])
+    result = mir("project", model, "photo.png", "--batch", "1")
+    assert result.stdout.splitlines()[2:] == ["photo_real-face3.png"]
+
+
+@pytest.mark.parametrize(("found", "warning"), [(None, NO_DETECTOR), ([], NO_FACE)])
+def test_without_a_face_the_central_square_is_taken_and_that_is_said(
+    photo: Path, model: Path, finds: Finds, found: list[Similarity] | None, warning: str
+) -> None:
+    finds(found)
+    result = mir("project", model, "photo.png", "-q", "--report", "report.jsonl")
+    assert (result.exit_code, result.stdout) == (0, "photo_real.png\n")
+    assert result.stderr == f"mir: warning: photo.png: {warning}\n"
+    (line,) = map(json.loads, Path("report.jsonl").read_text().splitlines())
+    assert line["warnings"] == [warning]
+    assert line["status"] == "done"
+    cropped = mir("project", model, "photo.png", "--fit", "crop", "-o", "cropped.png")
+    assert cropped.stderr == "faces on cpu\n"
+    assert torch.equal(pixels(Path("photo_real.png")), pixels(Path("cropped.png")))
+
+
+def test_a_missing_extra_is_named(
+    photo: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "_THREAD", threading.local())
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    result = mir("project", model, "photo.png")
+    assert result.exit_code == 0
+    assert "pip install 'make-it-real[faces]'" in result.stderr
+    assert Path("photo_real.png").exists()
+
+
+@pytest.mark.parametrize("how", ["pad", "crop", "stretch"])
+def test_other_ways_to_fit_look_for_no_faces(
+    photo: Path, model: Path, finds: Finds, how: str
+) -> None:
+    asked = finds([LARGE])
+    assert mir("project", model, "photo.png", "--fit", how).exit_code == 0
+    assert not asked
+
+
+def test_a_picture_of_the_models_size_is_taken_as_it_is(
+    here: Path, model: Path, finds: Finds
+) -> None:
+    asked = finds([LARGE])
+    noise(SIZE, SIZE).save("aligned.png")
+    assert mir("project", model, "aligned.png").exit_code == 0
+    assert not asked
+    assert mir("project", model, "aligned.png", "--fit", "faces", "-o", "again.png").exit_code == 0
+    assert asked
+
+
+def test_a_model_of_anything_else_looks_for_faces_where_it_is_told_to(
+    photo: Path, tiny_model: Path, finds: Finds
+) -> None:
+    asked = finds([LARGE])
+    assert mir("project", tiny_model, "photo.png").exit_code == 0
+    assert not asked
+    result = mir("project", tiny_model, "photo.png", "--fit", "faces", "--json", "-o", "face.png")
+    assert "face at" in json.loads(result.stdout)["done"][0]
+    assert asked
+
+
+def test_a_transparent_photo_keeps_its_transparency(here: Path, model: Path, finds: Finds) -> None:
+    finds([SMALL])
+    image = noise().convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save("photo.png")
+    assert mir("project", model, "photo.png").exit_code == 0
+    alpha = decode.read(Path("photo_real.png")).alpha
+    assert alpha is not None
+    # SMALL lies from row 12 on, at the photo's own scale.
+    rows = (torch.arange(SIZE) + 12.5) / HEIGHT
+    assert torch.allclose(alpha, rows[:, None].expand(-1, SIZE), atol=0.02)
+
+
+def test_a_photo_can_be_inverted(photo: Path, model: Path, finds: Finds) -> None:
+    finds([SMALL])
+    (plain,) = fit_all(decode.read(photo), SIZE, 3, Framing(faces=True))
+    (inverted,) = fit_all(decode.read(photo), SIZE, 3, Framing(faces=True), invert=True)
+    assert torch.allclose(inverted.image, -plain.image, atol=1e-5)
+    assert inverted.done[-1] == "inverted"
+
+
+# Put back
+
+
+def test_faces_are_put_back_into_the_photo_and_nothing_else_is_changed(
+    photo: Path, model: Path, finds: Finds
+) -> None:
+    finds([LARGE, SMALL])
+    result = mir("project", model, "photo.png", "--restore-size", "--json")
+    (line,) = map(json.loads, result.stdout.splitlines())
+    assert line["face"] == 1
+    assert [note[:11] for note in line["done"]] == ["face 1 of 2", "face 2 of 2"]
+    before, after = pixels(photo), pixels(Path("photo_real.png"))
+    assert after.shape == before.shape
+    rows, columns = torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5
+    within = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
+    for place in (LARGE, SMALL):
+        v, u = place.look(rows, columns)
+        inside = (v >= 0) & (v <= SIZE) & (u >= 0) & (u <= SIZE)
+        assert (before != after).any(0)[inside].float().mean() > 0.5
+        within |= inside
+    assert torch.equal(after[:, ~within], before[:, ~within])
+
+
+def test_what_f_leaves_alone_stays_as_it_was(
+    photo: Path, tiny_colour_f: IGN, tmp_path: Path, finds: Finds
+) -> None:
+    for part in (tiny_colour_f.last.weight, tiny_colour_f.last.bias, tiny_colour_f.seen.weight):
+        assert part is not None
+        part.zero_()
+    still = tmp_path / "still.safetensors"
+    info = model_file.ModelInfo(
+        name="still", config=asdict(tiny_colour_f.config), framing=asdict(Framing(faces=True))
+    )
+    model_file.save(tiny_colour_f, info, still)
+    finds([LARGE, SMALL])
+    assert mir("project", still, "photo.png", "--restore-size").exit_code == 0
+    assert torch.equal(pixels(Path("photo_real.png")), pixels(photo))
+
+
+# Names and folders
+
+
+def test_nothing_is_overwritten(photo: Path, model: Path, finds: Finds) -> None:
+    finds([LARGE, SMALL])
+    Path("photo_real-face2.png").write_bytes(b"mine")
+    result = mir("project", model, "photo.png")
+    assert result.exit_code == 1
+    assert result.stdout == "photo_real.png\n"
+    assert "photo.png: the output exists" in result.stderr
+    assert Path("photo_real-face2.png").read_bytes() == b"mine"
+    again = mir("project", model, "photo.png")
+    assert again.stdout.splitlines() == ["photo_real_2.png", "photo_real_2-face2.png"]
+    replaced = mir("project", model, "photo.png", "--overwrite")
+    assert replaced.stdout.splitlines() == ["photo_real.png", "photo_real-face2.png"]
+    assert Path("photo_real-face2.png").read_bytes() != b"mine"
+
+
+def test_a_folder_job_counts_photos_and_goes_on_where_it_was_stopped(
+    here: Path, model: Path, finds: Finds
+) -> None:
+    finds([LARGE, SMALL])
+    (here / "photos").mkdir()
+    for name in ("a", "b"):
+        noise(seed=ord(name)).save(here / "photos" / f"{name}.jpg")
+    first = mir("project", model, "photos", "--report", "r.jsonl")
+    assert [Path(name).name for name in first.stdout.split()] == [
+        "a.png", "a-face2.png", "b.png", "b-face2.png",
+    ]  # fmt: skip
+    assert "2 done" in first.stderr
+    assert len(Path("r.jsonl").read_text().splitlines()) == 4
+    # Stopped after the second face of b was written, which comes before the first.
+    (here / "photos_real" / "b.png").unlink()
+    second = mir("project", model, "photos", "--json")
+    found = [json.loads(line) for line in second.stdout.splitlines()]
+    assert [(Path(one["output"]).name, one["status"]) for one in found] == [
+        ("a.png", "skipped"), ("b.png", "done"), ("b-face2.png", "skipped"),
+    ]  # fmt: skip
+    assert "1 done, 1 skipped" in second.stderr
+    assert second.exit_code == 0
+
+
+def test_a_face_does_not_take_the_name_of_another_photos_result(
+    here: Path, model: Path, finds: Finds
+) -> None:
+    finds([LARGE, SMALL])
+    (here / "photos").mkdir()
+    for name in ("a.jpg", "a-face2.JPG"):
+        noise(seed=len(name)).save(here / "photos" / name, "JPEG")
+    result = mir("project", model, "photos")
+    assert result.exit_code == 0
+    assert sorted(Path(name).name for name in result.stdout.split()) == [
+        "a-face2-face2.png", "a-face2.png", "a-face2_2.png", "a.png",
+    ]  # fmt: skip
+
+
+def test_stdout_takes_the_largest_face_and_says_so(photo: Path, model: Path, finds: Finds) -> None:
+    finds([LARGE, SMALL])
+    data = photo.read_bytes()
+    result = mir("project", model, "-", "-o", "-", stdin=data)
+    assert decode.read(result.stdout_bytes).colour.shape[1:] == (SIZE, SIZE)
+    assert "of 2 faces only the largest" in result.stderr
+    whole = mir("project", model, "-", "-o", "-", "--restore-size", stdin=data)
+    assert decode.read(whole.stdout_bytes).colour.shape[1:] == (HEIGHT, WIDTH)
+    assert "largest" not in whole.stderr
+
+
+def test_a_gallery_shows_each_face_beside_what_it_was(
+    photo: Path, model: Path, finds: Finds
+) -> None:
+    finds([LARGE, SMALL])
+    assert mir("project", model, "photo.png", "--gallery", "x.html").exit_code == 0
+    page = Path("x.html").read_text()
+    assert page.count("<figure") == 2
+    assert "photo.png (face 2)" in page
+    assert page.count('class="before"') == 2
+
+
+# Other commands
+
+
+def test_score_and_refine_look_at_every_face(photo: Path, model: Path, finds: Finds) -> None:
+    finds([LARGE, SMALL])
+    scored = mir("score", model, "photo.png", "--json")
+    names = {json.loads(line)["input"] for line in scored.stdout.splitlines()}
+    assert names == {"photo.png", "photo.png (face 2)"}
+    assert mir("refine", model, "photo.png", "-k", "2").exit_code == 0
+    finds(None)
+    alone = mir("score", model, "photo.png")
+    assert f"warning: photo.png: {NO_DETECTOR}" in alone.stderr
+
+
+def test_training_on_photos_takes_their_faces(
+    here: Path, finds: Finds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "available", lambda: True)
+    (here / "photos").mkdir()
+    noise().save(here / "photos" / "two.png")
+    noise(SIZE, SIZE).save(here / "photos" / "aligned.png")
+    finds([LARGE, SMALL])
+    found = dataset.load(here / "photos", size=SIZE, channels=3, faces=True)
+    assert len(found) == 3
+    assert torch.equal(found.pixels[0], pixels(here / "photos" / "aligned.png"))
+    finds([])
+    noise(SIZE, SIZE, 1).save(here / "photos" / "other.png")
+    found = dataset.load(here / "photos", size=SIZE, channels=3, faces=True)
+    assert len(found) == 2
+    assert [reason.split(": ")[1] for reason in found.skipped] == ["no face was found"]
+
+
+def test_training_on_faces_without_the_extra_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "available", lambda: False)
+    with pytest.raises(DataError, match=r"make-it-real\[faces\]"):
+        dataset.load(here, faces=True)
+
+
+@pytest.mark.skipif(not faces.available(), reason="needs the extra: make-it-real[faces]")
+def test_training_on_portraits_makes_a_model_of_faces(here: Path) -> None:
+    (here / "photos").mkdir()
+    for path in PORTRAITS.glob("*.jpg"):
+        shutil.copy(path, here / "photos")
+    line = ["train", "photos", "-o", "run", "--size", "8", "--batch", "16", "--steps", "1", "-q"]
+    result = CliRunner().invoke(app, [*line, "--faces", "-d", "cpu"])
+    assert result.exit_code == 0, result.output
+    path = Path("run/model.safetensors")
+    assert model_file.inspect(path).framing["faces"] is True
+    line = ["train", "photos", "-o", "next", "--from", "run", "--batch", "16", "--steps", "1", "-q"]
+    assert CliRunner().invoke(app, [*line, "-d", "cpu"]).exit_code == 0
+    assert model_file.inspect(Path("next/model.safetensors")).framing["faces"] is True

@@ -1,0 +1,119 @@
+"""The bundled models keep their promises, on digits and clothes that they make themselves."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import make_it_real
+from make_it_real.degradations.kinds import degraded
+from make_it_real.evaluation.classifier import DigitClassifier
+from make_it_real.evaluation.evaluate import accuracy, classes
+from make_it_real.images import decode
+from make_it_real.images.framing import described
+from make_it_real.inference import batch
+from make_it_real.inference.jobs import plan
+from make_it_real.inference.projection import apply
+from make_it_real.weights import model_file
+
+ROOT = Path(__file__).parent.parent
+DRAWN = sorted(p for p in (ROOT / "examples" / "inputs").iterdir() if "damaged" not in p.name)
+
+
+@pytest.fixture(scope="module")
+def f() -> make_it_real.IGN:
+    return make_it_real.load("mnist", "cpu")
+
+
+@pytest.fixture(scope="module")
+def judge() -> DigitClassifier:
+    return DigitClassifier.load(model_file.bundled_folder() / "digits-classifier.safetensors")
+
+
+def test_noise_becomes_all_ten_digits(f: make_it_real.IGN, judge: DigitClassifier) -> None:
+    counts = torch.bincount(classes(judge, make_it_real.generate(f, range(400))), minlength=10)
+    assert (counts >= 12).all()
+
+
+@pytest.fixture(scope="module")
+def clothes() -> make_it_real.IGN:
+    return make_it_real.load("fashion", "cpu")
+
+
+@pytest.fixture(scope="module")
+def tailor() -> DigitClassifier:
+    return DigitClassifier.load(model_file.bundled_folder() / "clothes-classifier.safetensors")
+
+
+def test_noise_becomes_all_ten_kinds_of_clothes(
+    clothes: make_it_real.IGN, tailor: DigitClassifier
+) -> None:
+    counts = torch.bincount(
+        classes(tailor, make_it_real.generate(clothes, range(400))), minlength=10
+    )
+    assert (counts >= 12).all()
+
+
+def test_clothes_rest_and_noisy_ones_become_themselves_again(
+    clothes: make_it_real.IGN, tailor: DigitClassifier
+) -> None:
+    made = make_it_real.generate(clothes, range(200))
+    assert make_it_real.drift(clothes, made).mean() < 0.008
+    noisy = degraded(made, "noise", 0.5, generator=torch.Generator().manual_seed(0))
+    repaired = make_it_real.project(clothes, noisy)
+    assert accuracy(tailor, repaired, classes(tailor, made)) > 0.75
+    assert (repaired - made).abs().mean() < 0.5 * (noisy - made).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "left"), [("noise", 0.5, 0.5), ("grayscale", 1, 0.8), ("sketch", 21, 0.7)]
+)
+def test_damaged_faces_come_nearer_to_what_they_were(kind: str, level: float, left: float) -> None:
+    f = make_it_real.load(device="cpu")
+    faces = make_it_real.generate(f, range(24))
+    assert faces.shape == (24, 3, 64, 64)
+    assert float(faces.std(0).mean()) > 0.3
+    assert make_it_real.drift(f, faces).mean() < 0.012
+    damaged = degraded(faces, kind, level, generator=torch.Generator().manual_seed(0))
+    away = (make_it_real.project(f, damaged) - faces).abs().mean()
+    assert away < left * (damaged - faces).abs().mean()
+
+
+def test_applying_f_again_changes_next_to_nothing(f: make_it_real.IGN) -> None:
+    fz = make_it_real.generate(f, range(100))
+    assert make_it_real.drift(f, fz).mean() < 0.008
+
+
+def test_f_comes_to_rest_near_its_first_answer(f: make_it_real.IGN) -> None:
+    first = y = make_it_real.generate(f, range(16))
+    for _ in range(299):
+        y = apply(f, y)
+    assert (y - first).abs().mean() < 0.06
+    assert ((apply(f, y) - y).abs().flatten(1).amax(1) <= 1e-4).float().mean() >= 0.75
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [("noise", 1.0), ("mask", 0.2), ("salt-and-pepper", 0.2), ("jpeg", 5)]
+)
+def test_damaged_digits_become_themselves_again(
+    f: make_it_real.IGN, judge: DigitClassifier, kind: str, level: float
+) -> None:
+    digits = make_it_real.generate(f, range(300), steps=3)
+    generator = torch.Generator().manual_seed(0)
+    damaged = degraded(digits, kind, level, generator=generator)
+    repaired = make_it_real.project(f, damaged)
+    read = classes(judge, digits)
+    assert accuracy(judge, repaired, read) > 0.8
+    assert (repaired - digits).abs().mean() < (damaged - digits).abs().mean()
+
+
+@pytest.mark.parametrize("path", DRAWN, ids=lambda path: path.stem)
+def test_drawn_digits_are_read_as_drawn(
+    f: make_it_real.IGN, judge: DigitClassifier, path: Path, tmp_path: Path
+) -> None:
+    framing = described(model_file.inspect(model_file.resolve("mnist")).framing)
+    (job,) = plan([str(path)], tmp_path).jobs
+    (result,) = batch.run(f, [job], batch.Settings(framing))
+    assert result.status == "done"
+    image = decode.read(job.output).colour * 2 - 1
+    assert int(classes(judge, image[None])) == int(path.stem[-1])
