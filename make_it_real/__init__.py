@@ -11,6 +11,8 @@ The names are imported when first used: importing the package does not import to
 
 from typing import TYPE_CHECKING, Any
 
+from make_it_real._version import __version__
+
 if TYPE_CHECKING:
     from make_it_real.inference.projection import drift, generate, project
     from make_it_real.inference.refinement import refine
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from make_it_real.models.ign import IGNConfig
     from make_it_real.weights.pretrained import IGN
 
-__version__ = "0.1.0"
 __all__ = [
     "IGN",
     "IGNConfig",
@@ -32,13 +33,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "IGN": "pretrained",
-    "IGNConfig": "model",
-    "drift": "projection",
-    "generate": "projection",
-    "project": "projection",
-    "refine": "refinement",
-    "score": "scoring",
+    "IGN": "weights.pretrained",
+    "IGNConfig": "models.ign",
+    "drift": "inference.projection",
+    "generate": "inference.projection",
+    "project": "inference.projection",
+    "refine": "inference.refinement",
+    "score": "inference.scoring",
 }
 
 

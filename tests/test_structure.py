@@ -12,29 +12,20 @@ import pytest
 import make_it_real
 
 PACKAGE = Path(make_it_real.__file__).parent
-LAYERS = (
-    (
-        "errors", "source", "mixture", "principal", "devices", "sharing", "tensorfile",
-        "distributed", "profiles", "cache",
-    ),
-    (
-        "model", "dcgan", "filters", "patches", "critic", "images", "decoding", "framing", "ink",
-        "restoring", "alignment", "faces", "idx", "degradations", "detail", "tones", "augmentation",
-        "laws",
-    ),
-    (
-        "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals",
-        "features", "extractors", "probe", "gallery", "plots", "mixing", "draw", "feeding",
-        "throughput", "records", "recipe", "projected", "lite",
-    ),
-    (
-        "trainer", "training", "published", "evaluation", "sections", "repairing",
-        "findings", "batch", "jobs", "report", "watching",
-        "holdout", "starting", "pretrained", "export", "inputs", "refinement", "scoring",
-    ),
-    ("cli", "__main__"),
-)  # fmt: skip
-LAYER = {name: number for number, names in enumerate(LAYERS, 1) for name in names}
+# Nine neighbourhoods, from the top: a module imports from its own folder or from floors below.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("cli",),
+    ("training",),
+    ("evaluation",),
+    ("inference", "weights", "data"),
+    ("models", "images"),
+    ("degradations", "files", "devices", "distributed"),
+    ("errors", "_version"),
+)
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+# The package's own __init__ imports its public names when they are asked for.
+PUBLIC = {"__init__"}
 HEAVY = ("torch", "numpy", "PIL", "huggingface_hub", "safetensors")
 
 
@@ -79,43 +70,48 @@ def graph() -> dict[str, set[str]]:
 IMPORTS = graph()
 
 
-def layer(name: str) -> int:
-    return LAYER[name.split(".")[0]]
+def place(name: str) -> str:
+    """The folder, or the single module, that a module belongs to."""
+    return name.split(".")[0]
 
 
 def test_the_import_reader_sees_every_kind_of_import() -> None:
     source = """
 import torch
 import make_it_real
-from make_it_real import weights, __version__
+from make_it_real import devices, __version__
 if TYPE_CHECKING:
-    from make_it_real.model import IGN
+    from make_it_real.models.ign import IGN
 def f():
     import make_it_real.cli.train
-    from make_it_real.cli.common import say
+    from make_it_real.cli.console import say
 """
-    known = {"weights", "model", "cli", "cli.train", "cli.common"}
-    found = {"__init__", "weights", "model", "cli.train", "cli.common"}
+    known = {"devices", "models", "models.ign", "cli", "cli.train", "cli.console"}
+    found = {"__init__", "devices", "models.ign", "cli.train", "cli.console"}
     assert set(imported(source, known)) == found
 
 
-def test_every_module_has_a_layer() -> None:
-    top = {name.split(".")[0] for name in IMPORTS} - {"__init__"}
-    assert top == set(LAYER)
+def test_every_module_has_a_floor() -> None:
+    assert {place(name) for name in IMPORTS} - PUBLIC == set(FLOOR)
 
 
-@pytest.mark.parametrize("name", sorted(set(IMPORTS) - {"__init__"}))
-def test_a_module_imports_from_its_own_layer_or_below(name: str) -> None:
-    above = {other for other in IMPORTS[name] - {"__init__"} if layer(other) > layer(name)}
-    assert above == set()
+@pytest.mark.parametrize("name", sorted(set(IMPORTS) - PUBLIC))
+def test_a_module_imports_from_its_own_folder_or_from_below(name: str) -> None:
+    own = place(name)
+    others = {place(other) for other in IMPORTS[name] - PUBLIC} - {own}
+    assert {other for other in others if FLOOR[other] <= FLOOR[own]} == set()
 
 
-@pytest.mark.parametrize("name", sorted(set(IMPORTS) - {"__init__"}))
+@pytest.mark.parametrize("name", sorted(set(IMPORTS) - PUBLIC))
 def test_only_the_command_line_imports_the_command_line(name: str) -> None:
-    if layer(name) < 5:
-        assert not {other for other in IMPORTS[name] if other.split(".")[0] == "cli"}
-    else:
-        assert "__main__" not in IMPORTS[name]
+    if place(name) not in ("cli", "__main__"):
+        assert not {other for other in IMPORTS[name] if place(other) in ("cli", "__main__")}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda p: p.parent.name)
+def test_a_folders_init_is_a_docstring(path: Path) -> None:
+    if path.parent.name != "cli":
+        assert [type(node) for node in ast.parse(path.read_text("utf-8")).body] == [ast.Expr]
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -135,7 +131,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("importer", "others"), [("weights", {"model"}), ("cli.train", {"training", "trainer"})]
+    ("importer", "others"),
+    [("weights.model_file", {"models.ign"}), ("cli.train", {"training.run", "distributed"})],
 )
 def test_nested_and_type_checking_imports_are_seen(importer: str, others: set[str]) -> None:
     assert others <= IMPORTS[importer]

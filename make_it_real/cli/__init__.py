@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-import make_it_real
+from make_it_real._version import __version__
 from make_it_real.cli import degrade, evaluate, generate, mix, models, project, refine, score, train
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        print(f"mir {make_it_real.__version__}")
+        print(f"mir {__version__}")
         raise typer.Exit()
 
 

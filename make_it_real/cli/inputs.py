@@ -34,7 +34,6 @@ def fitting(
     invert: bool | None = None,
 ) -> "Fitting":
     """How pictures are brought to the frame of a model, as its header describes it."""
-    from make_it_real.cli.inputs import Fitting
     from make_it_real.images.framing import described
 
     return Fitting(described(info.framing), how, invert)
@@ -47,10 +46,8 @@ def load(
 
     Exits with 3 where none matched.
     """
-    from make_it_real.cli import inputs as reading
-
     try:
-        loaded = reading.load(inputs, config, how, recursive=recursive, stdin=stdin_of(inputs))
+        loaded = _loaded(inputs, config, how, recursive=recursive, stdin=stdin_of(inputs))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     complain(loaded.failed)
@@ -113,7 +110,7 @@ def fitted(
             yield job, str(error)
 
 
-def load(
+def _loaded(
     inputs: Sequence[str],
     config: IGNConfig,
     fitting: Fitting,

@@ -8,7 +8,7 @@ from html import escape
 
 from torch import Tensor
 
-import make_it_real
+from make_it_real._version import __version__
 from make_it_real.degradations.kinds import kept_out
 from make_it_real.evaluation.bootstrap import Interval
 from make_it_real.evaluation.measurements import Figures, Group
@@ -157,7 +157,7 @@ def markdown(found: Findings) -> str:
             parts += ["", *(f"| {' | '.join(line)} |" for line in escaped)]
         for what, sheet in found.pictures(title):
             parts += ["", f"{what}:", "", f"![{what}]({_uri(sheet)})"]
-    return "\n".join([*parts, "", f"make-it-real {make_it_real.__version__}", ""])
+    return "\n".join([*parts, "", f"make-it-real {__version__}", ""])
 
 
 def html(found: Findings) -> str:
@@ -177,7 +177,7 @@ def html(found: Findings) -> str:
             width = 2 * sheet.shape[2] if sheet.shape[2] < 400 else sheet.shape[2]
             picture = f'<img alt="{escape(what)}" src="{_uri(sheet)}" width="{width}">'
             body.append(f"<figure>{picture}<figcaption>{escape(what)}</figcaption></figure>")
-    version = escape(make_it_real.__version__)
+    version = escape(__version__)
     return _PAGE.format(title=escape(found.title), body="\n".join(body), version=version)
 
 

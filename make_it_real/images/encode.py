@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-import make_it_real
+from make_it_real._version import __version__
 from make_it_real.errors import ImageError
 from make_it_real.images.icc import from_srgb
 from make_it_real.images.pixels import to_pixels
@@ -74,7 +74,7 @@ def encode(
 def provenance(model: str, fingerprint: str, steps: int) -> dict[str, str]:
     """The text that says how an image was made: Software, and the model, its hash and k."""
     return {
-        "Software": f"make-it-real {make_it_real.__version__}",
+        "Software": f"make-it-real {__version__}",
         "model": model,
         "model-sha256": fingerprint,
         "steps": str(steps),

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import make_it_real
 from make_it_real import files
+from make_it_real._version import __version__
 from make_it_real.errors import ImageError
 from make_it_real.images import decode, encode, pixels
 
@@ -78,7 +78,7 @@ class Gallery:
         return _PAGE.format(
             title=escape(self.title), about=escape(self.about), count=count,
             score=escape(self.score), cards="\n".join(self._cards), style=_STYLE, script=_SCRIPT,
-            version=escape(make_it_real.__version__),
+            version=escape(__version__),
         )  # fmt: skip
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import make_it_real
+from make_it_real._version import __version__
 from make_it_real.cli import console
 from make_it_real.weights import model_file
 
@@ -196,7 +196,7 @@ class Run:
             data=f"{self.images.name}, {len(self.images):,} images",
             objective=trainer.title,
             steps=trainer.step,
-            version=make_it_real.__version__,
+            version=__version__,
             licence=self.licence,
             training=asdict(trainer.config),
             figures=figures,

@@ -57,8 +57,9 @@ class ModelInfo:
 
 def bundled_folder() -> Path:
     """Where the weights that come with the package lie: in the wheel, or in a checkout."""
-    installed = Path(__file__).parent / "bundled"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "weights"
+    package = Path(__file__).parents[1]
+    installed = package / "bundled"
+    return installed if installed.is_dir() else package.parent / "weights"
 
 
 def bundled() -> dict[str, Path]:

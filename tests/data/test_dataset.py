@@ -16,7 +16,7 @@ from torch import Tensor
 from make_it_real.data import dataset
 from make_it_real.errors import DataError
 
-MNIST = Path(__file__).parent.parent.parent / "shared" / "data" / "mnist"
+MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason=f"MNIST's files are not in {MNIST}; they are not part of the project"

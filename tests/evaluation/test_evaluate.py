@@ -23,7 +23,7 @@ from make_it_real.inference.projection import apply, generate
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
 
-MNIST = Path(__file__).parent.parent.parent / "shared" / "data" / "mnist"
+MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 
 class Still(IGN):

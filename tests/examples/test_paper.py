@@ -12,7 +12,7 @@ from make_it_real.evaluation import evaluate
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.models.ign import IGN
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip("diffusers")
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "trilemma"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "trilemma"))
 
 import common
 import compare

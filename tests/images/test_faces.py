@@ -14,7 +14,7 @@ from torch import Tensor
 from make_it_real.images import decode, faces
 from make_it_real.images.alignment import Similarity
 
-PORTRAITS = Path(__file__).parent.parent / "examples" / "portraits"
+PORTRAITS = Path(__file__).parents[2] / "examples" / "portraits"
 needs_detector = pytest.mark.skipif(
     not faces.available(), reason="needs the extra: pip install 'make-it-real[faces]'"
 )

@@ -26,7 +26,7 @@ from make_it_real.inference.projection import project
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
 
-PORTRAITS = Path(__file__).parent.parent / "examples" / "portraits"
+PORTRAITS = Path(__file__).parents[2] / "examples" / "portraits"
 SIZE = 32
 WIDTH, HEIGHT = 160, 120
 # Two faces, upright and tilted, of which the second is the larger one in the photo.

@@ -16,7 +16,7 @@ from make_it_real.inference.jobs import plan
 from make_it_real.inference.projection import apply
 from make_it_real.weights import model_file
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DRAWN = sorted(p for p in (ROOT / "examples" / "inputs").iterdir() if "damaged" not in p.name)
 
 
