@@ -6,10 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import make_it_real
+from make_it_real.cli import app
 
 PACKAGE = Path(make_it_real.__file__).parent
 # Nine neighbourhoods, from the top: a module imports from its own folder or from floors below.
@@ -176,6 +179,22 @@ print(json.dumps(report))
         assert length > 5, line
         wrong = not line or "--nonsense" in line
         assert exit_code == (2 if wrong else 0), line
+
+
+def test_every_command_has_the_flags_that_all_share() -> None:
+    def names(command: Any) -> dict[str, set[str]]:
+        """The options of a command, or of each of a group's, by its name."""
+        if not hasattr(command, "commands"):
+            return {command.name: {o for p in command.params for o in p.opts}}
+        found: dict[str, set[str]] = {}
+        for inner in command.commands.values():
+            found |= names(inner)
+        return found
+
+    options = names(typer.main.get_command(app))
+    assert {"generate", "train", "push"} <= set(options)
+    for command, own in options.items():
+        assert {"--quiet", "-q", "--verbose", "-v", "--debug"} <= own, command
 
 
 def test_a_model_is_loaded_and_used_without_torchs_compiler() -> None:

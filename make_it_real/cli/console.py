@@ -1,5 +1,6 @@
 """What commands say and how they end: messages, progress, signals, exit codes."""
 
+import inspect
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from threading import Event
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 NO_INPUT = 3
+# What ``command`` adds to the options of each.
+FLAGS = {
+    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")],
+    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
+}
 
 _quiet = False
 _verbose = False
@@ -67,22 +74,21 @@ def _on_one_line(message: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
 
 
-P = ParamSpec("P")
-
-
-def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Turn exceptions into one line on stderr and the exit code of errors.py."""
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command FLAGS; turn exceptions into a line on stderr and errors.py's exit code."""
 
     @wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+    def wrapped(
+        *args: Any, quiet: bool = False, verbose: bool = False, debug: bool = False, **kwargs: Any
+    ) -> None:
         global _quiet, _verbose
-        _quiet, _verbose = bool(kwargs.get("quiet")), bool(kwargs.get("verbose"))
+        _quiet, _verbose = quiet, verbose
         # A file name need not be valid text; it is printed as the bytes that it is.
         sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
         try:
             function(*args, **kwargs)
         except MirError as error:
-            if kwargs.get("debug"):
+            if debug:
                 traceback.print_exc()
             complain(str(error))
             raise typer.Exit(error.exit_code) from error
@@ -96,13 +102,24 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except Exception as error:
             if isinstance(error, typer.Exit | typer.BadParameter):
                 raise
-            if kwargs.get("debug"):
+            if debug:
                 traceback.print_exc()
             text = next(iter(str(error).splitlines()), "")
             complain(f"{type(error).__name__}: {text} (--debug shows where)")
             raise typer.Exit(1) from error
 
+    # Typer reads a command's options off its signature.
+    wrapped.__signature__ = _with_flags(inspect.signature(function))  # type: ignore[attr-defined]
     return wrapped
+
+
+def _with_flags(signature: inspect.Signature) -> inspect.Signature:
+    """A signature with FLAGS at its end."""
+    flags = (
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in FLAGS.items()
+    )
+    return signature.replace(parameters=[*signature.parameters.values(), *flags])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from make_it_real.cli import console, options
 from make_it_real.cli.inputs import complain, fitting, stdin_of
 from make_it_real.errors import ImageError
+from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -55,9 +56,6 @@ def degrade(
     device: options.Device = "auto",
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Damage images at their own size: A(x), for mir project to mend.
 
@@ -72,7 +70,6 @@ def degrade(
     target, into_folder = options.output_path(output)
     stdin = stdin_of(inputs)
 
-    from make_it_real import files
     from make_it_real.cli import inputs as reading
     from make_it_real.degradations.kinds import DEGRADATIONS
     from make_it_real.images import encode, pixels
@@ -114,8 +111,8 @@ def degrade(
             data = encode.encode(
                 Ax[0], OUTPUT_SUFFIXES[job.output.suffix.lower()], {**text, "seed": str(seed)}
             )
-            files.make_folder(job.output.parent)
-            files.write_bytes(job.output, data, overwrite=overwrite)
+            make_folder(job.output.parent)
+            write_bytes(job.output, data, overwrite=overwrite)
         except ImageError as error:
             failed += 1
             console.complain(f"{name}: {error}")
@@ -165,10 +162,9 @@ def _write_strip(rows: "list[torch.Tensor]", path: Path, overwrite: bool) -> Non
     """One row an image: x, A(x), f(A(x)) and f(f(A(x)))."""
     import torch
 
-    from make_it_real import files
     from make_it_real.images import encode, pixels
 
     sheet = pixels.grid(torch.cat(rows), columns=4)
-    files.make_folder(path.parent)
-    files.write_bytes(path, encode.encode(sheet), overwrite=overwrite)
+    make_folder(path.parent)
+    write_bytes(path, encode.encode(sheet), overwrite=overwrite)
     console.say(f"{path}: x, A(x), f(A(x)), f(f(A(x)))")

@@ -14,6 +14,7 @@ import typer
 from make_it_real.cli import options
 from make_it_real.cli.console import command, detail, rich_progress, say
 from make_it_real.errors import DataError
+from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -80,9 +81,6 @@ def evaluate(
     batch: options.Batch = 250,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Measure f: what it generates, whether it rests, what it leaves, tells and repairs.
 
@@ -102,7 +100,6 @@ def evaluate(
         say("no DATA: only idempotence is measured")
     f, info, fingerprint = options.load_model(model, device)
 
-    from make_it_real import files
     from make_it_real.evaluation import evaluate as evaluation_evaluate
     from make_it_real.evaluation import feature_extractors
     from make_it_real.evaluation import report as evaluation_report
@@ -167,8 +164,8 @@ def evaluate(
         )
     if report:
         text = html(found) if report.suffix == ".html" else markdown(found)
-        files.make_folder(report.parent)
-        files.write_bytes(report, text.encode(), overwrite=overwrite)
+        make_folder(report.parent)
+        write_bytes(report, text.encode(), overwrite=overwrite)
     if record and other is not None:
         calibration = calibrate(f, other.pixels)
         path = model_file.resolve(model)
@@ -253,9 +250,6 @@ def train_features(
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order, jitter.")] = 0,
     overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Train the digit classifier that figures are measured with (4 minutes on two cores)."""
     if output.exists() and not overwrite:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli import console, inputs, options
-from make_it_real.cli.options import parse_seeds
 from make_it_real.errors import ImageError
+from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -46,16 +46,13 @@ def generate(
     batch: options.Batch = 64,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Make images out of noise: f(z), one image a seed.
 
     The same seed gives the same image whatever the batch and the device.
     """
     try:
-        wanted = parse_seeds(seeds if seeds is not None else f"{seed}-{seed + n - 1}")
+        wanted = options.parse_seeds(seeds if seeds is not None else f"{seed}-{seed + n - 1}")
     except ValueError as error:
         raise typer.BadParameter(f"--seeds: {error}") from error
     if output == "-" and as_json:
@@ -63,7 +60,7 @@ def generate(
     if like is not None and law is not None:
         raise typer.BadParameter("--like and --source both say how z is drawn; give one")
     path, is_folder = options.output_path(output)
-    target = path or options.free(Path("generated.png"))
+    target = path or free_path(Path("generated.png"))
     suffix = "" if is_folder or target.is_dir() else target.suffix.lower()
     if suffix in (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"):
         raise typer.BadParameter(f"-o {output}: grids are written as .png")
@@ -77,7 +74,6 @@ def generate(
 
     import torch
 
-    from make_it_real import files
     from make_it_real.images import encode, pixels
     from make_it_real.inference.gallery import Gallery
     from make_it_real.inference.projection import generate as make
@@ -113,17 +109,17 @@ def generate(
         if output == "-":
             sys.stdout.buffer.write(data)
             return
-        files.make_folder(target.parent)
-        files.write_bytes(target, data, overwrite=overwrite)
+        make_folder(target.parent)
+        write_bytes(target, data, overwrite=overwrite)
         report = {"seeds": wanted, "output": str(target), "steps": steps, "model": info.name}
         print(json.dumps(report) if as_json else target)
         return
-    files.make_folder(target)
+    make_folder(target)
     missing = [s for s in wanted if overwrite or not _file(target, s).exists()]
     for number, image in made(missing):
         file = _file(target, number)
         data = encode.encode(image, text={**text, "seed": str(number)})
-        files.write_bytes(file, data, overwrite=overwrite)
+        write_bytes(file, data, overwrite=overwrite)
         report = {"seed": number, "output": str(file), "steps": steps, "model": info.name}
         print(json.dumps(report) if as_json else file)
     if gallery:

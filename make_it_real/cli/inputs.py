@@ -5,19 +5,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 import typer
-from torch import Tensor
 
 from make_it_real.cli import console
 from make_it_real.cli.options import FitWord
-from make_it_real.errors import ImageError
-from make_it_real.images import decode
-from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
-from make_it_real.inference.jobs import Job, Result, plan
-from make_it_real.models.ign import IGNConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from make_it_real.images.decode import Picture
+    from make_it_real.images.framing import Fit, Fitted, Framing
+    from make_it_real.inference.jobs import Job
+    from make_it_real.inference.report import Result
+    from make_it_real.models.ign import IGNConfig
     from make_it_real.weights.model_file import ModelInfo
 
 
@@ -34,6 +34,7 @@ def fitting(
     invert: bool | None = None,
 ) -> "Fitting":
     """How pictures are brought to the frame of a model, as its header describes it."""
+    from make_it_real.cli.inputs import Fitting
     from make_it_real.images.framing import described
 
     return Fitting(described(info.framing), how, invert)
@@ -42,20 +43,38 @@ def fitting(
 def load(
     inputs: Sequence[str], config: "IGNConfig", how: "Fitting", *, recursive: bool = False
 ) -> "Loaded":
-    """Read all inputs into the model's frame; complain of those that can't be.
+    """Read all images that inputs name into the model's frame; complain of those that can't be.
 
-    Exits with 3 where none matched.
+    Exits with 3 where there is none.
     """
+    import torch
+
+    from make_it_real.cli.inputs import Loaded, fitted
+    from make_it_real.inference.jobs import plan
+
     try:
-        loaded = _loaded(inputs, config, how, recursive=recursive, stdin=stdin_of(inputs))
+        planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin_of(inputs))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    complain(loaded.failed)
-    for warning in loaded.warnings:
+    complain(planned.failed)
+    names: list[str] = []
+    images: list[Tensor] = []
+    warnings: list[str] = []
+    failed = len(planned.failed)
+    for job, faces in fitted(planned.jobs, config, how):
+        name = str(job.source)
+        if isinstance(faces, str):
+            console.complain(f"{name}: {faces}")
+            failed += 1
+        else:
+            names += [name, *(f"{name} (face {n})" for n in range(2, len(faces) + 1))]
+            images += [one.image for one in faces]
+            warnings += [f"{name}: {warning}" for warning in faces[0].warnings]
+    for warning in warnings:
         console.complain(f"warning: {warning}")
-    if not loaded.names:
+    if not names:
         raise typer.Exit(console.NO_INPUT)
-    return loaded
+    return Loaded(tuple(names), torch.stack(images), failed)
 
 
 def complain(failed: "Sequence[Result]") -> None:
@@ -68,10 +87,9 @@ def complain(failed: "Sequence[Result]") -> None:
 class Fitting:
     """How pictures are brought to the model's frame: what ``framing.fit_all`` asks for."""
 
-    framing: Framing
-    how: Fit = "auto"
+    framing: "Framing"
+    how: "Fit" = "auto"
     invert: bool | None = None
-    max_pixels: int = decode.MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -79,62 +97,33 @@ class Loaded:
     """names (N) as given on the command line, and their images (N, C, S, S) in [−1, 1].
 
     A photo of several faces has several images, and each but the first its number in its name.
-    failed: one Result for each input that could not be read, with its reason. warnings: what
-    was looked for in vain, with the input's name.
+    failed: how many inputs could not be read.
     """
 
     names: tuple[str, ...]
-    images: Tensor
-    failed: tuple[Result, ...] = ()
-    warnings: tuple[str, ...] = ()
+    images: "Tensor"
+    failed: int
 
 
-def read_job(job: Job, max_pixels: int = decode.MAX_PIXELS) -> decode.Picture:
+def read_job(job: "Job") -> "Picture":
     """The picture of one job. Raises ImageError."""
-    data = job.data if job.data is not None else job.source
-    return decode.read(data, max_pixels=max_pixels)
+    from make_it_real.images import decode
+
+    return decode.read(job.source if job.data is None else job.data)
 
 
 def fitted(
-    jobs: Iterable[Job], config: IGNConfig, fitting: Fitting
-) -> Iterator[tuple[Job, tuple[Fitted, ...] | str]]:
+    jobs: "Iterable[Job]", config: "IGNConfig", fitting: Fitting
+) -> "Iterator[tuple[Job, tuple[Fitted, ...] | str]]":
     """Each job with its images in the model's frame, or with why it has none."""
+    from make_it_real.errors import ImageError
+    from make_it_real.images.framing import fit_all
+
     for job in jobs:
         try:
-            picture = read_job(job, fitting.max_pixels)
             yield job, fit_all(
-                picture, config.image_size, config.channels, fitting.framing,
+                read_job(job), config.image_size, config.channels, fitting.framing,
                 how=fitting.how, invert=fitting.invert,
             )  # fmt: skip
         except ImageError as error:
             yield job, str(error)
-
-
-def _loaded(
-    inputs: Sequence[str],
-    config: IGNConfig,
-    fitting: Fitting,
-    *,
-    recursive: bool = False,
-    stdin: bytes | None = None,
-) -> Loaded:
-    """All images that files, folders, globs and "-" name, in the model's frame.
-
-    Raises ValueError for inputs that no job can be made of, as ``jobs.plan`` does.
-    """
-    planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin)
-    names: list[str] = []
-    tensors: list[Tensor] = []
-    warnings: list[str] = []
-    failed = list(planned.failed)
-    for job, found in fitted(planned.jobs, config, fitting):
-        name = str(job.source)
-        if isinstance(found, str):
-            failed.append(Result(name, "", "failed", found))
-        else:
-            names += [name, *(f"{name} (face {n})" for n in range(2, len(found) + 1))]
-            tensors += [one.image for one in found]
-            warnings += [f"{name}: {warning}" for warning in found[0].warnings]
-    shape = (0, config.channels, config.image_size, config.image_size)
-    stacked = torch.stack(tensors) if tensors else torch.empty(shape)
-    return Loaded(tuple(names), stacked, tuple(failed), tuple(warnings))

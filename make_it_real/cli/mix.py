@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli import console, inputs, options
+from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ def interpolate(
     batch: options.Batch = 64,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Go from one seed or image to another, f applied on the way: mir interpolate 3 8.
 
@@ -47,14 +45,13 @@ def interpolate(
     """
     if len(ends) < 2:
         raise typer.BadParameter("name two ends or more")
-    target = output or options.free(Path("interpolated.png"))
+    target = output or free_path(Path("interpolated.png"))
     options.check(target, "-o", (".png", ".gif", ".webp"), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
     f, info, fingerprint = options.load_model(model, device)
 
     import torch
 
-    from make_it_real import files
     from make_it_real.images import encode, pixels
     from make_it_real.inference import plots
     from make_it_real.inference.gallery import Gallery
@@ -64,14 +61,14 @@ def interpolate(
     given = [operand(end, f, inputs.fitting(info, fit, invert)) for end in ends]
     y = points(f, given, n, how)
     fy = project(f, y, steps, batch=batch).cpu()
-    files.make_folder(target.parent)
+    make_folder(target.parent)
     if target.suffix.lower() == ".png":
         text = encode.provenance(info.name, fingerprint, steps) | {"ends": " ".join(ends)}
         data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=n), text=text)
     else:
         kind = "WEBP" if target.suffix.lower() == ".webp" else "GIF"
         data = plots.animation(list(fy), [f"t = {i / (n - 1):.2f}" for i in range(n)], kind)
-    files.write_bytes(target, data, overwrite=overwrite)
+    write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(" to ".join(one.name for one in given), score="t", about=f"{how}")
         for i in range(n):
@@ -100,9 +97,6 @@ def mix(
     device: options.Device = "auto",
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Add and subtract in the source space, and apply f: mir mix '3 - 5 + 8'.
 
@@ -115,14 +109,13 @@ def mix(
         terms = parse(expression)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    target = output or options.free(Path("mixed.png"))
+    target = output or free_path(Path("mixed.png"))
     options.check(target, "-o", (".png",), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
     f, info, fingerprint = options.load_model(model, device)
 
     import torch
 
-    from make_it_real import files
     from make_it_real.images import encode, pixels
     from make_it_real.inference.gallery import Gallery
     from make_it_real.inference.interpolation import mix as summed
@@ -134,9 +127,9 @@ def mix(
     y = torch.stack([*(one.image for _, one in weighted), total])
     fy = project(f, y, steps).cpu()
     text = encode.provenance(info.name, fingerprint, steps) | {"mix": expression}
-    files.make_folder(target.parent)
+    make_folder(target.parent)
     data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=len(y)), text=text)
-    files.write_bytes(target, data, overwrite=overwrite)
+    write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(expression, score="weight")
         for i, (weight, one) in enumerate(weighted):

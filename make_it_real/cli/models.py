@@ -15,11 +15,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions
 
 Name = Annotated[
     str,
-    typer.Argument(
-        metavar="MODEL", autocompletion=options.model_names,
-        help="faces, mnist or fashion, a .safetensors file, a folder or owner/name[@revision].",
-    ),
-]  # fmt: skip
+    typer.Argument(metavar="MODEL", autocompletion=options.model_names, help=options.MODEL_HELP),
+]
 
 
 @app.callback()
@@ -29,11 +26,7 @@ def models() -> None:
 
 @app.command("list")
 @console.command
-def list_models(
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-) -> None:
+def list_models(as_json: options.Json = False) -> None:
     """List the bundled models and those in the hub's cache. Uses no network."""
     found = {name: ("bundled", path) for name, path in model_file.bundled().items()}
     found |= {name: ("cached", path) for name, path in hub.cached().items()}
@@ -55,12 +48,7 @@ def list_models(
 
 @app.command("info")
 @console.command
-def show_info(
-    model: Name,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-) -> None:
+def show_info(model: Name, as_json: options.Json = False) -> None:
     """Show a model's card, out of its file's header alone."""
     path = model_file.resolve(model)
     info = model_file.inspect(path)
@@ -80,8 +68,6 @@ def pull(
     names: Annotated[list[str], typer.Argument(metavar="OWNER/NAME[@REVISION]…")],
     force: Annotated[bool, typer.Option("--force", help="Fetch what is in the cache too.")] = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """Fetch models from the hub into its cache, checked; prints where each lies."""
     for name in names:
@@ -104,8 +90,6 @@ def verify(
         list[str] | None, typer.Argument(metavar="[MODEL]…", help="All the bundled ones if none.")
     ] = None,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """Check that models are whole and make what they made when they were saved. On the CPU."""
     from make_it_real.weights.verify import check
@@ -140,8 +124,6 @@ def push(
         str | None, typer.Option("--revision", help="A branch, made if it isn't there [main].")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Only you can see it.")] = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """Send a model to the hub with its critic, a sample grid and a card. Prints the commit."""
     path = model_file.resolve(model)
@@ -162,8 +144,6 @@ def export(
         Literal["onnx", "pt2"] | None, typer.Option("--format", help="By the name's end if none.")
     ] = None,
     overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """Write f for other programs, checked against torch: ONNX or torch.export's .pt2.
 

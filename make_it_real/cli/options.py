@@ -23,13 +23,11 @@ def model_names() -> list[str]:
     return list(model_file.bundled())
 
 
+MODEL_HELP = "faces, mnist or fashion, a .safetensors file, a folder or owner/name[@revision]."
 Model = Annotated[
     str,
-    typer.Option(
-        "--model", "-m", envvar="MIR_MODEL", autocompletion=model_names,
-        help="faces, mnist or fashion, a .safetensors file, a folder or owner/name[@revision].",
-    ),
-]  # fmt: skip
+    typer.Option("--model", "-m", envvar="MIR_MODEL", autocompletion=model_names, help=MODEL_HELP),
+]
 Device = Annotated[
     str,
     typer.Option("--device", "-d", envvar="MIR_DEVICE", help="auto, cpu, cuda[:n] or mps."),
@@ -40,9 +38,20 @@ Batch = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0-3,80" → [0, 1, 2, 3, 80]. Raises ValueError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        low, high = int(first), int(last if dash else first)
+        if high < low or high - low >= 10_000_000 or high >= 2**63:
+            raise ValueError(f"not a range of seeds: {part.strip()}")
+        seeds += range(low, high + 1)
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed is named twice")
+    return seeds
 
 
 def output_path(output: str | None) -> tuple[Path | None, bool]:
@@ -96,26 +105,3 @@ def check(path: Path | None, option: str, suffixes: Sequence[str], overwrite: bo
         raise typer.BadParameter(f"{option} {path}: must end in {' or '.join(suffixes)}")
     if os.path.lexists(path) and not overwrite:
         raise ImageError(f"{path} exists; --overwrite replaces it")
-
-
-def free(path: Path) -> Path:
-    """The path, or the first of path_2, path_3, … that does not exist."""
-    candidate, number = path, 1
-    while os.path.lexists(candidate):
-        number += 1
-        candidate = path.with_stem(f"{path.stem}_{number}")
-    return candidate
-
-
-def parse_seeds(text: str) -> list[int]:
-    """ "0-3,80" → [0, 1, 2, 3, 80]. Raises ValueError."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        low, high = int(first), int(last if dash else first)
-        if high < low or high - low >= 10_000_000 or high >= 2**63:
-            raise ValueError(f"not a range of seeds: {part.strip()}")
-        seeds += range(low, high + 1)
-    if len(set(seeds)) != len(seeds):
-        raise ValueError("a seed is named twice")
-    return seeds

@@ -13,29 +13,26 @@ import typer
 
 from make_it_real import distributed
 from make_it_real.cli import console, options
+from make_it_real.cli.inputs import stdin_of
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
     from make_it_real.inference.batch import Settings
-    from make_it_real.inference.jobs import Job, Jobs, Result
+    from make_it_real.inference.jobs import Job, Jobs
+    from make_it_real.inference.report import Result
     from make_it_real.models.ign import IGN
 
 
 @console.command
 def project(
-    inputs: Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for stdin.")],
+    inputs: options.Inputs,
     steps: options.Steps = 1,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="A file for one input, a folder, or - for stdout."),
     ] = None,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Search subfolders.")
-    ] = False,
-    invert: Annotated[
-        bool | None,
-        typer.Option("--invert/--no-invert", help="Swap dark and bright, or never do."),
-    ] = None,
+    recursive: options.Recursive = False,
+    invert: options.Invert = None,
     fit: options.Fit = "auto",
     restore_size: Annotated[
         bool,
@@ -76,9 +73,6 @@ def project(
     ] = None,
     gallery: options.Gallery = None,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Map images onto those that f was trained on: f^steps(x).
 
@@ -89,7 +83,6 @@ def project(
     """
     to_stdout = output == "-"
     for wrong, message in (
-        (inputs.count("-") > 1, "- (stdin) can be named once"),
         (
             to_stdout and (as_json or len(inputs) > 1),
             "-o - takes one input, and no --json: stdout is the image",
@@ -111,7 +104,7 @@ def project(
     from make_it_real.inference import jobs as planning
 
     target, into_folder = options.output_path(output)
-    data = sys.stdin.buffer.read() if "-" in inputs else None
+    data = stdin_of(inputs)
 
     def planned() -> planning.Plan:
         return planning.plan(
@@ -183,10 +176,8 @@ def project(
                     stop.set()
 
         if watch:
-            from make_it_real.inference.jobs import arrivals
-
             console.say("watching; Ctrl-C ends it")
-            for some in arrivals(planned, stop):
+            for some in planning.arrivals(planned, stop):
                 for result in done(some, f, settings):
                     show(result)
         else:

@@ -9,7 +9,7 @@ import typer
 
 from make_it_real.cli import console, options
 from make_it_real.cli.inputs import fitting, load
-from make_it_real.cli.options import parse_seeds
+from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -58,9 +58,6 @@ def refine(
     batch: options.Batch = 64,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Apply f up to --steps times: a strip of f^k, one row an image, and how fast it rests.
 
@@ -77,7 +74,7 @@ def refine(
     options.check(animation, "--animation", (".gif", ".webp"), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
     try:
-        numbers = parse_seeds(seeds) if seeds is not None else []
+        numbers = options.parse_seeds(seeds) if seeds is not None else []
     except ValueError as error:
         raise typer.BadParameter(f"--seeds: {error}") from error
 
@@ -85,7 +82,6 @@ def refine(
 
     import torch
 
-    from make_it_real import files
     from make_it_real.images import encode, pixels
     from make_it_real.inference import plots
     from make_it_real.inference.gallery import Gallery
@@ -94,7 +90,7 @@ def refine(
     failed = 0
     if inputs:
         loaded = load(inputs, f.config, fitting(info, fit, invert), recursive=recursive)
-        names, start, failed = loaded.names, loaded.images, len(loaded.failed)
+        names, start, failed = loaded.names, loaded.images, loaded.failed
     else:
         names, start = tuple(f"seed {s}" for s in numbers), f.source.from_seeds(numbers)
     wanted = set(shown) | (set(_spread(steps)) if animation else set())
@@ -104,13 +100,13 @@ def refine(
         )
     _say(done, len(names))
 
-    target = output or options.free(Path("refined.png"))
+    target = output or free_path(Path("refined.png"))
     frames = {k: image.cpu() for k, image in done.frames.items()}
     strip = torch.stack([frames[k] for k in shown], 1).flatten(0, 1)
     text = encode.provenance(info.name, fingerprint, steps) | {"k": ",".join(map(str, shown))}
-    files.make_folder(target.parent)
+    make_folder(target.parent)
     data = encode.encode(pixels.grid(strip, columns=len(shown)), text=text)
-    files.write_bytes(target, data, overwrite=overwrite)
+    write_bytes(target, data, overwrite=overwrite)
     lines = {"mean": done.mean, "largest": done.largest}
     extra: dict[Path | None, bytes] = {}
     if plot:
@@ -123,8 +119,8 @@ def refine(
         extra[animation] = plots.animation(sheets, [f"k = {k:,}" for k in frames], kind)
     for path, content in extra.items():
         if path is not None:
-            files.make_folder(path.parent)
-            files.write_bytes(path, content, overwrite=overwrite)
+            make_folder(path.parent)
+            write_bytes(path, content, overwrite=overwrite)
     if gallery:
         page = Gallery(f"f^{steps:,} of {len(names)} images", score="moved")
         for name, before, after, rest in zip(

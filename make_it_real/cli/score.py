@@ -11,6 +11,7 @@ from make_it_real.cli import console, options
 from make_it_real.cli import inputs as cli_inputs
 from make_it_real.cli.inputs import fitting
 from make_it_real.errors import DataError
+from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ def score(
     batch: options.Batch = 64,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Print the drift |f(x) − x| of images, the least real first: 0 is as real as can be.
 
@@ -60,7 +58,6 @@ def score(
 
     import torch
 
-    from make_it_real import files
     from make_it_real.images import encode, pixels
     from make_it_real.inference import plots
     from make_it_real.inference.gallery import Gallery
@@ -89,9 +86,9 @@ def score(
             for i in order
             for image in (x[i], x[i] + found.change[i], tinted(i))
         ]
-        files.make_folder(heat.parent)
+        make_folder(heat.parent)
         sheet = pixels.grid(torch.stack(cells), columns=3)
-        files.write_bytes(heat, encode.encode(sheet), overwrite=overwrite)
+        write_bytes(heat, encode.encode(sheet), overwrite=overwrite)
     if gallery:
         page = Gallery(f"mir score: {info.name}", score="drift", about="right: where f changes it")
         for i in order:
@@ -130,9 +127,6 @@ def calibrate(
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
     batch: options.Batch = 64,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Write the drift of a model's training images into its file, for mir score to refer to.
 

@@ -167,9 +167,6 @@ def train(
     name: Annotated[str | None, typer.Option("--name", help="Of the model [the folder's].")] = None,
     licence: Annotated[str, typer.Option("--licence", help="Of the weights, for their card.")] = "",
     device: options.Device = "auto",
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
 ) -> None:
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 

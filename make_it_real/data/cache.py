@@ -12,8 +12,6 @@ import os
 import shutil
 import struct
 import sys
-import tempfile
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from make_it_real import files
+
 MARK = b"mir-data"
 END = struct.Struct("<Q8s")
 SUFFIX = ".pixels"
-DAY = 24 * 60 * 60
 
 
 def folder() -> Path:
@@ -78,36 +77,24 @@ def write(path: Path, chunks: Iterable[list[Tensor | str]], most: int) -> None:
     removed. Raises OSError where the file can't be written, at once if its disk is too full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    files.sweep(path.parent)
     if (free := shutil.disk_usage(path.parent).free) < most:
         raise OSError(f"{most / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB free")
-    handle, name = tempfile.mkstemp(".part", path.stem + ".", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            count, shape, skipped = 0, [0, 0, 0], list[str]()
-            for rows in chunks:
-                skipped += [row for row in rows if isinstance(row, str)]
-                for row in (row for row in rows if isinstance(row, Tensor)):
-                    file.write(row.contiguous().numpy().data)
-                    count, shape = count + 1, list(row.shape)
-            if not count:
-                raise OSError("none of the images can be read")
-            footer = json.dumps({"shape": [count, *shape], "skipped": skipped}).encode()
-            file.write(footer + END.pack(len(footer), MARK))
-            file.flush()
-            # Else a crash soon afterwards may leave a file of the right size, full of zeros.
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-    _tidy(path)
-
-
-def _tidy(path: Path) -> None:
-    """Remove caches of the same data in other states, and parts that a killed process left."""
-    for other in path.parent.glob(f"{path.stem.split('-')[0]}-*"):
-        with suppress(OSError):
-            old = time.time() - other.stat().st_mtime > DAY
-            if other != path and (other.suffix == SUFFIX or old):
+    with files.write_whole(path, overwrite=True) as temporary, temporary.open("xb") as file:
+        count, shape, skipped = 0, [0, 0, 0], list[str]()
+        for rows in chunks:
+            skipped += [row for row in rows if isinstance(row, str)]
+            for row in (row for row in rows if isinstance(row, Tensor)):
+                file.write(row.contiguous().numpy().data)
+                count, shape = count + 1, list(row.shape)
+        if not count:
+            raise OSError("none of the images can be read")
+        footer = json.dumps({"shape": [count, *shape], "skipped": skipped}).encode()
+        file.write(footer + END.pack(len(footer), MARK))
+        file.flush()
+        # Else a crash soon afterwards may leave a file of the right size, full of zeros.
+        os.fsync(file.fileno())
+    for other in path.parent.glob(f"{path.stem.split('-')[0]}-*{SUFFIX}"):
+        if other != path:
+            with suppress(OSError):
                 other.unlink()

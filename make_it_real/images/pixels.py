@@ -1,4 +1,4 @@
-"""Pixels ⇄ images, grids, encoding, and whole-file writing. Files are read by ``decoding``."""
+"""Pixels ⇄ images, grids, encoding. Files are read by ``decoding``."""
 
 import numpy as np
 import torch

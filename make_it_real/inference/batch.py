@@ -28,8 +28,9 @@ from make_it_real.images.decode import MAX_PIXELS, SUFFIXES, Picture, read
 from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
 from make_it_real.images.paste_back import finished, restored
 from make_it_real.images.pixels import mean_abs
-from make_it_real.inference.jobs import OUTPUT_SUFFIXES, Job, Result, Status
+from make_it_real.inference.jobs import OUTPUT_SUFFIXES, Job
 from make_it_real.inference.projection import project
+from make_it_real.inference.report import Result, Status
 from make_it_real.models.ign import IGN
 
 ACCELERATOR_WORKERS = 4

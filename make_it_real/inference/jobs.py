@@ -1,7 +1,7 @@
 """What inputs and an output come to: which files to project, and the names of the results.
 
-Folders are listed, not loaded: of each file only its name is kept, and a ``Job`` is made when
-its turn comes, so that a folder of a hundred thousand images costs a few megabytes.
+Folders are listed, not loaded: of each file only two names are kept, and a ``Job`` is made when
+its turn comes, so that a folder of a hundred thousand images costs some twenty megabytes.
 """
 
 import glob
@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal, overload
+from typing import Literal, overload
 from zlib import crc32
 
-import numpy as np
-
+from make_it_real.files import free_path
 from make_it_real.images.decode import SUFFIXES
-from make_it_real.inference.listing import _expanded, _walk
+from make_it_real.inference.listing import expand, list_images
+from make_it_real.inference.report import Result
 
-Status = Literal["done", "skipped", "failed"]
 Format = Literal["png", "jpg", "webp", "same"]
 
 STDIN = Path("-")
@@ -30,8 +29,7 @@ OUTPUT_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEB
 class Job:
     """One image to project. source: a file, or STDIN; data: its bytes, where already read.
 
-    output: the file to write. within: it belongs to a folder job, whose existing outputs
-    are skipped.
+    output: the file to write. within: of a folder job, whose existing outputs are skipped.
     """
 
     source: Path
@@ -41,68 +39,19 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of one input.
-
-    status: done, skipped (the output was there), or failed (``reason`` says why). warnings:
-    what of the file was not used. inverted, done: what was done to bring it into the model's
-    frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
-    the result, in image units (0–2), where asked for; of several faces in one image their
-    mean. seconds: reading, fitting and writing it, and its share of its batch's time in f.
-    face: which one, where each face of the input has a result of its own. encoded: the image
-    file's bytes where they go to stdout. before: a face as f was shown it, (C, S, S), where
-    asked for.
-    """
-
-    input: str
-    output: str
-    status: Status
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-    inverted: bool = False
-    done: tuple[str, ...] = ()
-    drift_before: float | None = None
-    drift_after: float | None = None
-    seconds: float = 0.0
-    face: int = 1
-    encoded: bytes | None = field(default=None, repr=False)
-    before: Any = field(default=None, repr=False)
-
-
-class _Names:
-    """Names in one text, without the fifty bytes that each would take as a text of its own."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._text, self._count = "\0".join(names), len(names)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[str]:
-        start = 0
-        for _ in range(self._count):
-            end = self._text.find("\0", start)
-            yield self._text[start : end if end >= 0 else None]
-            start = end + 1
-
-
-@dataclass(frozen=True)
 class _Folder:
-    """The images of one folder (subfolders are their own), and where their results go."""
+    """The images of one folder (subfolders are their own): names of files and their results."""
 
     source: Path
     target: Path
-    names: _Names
-    suffix: Callable[[str], str]
-    special: dict[str, str]
+    names: list[tuple[str, str]]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __iter__(self) -> Iterator[Job]:
-        for name in self.names:
-            output = self.special.get(name) or _renamed(name, self.suffix(name))
-            yield Job(self.source / name, self.target / output, within=True)
+        for name, result in self.names:
+            yield Job(self.source / name, self.target / result, within=True)
 
 
 class Jobs(Sequence[Job]):
@@ -137,8 +86,8 @@ class Jobs(Sequence[Job]):
         parts: list[_Folder | Sequence[Job]] = []
         for part in self._parts:
             if isinstance(part, _Folder):
-                names = [name for name in part.names if mine(part.source / name)]
-                parts.append(replace(part, names=_Names(names)))
+                names = [pair for pair in part.names if mine(part.source / pair[0])]
+                parts.append(replace(part, names=names))
             else:
                 parts.append([job for job in part if mine(job.source)])
         return Jobs(parts)
@@ -168,13 +117,31 @@ def plan(
     sketch.jpg → sketch_real.png beside it (by ``word``); photos/ → photos_real/ with the tree
     kept; with ``output``, a file for a single image if it has the suffix of one (unless
     ``into_folder``), else a folder, in which each of several folders gets one of its own.
-    format: what results are written as ("same": as their inputs, where those are PNG, JPEG or
-    WEBP), PNG by default.
-    Default names take the next free number. A folder is searched once and a file named twice
-    is one job. Raises ValueError for several inputs to one file, and for an output of another
-    kind.
+    format: of the results, PNG by default ("same": their inputs', if PNG, JPEG or WEBP).
+    Default names take the next free number. A folder is searched once; a file named twice is
+    one job. Raises ValueError for several inputs to one file and an output of another kind.
     """
-    expanded = [match for item in inputs for match in _expanded(item)]
+    expanded = [match for item in inputs for match in expand(item)]
+    planner = _Planner(
+        output=output,
+        to_file=_is_one_file(output, expanded, into_folder, format),
+        several=len(expanded) > 1,
+        recursive=recursive,
+        overwrite=overwrite,
+        format=format,
+        stdin=stdin,
+        word=word,
+        named={os.path.realpath(item) for item in expanded if not os.path.isdir(item)},
+    )
+    for item in expanded:
+        planner.add(item)
+    return Plan(Jobs(planner.parts), tuple(planner.failed))
+
+
+def _is_one_file(
+    output: Path | None, expanded: list[str], into_folder: bool, format: Format | None
+) -> bool:
+    """Whether an output is the file of one result. Raises ValueError if it can't be written so."""
     suffix = "" if output is None or into_folder or output.is_dir() else output.suffix.lower()
     to_file = suffix in OUTPUT_SUFFIXES
     if suffix in SUFFIXES and not to_file:
@@ -183,112 +150,121 @@ def plan(
         raise ValueError(f"-o {output} is one file, but there are several inputs: name a folder")
     if to_file and format not in (None, "same", {"jpeg": "jpg"}.get(suffix[1:], suffix[1:])):
         raise ValueError(f"-o {output} is no {format} file: leave --format out, or name another")
+    return to_file
 
-    suffix_of = _suffixes(format)
-    parts: list[_Folder | list[Job]] = []
-    failed: list[Result] = []
-    named = {os.path.realpath(item) for item in expanded if not os.path.isdir(item)}
-    sources: set[str] = set()
-    taken: set[Path] = set()
-    visited: set[tuple[int, int]] = set()
 
-    def add(source: Path, target: Path, data: bytes | None = None) -> None:
-        real = os.path.realpath(source)
-        if source == STDIN or real not in sources:
-            sources.add(real)
-            taken.add(target)
-            parts.append([Job(source, target, data=data)])
+@dataclass(kw_only=True)
+class _Planner:
+    """Turns inputs into parts of a plan, one after the other.
 
-    for item in expanded:
+    several: there is more than one input. named: the real paths of inputs that are files, which
+    folders leave out. sources, taken, visited: the files, results and folders (device, inode)
+    of the inputs so far.
+    """
+
+    output: Path | None
+    to_file: bool
+    several: bool
+    recursive: bool
+    overwrite: bool
+    format: Format | None
+    stdin: bytes | None
+    word: str
+    named: set[str]
+    parts: list[_Folder | list[Job]] = field(default_factory=list)
+    failed: list[Result] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
+    taken: set[Path] = field(default_factory=set)
+    visited: set[tuple[int, int]] = field(default_factory=set)
+
+    def add(self, item: str) -> None:
+        """Add one input, which is no glob any more."""
         path = Path(item)
         if path != STDIN and os.path.isdir(path):
-            if not (output or path.resolve().name):
-                raise ValueError(f"{item} has no name to add _{word} to: name a folder with -o")
-            target = output or path.resolve().with_name(f"{path.resolve().name}_{word}")
-            if output and len(expanded) > 1:
-                # Two folders may hold equal names: each keeps its own.
-                target = _free(output / path.resolve().name, taken, overwrite=True)
-                taken.add(target)
-            if os.path.realpath(target) == os.path.realpath(path) and not overwrite:
-                raise ValueError(f"-o {target} is the input folder; name another, or --overwrite")
-            status = os.stat(path)
-            found = (status.st_dev, status.st_ino) in visited
-            for here, names in _walk(path, recursive, target, visited, failed):
-                found = found or bool(names)
-                names = [n for n in names if not named or os.path.realpath(here / n) not in named]
-                there = target / here.relative_to(path)
-                special = _told_apart(names, suffix_of)
-                parts.append(_Folder(here, there, _Names(names), suffix_of, special))
-            if not found:
-                deeper = "" if recursive else "; -r searches its subfolders too"
-                failed.append(Result(item, "", "failed", f"no images in this folder{deeper}"))
+            self.add_folder(item, path)
         elif path != STDIN and not os.path.exists(path):
-            reason = "no file matches" if glob.has_magic(item) else "no such file or folder"
-            failed.append(Result(item, "", "failed", reason))
-        elif to_file and output is not None:
-            add(path, output, stdin if path == STDIN else None)
+            is_glob = glob.has_magic(item)
+            self.fail(item, "no file matches" if is_glob else "no such file or folder")
         else:
-            stem = "stdin" if path == STDIN else path.stem
-            folder = output or (Path() if path == STDIN else path.parent)
-            ending = suffix_of(path.name)
-            name = folder / (f"{stem}{ending}" if output else f"{stem}_{word}{ending}")
-            add(path, _free(name, taken, overwrite), stdin if path == STDIN else None)
-    return Plan(Jobs(parts), tuple(failed))
+            self.add_file(path)
+
+    def fail(self, item: str, reason: str) -> None:
+        self.failed.append(Result(item, "", "failed", reason))
+
+    def add_folder(self, item: str, path: Path) -> None:
+        target = self.folder_target(item, path)
+        listed, failed = list_images(path, target, self.visited, recursive=self.recursive)
+        for here, names in listed:
+            if self.named:
+                names = [n for n in names if os.path.realpath(here / n) not in self.named]
+            pairs = list(zip(names, _result_names(names, self.format), strict=True))
+            self.parts.append(_Folder(here, target / here.relative_to(path), pairs))
+        for inner, reason in failed:
+            self.fail(str(inner), reason)
+        # Of a folder that an earlier input led to, nothing is listed again.
+        if (listed or failed) and not any(names for _, names in listed):
+            deeper = "" if self.recursive else "; -r searches its subfolders too"
+            self.fail(item, f"no images in this folder{deeper}")
+
+    def folder_target(self, item: str, path: Path) -> Path:
+        """The folder for the results of an input folder."""
+        name = path.resolve().name
+        if not (self.output or name):
+            raise ValueError(f"{item} has no name to add _{self.word} to: name a folder with -o")
+        target = self.output or path.resolve().with_name(f"{name}_{self.word}")
+        if self.output and self.several:
+            # Two folders may hold equal names: each keeps its own.
+            target = free_path(self.output / name, self.taken, overwrite=True)
+            self.taken.add(target)
+        if os.path.realpath(target) == os.path.realpath(path) and not self.overwrite:
+            raise ValueError(f"-o {target} is the input folder; name another, or --overwrite")
+        return target
+
+    def add_file(self, path: Path) -> None:
+        real = os.path.realpath(path)
+        if path == STDIN or real not in self.sources:
+            self.sources.add(real)
+            target = self.file_target(path)
+            self.taken.add(target)
+            self.parts.append([Job(path, target, data=self.stdin if path == STDIN else None)])
+
+    def file_target(self, path: Path) -> Path:
+        """The file for the result of an input file."""
+        if self.to_file and self.output is not None:
+            return self.output
+        stem = "stdin" if path == STDIN else path.stem
+        folder = self.output or (Path() if path == STDIN else path.parent)
+        ending = _suffix(path.name, self.format)
+        name = f"{stem}{ending}" if self.output else f"{stem}_{self.word}{ending}"
+        return free_path(folder / name, self.taken, overwrite=self.overwrite)
 
 
-def _suffixes(format: Format | None) -> Callable[[str], str]:
-    """The suffix of the result of a file of a given name."""
+def _suffix(name: str, format: Format | None) -> str:
+    """The suffix of the result of a file."""
     if format != "same":
-        ending = f".{format or 'png'}"
-        return lambda name: ending
-
-    def same(name: str) -> str:
-        own = os.path.splitext(name)[1]
-        return own if own.lower() in OUTPUT_SUFFIXES else ".png"
-
-    return same
+        return f".{format or 'png'}"
+    own = os.path.splitext(name)[1]
+    return own if own.lower() in OUTPUT_SUFFIXES else ".png"
 
 
-def _renamed(name: str, suffix: str) -> str:
-    return os.path.splitext(name)[0] + suffix
-
-
-def _told_apart(names: list[str], suffix: Callable[[str], str]) -> dict[str, str]:
-    """Result names for the images of a folder whose plain ones are equal: x.jpg → x.jpg.png.
+def _result_names(names: list[str], format: Format | None) -> list[str]:
+    """The names of a folder's results: x.jpg → x.png, or x.jpg.png where several would be x.png.
 
     Names that differ in case alone count as equal, as many file systems have it.
     """
-
-    def plain(name: str) -> str:
-        return _renamed(name, suffix(name)).casefold()
-
-    # By hashes, eight bytes each: the names of a large folder once more would be megabytes.
-    hashes = np.sort(np.fromiter((hash(plain(name)) for name in names), np.int64, len(names)))
-    twice = set(hashes[:-1][hashes[1:] == hashes[:-1]].tolist())
-    if not twice:
-        return {}
-    counts = Counter(p for p in map(plain, names) if hash(p) in twice)
-    equal = {p for p, n in counts.items() if n > 1}
-    taken = {plain(name) for name in names} - equal
-    special = {}
-    for name in names:
-        if plain(name) in equal:
-            candidate, number = f"{name}{suffix(name)}", 1
-            while candidate.casefold() in taken:
+    plain = [os.path.splitext(name)[0] + _suffix(name, format) for name in names]
+    counts = Counter(result.casefold() for result in plain)
+    taken = {result for result, count in counts.items() if count == 1}
+    for i, name in enumerate(names):
+        if counts[plain[i].casefold()] > 1:
+            suffix, number = _suffix(name, format), 1
+            result = f"{name}{suffix}"
+            while result.casefold() in taken:
                 number += 1
-                candidate = f"{name}_{number}{suffix(name)}"
-            taken.add(candidate.casefold())
-            special[name] = candidate
-    return special
-
-
-def _free(path: Path, taken: set[Path], overwrite: bool) -> Path:
-    """The path, or the first of path_2, path_3, … that is not taken and does not exist."""
-    candidate, number = path, 1
-    while candidate in taken or (not overwrite and os.path.lexists(candidate)):
-        number += 1
-        candidate = path.with_stem(f"{path.stem}_{number}")
-    return candidate
+                result = f"{name}_{number}{suffix}"
+            taken.add(result.casefold())
+            plain[i] = result
+    return plain
 
 
 def arrivals(plan: Callable[[], Plan], stop: Event, every: float = 1.0) -> Iterator[list[Job]]:

@@ -1,63 +1,68 @@
-"""Files in folders and globs: one rule for every command."""
+"""Which images folders and globs name: one rule for every command."""
 
 import glob
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from make_it_real.errors import one_line
 from make_it_real.images.decode import SUFFIXES
-from make_it_real.inference.jobs import Result
 
 # Folders in which systems and cameras keep thumbnails and what was thrown away.
 PASSED_OVER = frozenset(("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"))
 
 
-def _expanded(item: str) -> list[str]:
+def expand(item: str) -> list[str]:
     """A glob's matches, sorted; anything that exists, is "-" or matches nothing, itself."""
     if item == "-" or not glob.has_magic(item) or os.path.lexists(item):
         return [item]
     return sorted(glob.glob(item, recursive=True)) or [item]
 
 
-def _walk(
-    folder: Path,
-    recursive: bool,
-    output: Path,
-    visited: set[tuple[int, int]],
-    failed: list[Result],
-) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the sorted names of its images, once, whatever links lead there.
+def list_images(
+    folder: Path, output: Path, visited: set[tuple[int, int]], *, recursive: bool
+) -> tuple[list[tuple[Path, list[str]]], list[tuple[Path, str]]]:
+    """([(folder, sorted names of its images), …], [(path, why it can't be listed), …]).
 
-    Hidden files and folders, lock files, thumbnails' folders, and the output are left out.
+    output: a folder to leave out. visited: (device, inode) of folders that were listed before,
+    which are left out, whatever links lead there; those listed now are added. recursive: list
+    subfolders too, each as a folder of its own. Hidden files and folders, lock files and
+    thumbnails' folders are left out too.
     """
+    listed: list[tuple[Path, list[str]]] = []
+    failed: list[tuple[Path, str]] = []
     own = os.path.realpath(output)
     waiting = [folder]
     while waiting:
         here = waiting.pop()
-        names, folders = [], []
         try:
             status = os.stat(here)
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    if entry.name.startswith((".", "~$")):
-                        continue
-                    is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
-                    if _is_dir(entry):
-                        folders.append(entry.name)
-                    elif is_image and _is_file(entry):
-                        names.append(entry.name)
+            names, folders = _entries(here)
         except OSError as error:
-            reason = f"can't be listed: {error.strerror or one_line(error)}"
-            failed.append(Result(str(here), "", "failed", reason))
+            failed.append((here, f"can't be listed: {error.strerror or one_line(error)}"))
             continue
-        yield here, sorted(names)
+        listed.append((here, names))
         if recursive:
-            inner = (here / n for n in sorted(set(folders) - PASSED_OVER, reverse=True))
+            inner = (here / name for name in reversed(folders))
             waiting += [path for path in inner if os.path.realpath(path) != own]
+    return listed, failed
+
+
+def _entries(folder: Path) -> tuple[list[str], list[str]]:
+    """The sorted names of a folder's images, and of the folders in it. Raises OSError."""
+    names, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith((".", "~$")):
+                continue
+            is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
+            if _is_dir(entry):
+                folders.append(entry.name)
+            elif is_image and _is_file(entry):
+                names.append(entry.name)
+    return sorted(names), sorted(set(folders) - PASSED_OVER)
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

@@ -1,15 +1,45 @@
-"""The report of a folder job: one JSON line a file, appended, whole lines only."""
+"""What became of each file, and the report of it: a JSON line each, appended, whole only."""
 
 import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from make_it_real.errors import MirError
-from make_it_real.inference.jobs import Result
+
+Status = Literal["done", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one input.
+
+    status: done, skipped (the output was there), or failed (``reason`` says why). warnings:
+    what of the file was not used. inverted, done: what was done to bring it into the model's
+    frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
+    the result, in image units (0–2), where asked for; of several faces in one image their
+    mean. seconds: reading, fitting and writing it, and its share of its batch's time in f.
+    face: which one, where each face of the input has a result of its own. encoded: the image
+    file's bytes where they go to stdout. before: a face as f was shown it, (C, S, S), where
+    asked for.
+    """
+
+    input: str
+    output: str
+    status: Status
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    inverted: bool = False
+    done: tuple[str, ...] = ()
+    drift_before: float | None = None
+    drift_after: float | None = None
+    seconds: float = 0.0
+    face: int = 1
+    encoded: bytes | None = field(default=None, repr=False)
+    before: Any = field(default=None, repr=False)
 
 
 def line(result: Result, **more: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from make_it_real._version import __version__
 from make_it_real.cli import console
+from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -207,7 +208,6 @@ class Run:
         """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
         import torch
 
-        from make_it_real import files
         from make_it_real.images import encode
         from make_it_real.images import pixels as images_pixels
         from make_it_real.images.pixels import grid
@@ -218,9 +218,9 @@ class Run:
         generator = torch.Generator(f.device).manual_seed(0)
         Ax = self.trainer.damaged(x, f.source.sample(len(x), generator), generator)
         rows = [generate(f, range(64)), x, Ax, project(f, Ax)]
-        files.make_folder(path.parent)
+        make_folder(path.parent)
         sheet = grid(torch.cat(rows).cpu(), columns=16)
-        files.write_bytes(path, encode.encode(sheet), overwrite=True)
+        write_bytes(path, encode.encode(sheet), overwrite=True)
 
 
 def _mean(steps: "deque[Step[Any]]") -> dict[str, float]:

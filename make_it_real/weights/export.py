@@ -6,8 +6,6 @@ against torch before it gets its name.
 """
 
 import logging
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from make_it_real import files
 from make_it_real.errors import ExportError, MirError, one_line
 from make_it_real.models.ign import IGN
 
@@ -54,12 +53,14 @@ def to_pt2(f: IGN, path: Path) -> float:
     """
 
     def write(temporary: Path) -> None:
-        torch.export.save(
-            torch.export.export(f, (_example(f),), dynamic_shapes=_shapes()), temporary
-        )
+        exported = torch.export.export(f, (_example(f),), dynamic_shapes=_shapes())
+        # By name, torch would warn of the suffix that the file has until it is whole.
+        with temporary.open("wb") as file:
+            torch.export.save(exported, file)
 
     def run(temporary: Path, z: Tensor) -> Tensor:
-        made: Tensor = torch.export.load(temporary).module()(z)
+        with temporary.open("rb") as file:
+            made: Tensor = torch.export.load(file).module()(z)
         return made
 
     return _exported(f, path, write, run)
@@ -82,14 +83,12 @@ def _exported(
 ) -> float:
     if f.device.type != "cpu" or f.training:
         raise ValueError("f is exported from the CPU, in evaluation mode")
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        files.sweep(path.parent)
+        with warnings.catch_warnings(), files.write_whole(path, overwrite=True) as temporary:
             # The exporters warn of their own insides.
             warnings.simplefilter("ignore")
             write(temporary)
@@ -98,15 +97,14 @@ def _exported(
             difference = max(
                 float((run(temporary, part) - f(part)).abs().max()) for part in (z, z[:1])
             )
-        if not difference <= TOLERANCE:
-            raise ExportError(f"{path}: off by {difference:.2g} from torch; nothing was written")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"{path}: off by {difference:.2g} from torch; nothing was written"
+                )
     except MirError:
         raise
     except Exception as error:
         raise ExportError(f"{path}: can't be exported ({one_line(error)})") from error
     finally:
         exporter.setLevel(level)
-        temporary.unlink(missing_ok=True)
     return difference

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from huggingface_hub import ModelHubMixin
 
+from make_it_real import files
 from make_it_real.errors import WeightsError, one_line
-from make_it_real.files import write_bytes
 from make_it_real.images import encode, pixels
 from make_it_real.inference import projection
 from make_it_real.models import ign
@@ -123,13 +123,13 @@ def write_folder(f: ign.IGN, info: model_file.ModelInfo, folder: Path, repo: str
     training = f.training
     sheet = pixels.grid(projection.generate(f.eval(), range(SAMPLES)).cpu())
     f.train(training)
-    files = {
+    contents = {
         hub.CONFIG: config.encode(),
         model_card.SAMPLES: encode.encode(sheet),
         "README.md": model_card.with_metadata(info, repo or info.name).encode(),
     }
-    for name, data in files.items():
-        write_bytes(folder / name, data, overwrite=True)
+    for name, data in contents.items():
+        files.write_bytes(folder / name, data, overwrite=True)
 
 
 def push_file(

@@ -10,11 +10,11 @@ import json
 import math
 import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from make_it_real import files
 from make_it_real.errors import WeightsError, one_line
 
 if TYPE_CHECKING:
@@ -129,24 +129,10 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
 
 def save_tensors(tensors: "Mapping[str, Tensor]", metadata: dict[str, str], path: Path) -> None:
     """Write a safetensors file that appears whole or not at all. Raises WeightsError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=".part")
-        os.close(handle)
-        try:
-            save_file(contiguous, temporary, metadata)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WeightsError(f"can't write {path}: {reason}") from error
+    _write(path, save(contiguous, metadata))
 
 
 def rewrite(path: Path, metadata: dict[str, str]) -> None:
@@ -161,14 +147,16 @@ def rewrite(path: Path, metadata: dict[str, str]) -> None:
             (length,) = struct.unpack("<Q", file.read(8))
             file.seek(length, os.SEEK_CUR)
             body = file.read()
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".mir-", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as new:
-                new.write(struct.pack("<Q", len(text)) + text + body)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    except OSError as error:
+        raise WeightsError(f"can't read {path}: {error.strerror or error}") from error
+    _write(path, struct.pack("<Q", len(text)) + text + body)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.sweep(path.parent)
+        with files.write_whole(path, overwrite=True) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise WeightsError(f"can't write {path}: {error.strerror or error}") from error

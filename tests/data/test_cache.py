@@ -18,6 +18,7 @@ from torch import Tensor
 from make_it_real.data import cache, dataset, image_folder
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import DataError
+from make_it_real.files import DAY
 from make_it_real.images import decode as images_decode
 from tests.data.test_dataset import idx, png, zip_of
 from tests.test_distributed import torchrun
@@ -205,13 +206,13 @@ def test_images_that_are_all_unreadable_leave_no_cache(tmp_path: Path, caches: P
 def test_parts_of_killed_processes_are_removed_in_time(photos: Path, caches: Path) -> None:
     dataset.load(photos, size=16)
     (name,) = files(caches)
-    stem = name.removesuffix(cache.SUFFIX)
-    for part, age in (("old", 2 * cache.DAY), ("young", 60)):
-        (caches / f"{stem}.{part}.part").write_bytes(b"x")
-        os.utime(caches / f"{stem}.{part}.part", (time.time() - age,) * 2)
+    for part, age in (("old", 2 * DAY), ("young", 60)):
+        path = caches / f".mir-elsewhere-{part}.part"
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age,) * 2)
     (caches / name).unlink()
     dataset.load(photos, size=16)
-    assert files(caches) == sorted([name, f"{stem}.young.part"])
+    assert files(caches) == sorted([name, ".mir-elsewhere-young.part"])
 
 
 @pytest.mark.parametrize(

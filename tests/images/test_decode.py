@@ -1,8 +1,6 @@
-"""Reading any image file, or saying in one line why not; writing whole files only."""
+"""Reading any image file, or saying in one line why not."""
 
-import errno
 import io
-import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -15,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from make_it_real import files
 from make_it_real.errors import ImageError
 from make_it_real.images import decode, encode
 from make_it_real.images.pixels import grid, to_images, to_pixels
@@ -407,124 +404,3 @@ def test_a_png_holds_its_text() -> None:
 def test_other_formats_leave_the_text_out(format: str) -> None:
     image = torch.zeros(3, 4, 4)
     assert encode.encode(image, format, {"seed": "5"}) == encode.encode(image, format)
-
-
-# Writing
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
-
-
-def test_a_file_is_written(tmp_path: Path) -> None:
-    files.write_bytes(tmp_path / "x.png", b"new")
-    assert (tmp_path / "x.png").read_bytes() == b"new"
-    assert names_in(tmp_path) == ["x.png"]
-
-
-def test_a_written_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
-    files.write_bytes(tmp_path / "x.png", b"new")
-    (tmp_path / "other").write_bytes(b"")
-    assert (tmp_path / "x.png").stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
-def test_a_file_that_exists_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(b"old")
-    with pytest.raises(ImageError, match=r"x\.png exists; give --overwrite to replace it"):
-        files.write_bytes(tmp_path / "x.png", b"new")
-    assert (tmp_path / "x.png").read_bytes() == b"old"
-    assert names_in(tmp_path) == ["x.png"]
-
-
-def test_a_file_that_exists_is_replaced_where_asked(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(b"old")
-    files.write_bytes(tmp_path / "x.png", b"new", overwrite=True)
-    assert (tmp_path / "x.png").read_bytes() == b"new"
-    assert names_in(tmp_path) == ["x.png"]
-
-
-@pytest.mark.parametrize(("overwrite", "step"), [(True, "replace"), (False, "link")])
-def test_a_file_appears_in_one_step_when_all_of_it_is_written(
-    overwrite: bool, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "x.png"
-    if overwrite:
-        path.write_bytes(b"old")
-    before = names_in(tmp_path)
-    seen: list[tuple[bytes, list[str]]] = []
-    real = getattr(os, step)
-
-    def spy(source: str, target: Path) -> None:
-        others = [name for name in names_in(tmp_path) if name != Path(source).name]
-        seen.append((Path(source).read_bytes(), others))
-        real(source, target)
-
-    monkeypatch.setattr(os, step, spy)
-    files.write_bytes(path, b"new" * 100_000, overwrite=overwrite)
-    assert seen == [(b"new" * 100_000, before)]
-    assert path.read_bytes() == b"new" * 100_000
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
-@pytest.mark.parametrize(
-    ("overwrite", "step"), [(True, "os.replace"), (False, "make_it_real.files._move")]
-)
-def test_a_failed_write_leaves_nothing_behind(
-    error: BaseException,
-    overwrite: bool,
-    step: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*args: object) -> None:
-        raise error
-
-    if overwrite:
-        (tmp_path / "x.png").write_bytes(b"old")
-    before = names_in(tmp_path)
-    monkeypatch.setattr(step, fail)
-    expected = ImageError if isinstance(error, OSError) else KeyboardInterrupt
-    with pytest.raises(expected):
-        files.write_bytes(tmp_path / "x.png", b"new", overwrite=overwrite)
-    assert names_in(tmp_path) == before
-    assert not overwrite or (tmp_path / "x.png").read_bytes() == b"old"
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_a_disk_without_hard_links_is_written_to_as_carefully(
-    exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A memory card's FAT and some network folders know none.
-    def fail(*args: object) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    path = tmp_path / "x.png"
-    if exists:
-        path.write_bytes(b"old")
-    monkeypatch.setattr(os, "link", fail)
-    if exists:
-        with pytest.raises(ImageError, match="exists"):
-            files.write_bytes(path, b"new")
-    else:
-        files.write_bytes(path, b"new")
-    assert path.read_bytes() == (b"old" if exists else b"new")
-    assert names_in(tmp_path) == ["x.png"]
-
-
-def test_a_file_in_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"can't write .*No such file"):
-        files.write_bytes(tmp_path / "nowhere" / "x.png", b"new")
-
-
-def test_a_folder_under_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"can't make the folder .*Not a directory"):
-        files.make_folder(tmp_path / "file" / "folder")
-    with pytest.raises(ImageError, match=r"can't write .*Not a directory"):
-        files.write_bytes(tmp_path / "file" / "x.png", b"new")
-
-
-def test_a_folder_is_made_with_its_parents_and_may_exist(tmp_path: Path) -> None:
-    for _ in range(2):
-        files.make_folder(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").is_dir()

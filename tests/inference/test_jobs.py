@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from make_it_real.inference.jobs import STDIN, Format, Job, Plan, Result, plan
+from make_it_real.inference.jobs import STDIN, Format, Job, Plan, plan
+from make_it_real.inference.report import Result
 
 
 def touch(folder: Path, *names: str) -> None:
