@@ -34,7 +34,6 @@ def fitting(
     invert: bool | None = None,
 ) -> "Fitting":
     """How pictures are brought to the frame of a model, as its header describes it."""
-    from make_it_real.cli.inputs import Fitting
     from make_it_real.images.framing import described
 
     return Fitting(described(info.framing), how, invert)
@@ -49,7 +48,6 @@ def load(
     """
     import torch
 
-    from make_it_real.cli.inputs import Loaded, fitted
     from make_it_real.inference.jobs import plan
 
     try:
