@@ -19,7 +19,6 @@ from make_it_real.data import cache, dataset, image_folder
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import DataError
 from make_it_real.files import DAY
-from make_it_real.images import decode as images_decode
 from tests.data.test_dataset import idx, png, zip_of
 from tests.test_distributed import torchrun
 
@@ -46,13 +45,13 @@ def photos(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Grows by each image that is decoded."""
     seen: list[object] = []
-    read = images_decode.read
+    read = image_folder.read
 
     def counted(source: Any, *rest: Any, **named: Any) -> Any:
         seen.append(source)
         return read(source, *rest, **named)
 
-    monkeypatch.setattr(images_decode, "read", counted)
+    monkeypatch.setattr(image_folder, "read", counted)
     return seen
 
 

@@ -51,7 +51,7 @@ def finds(monkeypatch: pytest.MonkeyPatch) -> Finds:
             asked.append(1)
             return None if places is None else [face_at(place) for place in places]
 
-        monkeypatch.setattr("make_it_real.images.faces.find", find)
+        monkeypatch.setattr("make_it_real.images.framing.find", find)
         return asked
 
     return set_to
@@ -354,7 +354,7 @@ def test_score_and_refine_look_at_every_face(photo: Path, model: Path, finds: Fi
 def test_training_on_photos_takes_their_faces(
     here: Path, finds: Finds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "available", lambda: True)
+    monkeypatch.setattr(dataset, "available", lambda: True)
     (here / "photos").mkdir()
     noise().save(here / "photos" / "two.png")
     noise(SIZE, SIZE).save(here / "photos" / "aligned.png")
@@ -372,7 +372,7 @@ def test_training_on_photos_takes_their_faces(
 def test_training_on_faces_without_the_extra_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "available", lambda: False)
+    monkeypatch.setattr(dataset, "available", lambda: False)
     with pytest.raises(DataError, match=r"make-it-real\[faces\]"):
         dataset.load(here, faces=True)
 

@@ -141,8 +141,8 @@ def test_the_package_s_load_takes_a_file(tiny_model: Path, tiny_f: IGN) -> None:
 
 def test_inspect_reads_the_header_without_torch(tiny_model: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from make_it_real import weights;"
-        "print(weights.inspect(Path(sys.argv[1])).name);"
+        "import sys; from pathlib import Path; from make_it_real.weights import model_file;"
+        "print(model_file.inspect(Path(sys.argv[1])).name);"
         "print([m for m in ('torch', 'numpy', 'safetensors', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run(
