@@ -14,7 +14,7 @@ import make_it_real
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
     (
-        "errors", "source", "mixture", "principal", "devices", "sharing", "tensorfile",
+        "errors", "source", "mixture", "principal", "devices", "tensorfile",
         "distributed", "profiles", "cache",
     ),
     (
