@@ -154,7 +154,7 @@ def test_mir_train_by_two_processes_and_on_by_one(tmp_path: Path) -> None:
     assert sorted(p.name for p in (out / "samples").iterdir()) == ["000002.png"]
     trainer = Trainer.load(out / "checkpoint.safetensors", CPU)
     assert trainer.step == 2
-    # What the two read, each its share, is what one reads, in the same order.
+    # What the two read is what one reads, in the same order.
     alone = [sys.executable, "-m", "make_it_real", *map(str, words), "--resume", "--steps", "3"]
     search = os.pathsep.join(filter(None, sys.path))
     after = subprocess.run(

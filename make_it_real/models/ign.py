@@ -5,6 +5,8 @@ a change r(x), and small changes are not made, f(x) = clamp(x + gate(shrink(r(x)
 and for f^k to rest, r need only be small, not zero. The bottleneck lets f invent what z lacks.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -33,6 +35,17 @@ def place(net: Net, device: torch.device) -> Net:
     net.to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
+
+
+@contextmanager
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
+    """Have a network in evaluation mode for as long as this lasts, then as it was before."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ those of a random convolutional network, whitened on the training images: no one
 network, good enough to see that one state of f is better than another, and in no way FID.
 """
 
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -40,8 +39,7 @@ def split(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
         return images, images.pixels[:0]
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     kept = order[held:].sort().values
-    labels = None if images.labels is None else images.labels[kept]
-    return replace(images, pixels=images.pixels[kept], labels=labels), images.pixels[order[:held]]
+    return images.take(kept), images.pixels[order[:held]]
 
 
 class RandomFeatures:

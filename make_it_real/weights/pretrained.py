@@ -120,9 +120,8 @@ def write_folder(f: ign.IGN, info: model_file.ModelInfo, folder: Path, repo: str
     """A folder as the hub has it: config.json, model.safetensors, README.md, samples.png."""
     verify.save(f, info, folder / hub.MODEL)
     config = json.dumps(asdict(f.config), indent=2, sort_keys=True) + "\n"
-    training = f.training
-    sheet = pixels.grid(projection.generate(f.eval(), range(SAMPLES)).cpu())
-    f.train(training)
+    with ign.evaluation_mode(f):
+        sheet = pixels.grid(projection.generate(f, range(SAMPLES)).cpu())
     contents = {
         hub.CONFIG: config.encode(),
         model_card.SAMPLES: encode.encode(sheet),

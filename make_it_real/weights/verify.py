@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from make_it_real.errors import WeightsError
 from make_it_real.images.pixels import to_pixels
 from make_it_real.inference.projection import generate
-from make_it_real.models.ign import IGN
+from make_it_real.models.ign import IGN, evaluation_mode
 from make_it_real.weights import model_file
 from make_it_real.weights.safetensors_file import read_tensors
 
@@ -29,10 +29,9 @@ TOLERANCE = 4
 
 def pixels(f: IGN, seeds: tuple[int, ...] = SEEDS) -> Tensor:
     """f(z) of the seeds in evaluation mode, as 8-bit pixels averaged to 8×8: (N, C, 8, 8)."""
-    training = f.training
-    made = generate(f.eval(), seeds).cpu()
-    f.train(training)
-    return to_pixels(F.adaptive_avg_pool2d(made, SIDE))
+    with evaluation_mode(f):
+        fz = generate(f, seeds).cpu()
+    return to_pixels(F.adaptive_avg_pool2d(fz, SIDE))
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -61,6 +61,21 @@ def idx_folder(digits: Tensor, tmp_path: Path) -> Path:
     return folder
 
 
+def test_images_are_taken_with_their_labels() -> None:
+    pixels = torch.arange(5).byte().view(5, 1, 1, 1)
+    images = dataset.ImageSet(pixels, torch.arange(5) + 10, "numbers", ("a: broken",), "no cache")
+    some = images.take(torch.tensor([3, 0]))
+    assert some.pixels.flatten().tolist() == [3, 0]
+    assert some.labels is not None
+    assert some.labels.tolist() == [13, 10]
+    assert (some.name, some.skipped, some.note) == (images.name, images.skipped, images.note)
+    first = images.take(slice(9))
+    assert len(first) == 5
+    # Pixels may be mapped from a file larger than memory.
+    assert first.pixels.data_ptr() == pixels.data_ptr()
+    assert dataset.ImageSet(pixels, None, "numbers").take(slice(2)).labels is None
+
+
 # IDX files
 
 

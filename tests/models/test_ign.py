@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from make_it_real.models import layers
 from make_it_real.models.critic import Critic
-from make_it_real.models.ign import IGN, IGNConfig, place
+from make_it_real.models.ign import IGN, IGNConfig, evaluation_mode, place
 from make_it_real.models.layers import Attention, BoundedOutput, Patches, PlainBlock
 
 
@@ -459,3 +459,19 @@ def test_minibatch_std_is_the_deviation_within_groups(n: int) -> None:
 def test_the_critic_tells_many_images_from_one_image_repeated() -> None:
     C, x = critic(12, 1, (8, 16)), noise(4, 1, 12)
     assert (C(x)[0] - C(x[:1].expand(4, -1, -1, -1))[0]).abs() > 1e-4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_mode_ends_where_it_began_even_by_an_error(training: bool) -> None:
+    f, seen = network().train(training), []
+
+    def fail() -> None:
+        with evaluation_mode(f):
+            seen.append(f.training)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [False]
+    assert f.training is training
+    assert all(part.training is training for part in f.modules())
