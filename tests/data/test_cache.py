@@ -19,6 +19,7 @@ from make_it_real.data import cache, dataset, image_folder
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import DataError
 from make_it_real.files import DAY
+from make_it_real.images import decode
 from tests.data.test_dataset import idx, png, zip_of
 from tests.test_distributed import torchrun
 
@@ -45,7 +46,7 @@ def photos(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Grows by each image that is decoded."""
     seen: list[object] = []
-    read = image_folder.read
+    read = decode.read
 
     def counted(source: Any, *rest: Any, **named: Any) -> Any:
         seen.append(source)
@@ -276,8 +277,8 @@ def test_labels_are_joined_where_all_have_them(tmp_path: Path, photos: Path) -> 
 
 
 def test_two_processes_at_once_make_one_whole_cache(photos: Path, caches: Path) -> None:
-    code = "import sys; from pathlib import Path; from make_it_real import data\n"
-    code += "print(data.load(Path(sys.argv[1]), size=16).pixels.sum().item())"
+    code = "import sys; from pathlib import Path; from make_it_real.data import dataset\n"
+    code += "print(dataset.load(Path(sys.argv[1]), size=16).pixels.sum().item())"
     search = os.pathsep.join(filter(None, sys.path))
     both = [
         subprocess.Popen(
@@ -297,15 +298,16 @@ import shutil, sys
 from pathlib import Path
 from types import SimpleNamespace
 import torch
-from make_it_real import cache, data, distributed, images
-data.CHUNK = 2
+from make_it_real import distributed
+from make_it_real.data import dataset, image_folder
+image_folder.CHUNK = 2
 distributed.begin(torch.device("cpu"))
 folder, out, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-seen, read = [], images.read
-images.read = lambda source: (seen.append(source), read(source))[1]
+seen, read = [], image_folder.read
+image_folder.read = lambda source: (seen.append(source), read(source))[1]
 if how == "full":
     shutil.disk_usage = lambda path: SimpleNamespace(free=0)
-loaded = [data.load(folder, size=16) for _ in range(2)]
+loaded = [dataset.load(folder, size=16) for _ in range(2)]
 rank = distributed.rank()
 torch.save([[s.pixels.clone() for s in loaded], loaded[1].skipped, len(seen), loaded[1].note],
            out / f"{rank}.pt")
