@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from make_it_real.inference.refinement import refine
     from make_it_real.inference.scoring import score
     from make_it_real.models.ign import IGNConfig
-    from make_it_real.weights.pretrained import IGN
+    from make_it_real.weights.pretrained import PretrainedIGN as IGN  # noqa: N814
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "IGN": "pretrained",
-    "IGNConfig": "model",
-    "drift": "projection",
-    "generate": "projection",
-    "project": "projection",
-    "refine": "refinement",
-    "score": "scoring",
+    "IGN": ("pretrained", "PretrainedIGN"),
+    "IGNConfig": ("model", "IGNConfig"),
+    "drift": ("projection", "drift"),
+    "generate": ("projection", "generate"),
+    "project": ("projection", "project"),
+    "refine": ("refinement", "refine"),
+    "score": ("scoring", "score"),
 }
 
 
@@ -50,11 +50,10 @@ def load(model: str = "faces", device: str = "auto") -> "IGN":
     """
     from make_it_real import devices
     from make_it_real.models.ign import place
-    from make_it_real.weights import model_file
-    from make_it_real.weights.pretrained import IGN
+    from make_it_real.weights import model_file, pretrained
 
     chosen = devices.pick(device)
-    return place(IGN.load(model_file.resolve(model)), chosen)
+    return place(pretrained.load(model_file.resolve(model)), chosen)
 
 
 def __getattr__(name: str) -> Any:
@@ -62,7 +61,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
 def __dir__() -> list[str]:

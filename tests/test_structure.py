@@ -14,13 +14,13 @@ import make_it_real
 PACKAGE = Path(make_it_real.__file__).parent
 LAYERS = (
     (
-        "errors", "source", "mixture", "principal", "devices", "sharing", "tensorfile",
+        "errors", "source", "principal", "devices", "sharing", "tensorfile",
         "distributed", "profiles", "cache",
     ),
     (
-        "model", "dcgan", "filters", "patches", "critic", "images", "decoding", "framing", "ink",
-        "restoring", "alignment", "faces", "idx", "degradations", "detail", "tones", "augmentation",
-        "laws",
+        "model", "projector", "dcgan", "architectures", "filters", "patches", "critic", "images",
+        "decoding", "framing", "ink", "restoring", "alignment", "faces", "idx", "degradations",
+        "detail", "tones", "augmentation", "laws",
     ),
     (
         "projection", "weights", "hub", "card", "data", "losses", "metrics", "intervals",
