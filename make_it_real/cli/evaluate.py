@@ -107,7 +107,7 @@ def evaluate(
     from make_it_real.evaluation.report import html, markdown
     from make_it_real.inference.scoring import calibrate
     from make_it_real.models import dcgan
-    from make_it_real.weights import verify
+    from make_it_real.weights import pretrained, verify
 
     if batch_statistics:
         if not dcgan.has_batch_norm(f):
@@ -170,7 +170,7 @@ def evaluate(
         calibration = calibrate(f, other.pixels)
         path = model_file.resolve(model)
         model_file.describe(replace(info, figures=figures, calibration=calibration), path)
-        verify.add(path)
+        verify.add(pretrained.load(path), path)
 
 
 def _wanted(sections: str | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli import console, inputs, options
-from make_it_real.errors import ImageError
+from make_it_real.errors import ImageError, WeightsError
 from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
@@ -32,7 +32,7 @@ def generate(
         typer.Option("--like", help="Draw z with the spectrum of this image, or of a folder's."),
     ] = None,
     law: Annotated[
-        Literal["white", "spectral", "published", "blend"] | None,
+        Literal["white", "spectral", "blend"] | None,
         typer.Option("--source", help="The law of z, or a blend of spectral and white [its own]."),
     ] = None,
     steps: options.Steps = 1,
@@ -86,7 +86,10 @@ def generate(
         text["like"] = like
         console.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
     if law is not None:
-        f.source = source.source(law, f.source)
+        try:
+            f.source = source.source(law, f.source)
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
         text["source"] = law
     page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
 

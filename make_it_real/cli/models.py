@@ -92,13 +92,14 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Check that models are whole and make what they made when they were saved. On the CPU."""
+    from make_it_real.weights import pretrained
     from make_it_real.weights.verify import check
 
     bad: WeightsError | None = None
     for name in names or list(model_file.bundled()):
         try:
             path = model_file.resolve(name)
-            found = check(path)
+            found = check(pretrained.load(path), path)
         except WeightsError as error:
             # The other models are still looked at; the exit code is that of the failure.
             bad = error
@@ -158,9 +159,10 @@ def export(
         raise typer.BadParameter(f"{output.parent}: no such folder")
     path = model_file.resolve(model)
 
+    from make_it_real.weights import pretrained
     from make_it_real.weights.export import FORMATS, SEEDS
 
-    difference = FORMATS[kind](model_file.load(path), output)
+    difference = FORMATS[kind](pretrained.load(path), output)
     console.say(f"at most {difference:.1g} from torch over {len(SEEDS)} images")
     print(output)
 

@@ -70,9 +70,10 @@ def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
 
     from make_it_real import devices
     from make_it_real.models.ign import place
+    from make_it_real.weights import pretrained
 
     chosen = devices.pick(device)
-    f = place(model_file.load(path), chosen)
+    f = place(pretrained.load(path), chosen)
     fingerprint = model_file.fingerprint(path)
     say(f"{info.name} on {f.device}")
     detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")

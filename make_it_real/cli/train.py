@@ -73,9 +73,7 @@ def train(
     ] = None,
     laws: Annotated[
         str | None,
-        typer.Option(
-            "--laws", help="Other laws of z to learn too: white, spectral, published, blend."
-        ),
+        typer.Option("--laws", help="Other laws of z to learn too: white, spectral, blend."),
     ] = None,
     law_share: Annotated[
         float | None,
@@ -226,6 +224,7 @@ def train(
         default_model,
     )
     from make_it_real.training.losses import PublishedLambdas
+    from make_it_real.weights import pretrained
 
     chosen = distributed.begin(devices.pick(device))
     if distributed.rank():
@@ -270,7 +269,7 @@ def train(
         images, held = early_stopping.split(images, trainer.config.hold_out, trainer.config.seed)
     else:
         if earlier is not None:
-            first = model_file.load(earlier).config
+            first = pretrained.load(earlier).config
             size, channels = size or first.image_size, channels or first.channels
         images = load(data, size=size, channels=channels, faces=faces, cached=cached)
         shape = images.pixels.shape[-1], images.pixels.shape[1]

@@ -3,12 +3,11 @@
 The paper draws z from a Gaussian in frequency space whose
 statistics are those of the training images, so that z and x share their spectrum. Three laws:
 ``spectral`` does so with all of the variance, ``published`` as copies of the paper do, and
-``white`` is plain standard normal noise. ``principal.py`` has two that know of places too,
+``white`` is plain standard normal noise. ``principal.py`` has one that knows of places too,
 ``laws.py`` draws by another law than a model's own.
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ class Source(nn.Module):
     """
 
     anchor: Tensor
-    picks: ClassVar[bool] = False
+    picks: bool = False
 
     def __init__(self, channels: int, image_size: int) -> None:
         super().__init__()

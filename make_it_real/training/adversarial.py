@@ -11,6 +11,7 @@ from torch import Tensor
 from make_it_real import distributed
 from make_it_real.data.dataset import ImageSet
 from make_it_real.degradations.kinds import check_damage, randomly_degraded
+from make_it_real.errors import WeightsError
 from make_it_real.models import source as models_source
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, IGNConfig, place
@@ -50,8 +51,13 @@ class Trainer(BaseTrainer):
         super().__init__(model, config, device)
         self.f_ema = copy.deepcopy(self.f)
         losses.freeze(self.f_ema, True)
-        for law in config.laws:
-            models_source.source(law, self.f.source)  # Raises, better now than at the first step.
+        try:
+            for law in config.laws:
+                models_source.source(
+                    law, self.f.source
+                )  # Raises, better now than at the first step.
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
         critic = Critic(model.image_size, model.channels, config.critic_widths)
         self.C = place(critic, device)
         self.nets |= {"f_ema": self.f_ema, "C": self.C}

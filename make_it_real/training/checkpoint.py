@@ -12,6 +12,7 @@ from make_it_real.models.critic import Critic
 from make_it_real.weights import model_file
 from make_it_real.weights.safetensors_file import (
     check_tensors,
+    halved,
     read_header,
     read_tensors,
     save_tensors,
@@ -26,8 +27,8 @@ def save_critic(C: Critic, path: Path, *, half: bool = False) -> None:
         "channels": C.channels,
         "widths": C.widths,
     }
-    tensors = {k: t.half() if half else t for k, t in C.state_dict().items()}
-    save_tensors(tensors, {"mir_critic": json.dumps(header)}, path)
+    state = C.state_dict()
+    save_tensors(halved(state) if half else state, {"mir_critic": json.dumps(header)}, path)
 
 
 def load_critic(path: Path) -> Critic:

@@ -20,7 +20,7 @@ from make_it_real.training.adversarial import Trainer, begin
 from make_it_real.training.checkpoint import load_critic
 from make_it_real.training.config import default_config
 from make_it_real.training.trainer import placed
-from make_it_real.weights import model_file
+from make_it_real.weights import model_file, pretrained
 
 HEAD_START = 200
 
@@ -37,7 +37,7 @@ def begin_from(
     steps first. ``changes`` are fields of ``TrainConfig``. Raises WeightsError, and ValueError
     where the model can't be built at the images' size.
     """
-    old, info = model_file.load(path), model_file.inspect(path)
+    old = pretrained.load(path)
     channels, size = images.pixels.shape[1:3]
     source = law or old.config.source
     config = replace(old.config, image_size=size, channels=channels, source=source)
@@ -45,7 +45,7 @@ def begin_from(
     C = load_critic(beside) if beside.is_file() else None
     if C is not None:
         changes["critic_widths"] = C.widths
-    start = f"{info.name}, sha256 {model_file.fingerprint(path)}"
+    start = f"{old.info.name}, sha256 {model_file.fingerprint(path)}"
     trainer = begin(images, config, default_config(config, start=start, **changes), device)
     notes = [f"f starts from {start}…"]
     taken = {k: v for k, v in old.state_dict().items() if not k.startswith("source.")}

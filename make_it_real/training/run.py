@@ -177,10 +177,10 @@ class Run:
         """Write the drift of the training images into the model's file, the best one's."""
         from make_it_real.inference.scoring import calibrate
         from make_it_real.models.ign import place
-        from make_it_real.weights import verify
+        from make_it_real.weights import pretrained, verify
 
         path = self.folder / MODEL
-        f = place(model_file.load(path), self.trainer.device)
+        f = place(pretrained.load(path), self.trainer.device)
         info = replace(model_file.inspect(path), calibration=calibrate(f, self.images.pixels))
         verify.save(f, info, path)
 

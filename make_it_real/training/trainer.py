@@ -22,6 +22,7 @@ from make_it_real import devices
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.images.pixels import to_images
+from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig, place
 from make_it_real.throughput import flops
 from make_it_real.training.checkpoint import _under
@@ -52,7 +53,7 @@ class BaseTrainer:
         self.compiled: dict[str, Network] = {}
         # The generator's state as of the step in hand, where the next is being drawn already.
         self.drawn: Tensor | None = None
-        self.f = place(IGN(model), device)
+        self.f = place(build(model), device)
         self.nets: dict[str, nn.Module] = {"f": self.f}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.generator = torch.Generator(device).manual_seed(config.seed)

@@ -23,6 +23,7 @@ from make_it_real.inference.interpolation import (
     seed_operand,
     slerp,
 )
+from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig
 
 
@@ -86,7 +87,7 @@ def test_points_between_seeds_are_z_of_the_source(tiny_f: IGN) -> None:
 
 def of_two_kinds() -> IGN:
     """An f whose z are bright or dark, a number of the noise says which."""
-    f = IGN(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture")).eval()
+    f = build(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture")).eval()
     generator = torch.Generator().manual_seed(0)
     levels = torch.tensor([-0.8, 0.8])[torch.randint(2, (400,), generator=generator)]
     f.source.fit(levels[:, None, None, None] + 0.1 * torch.randn(400, 1, 8, 8, generator=generator))

@@ -14,14 +14,15 @@ from typer.testing import CliRunner, Result
 from make_it_real.cli import app
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import WeightsError
+from make_it_real.models.architectures import build
 from make_it_real.models.critic import Critic
-from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.ign import IGNConfig
 from make_it_real.models.mixture_source import MixtureSource
 from make_it_real.training import adversarial, finetune, run
 from make_it_real.training.checkpoint import load_critic, save_critic
 from make_it_real.training.finetune import begin_from
 from make_it_real.training.trainer import train
-from make_it_real.weights import model_file
+from make_it_real.weights import model_file, pretrained
 from make_it_real.weights.model_file import critic_path
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ def pictures(n: int = 6, size: int = 12, channels: int = 1) -> ImageSet:
 def old(tmp_path: Path) -> Path:
     """A model of 12×12 grey images, without a critic; no parameter is as a new one's."""
     torch.manual_seed(7)
-    f = IGN(MODEL)
+    f = build(MODEL)
     with torch.no_grad():
         for parameter in f.parameters():
             parameter.add_(0.01)
@@ -112,7 +113,7 @@ def test_a_model_is_no_critic(tiny_model: Path) -> None:
 def test_everything_is_taken_at_the_same_size(old: Path, critic: Critic) -> None:
     images = pictures()
     trainer, notes = begin_from(old, images, CPU, batch=16)
-    f = model_file.load(old).state_dict()
+    f = pretrained.load(old).state_dict()
     parameters = {name for name in f if not name.startswith("source.")}
     for net in (trainer.f, trainer.f_ema):
         # One channel has nothing to mix: that part of the source is the same everywhere.
@@ -135,7 +136,7 @@ def test_another_law_of_z_takes_nothing_from_f(old: Path, critic: Critic) -> Non
     assert trainer.f.config == replace(MODEL, source="mixture")
     assert isinstance(trainer.f.source, MixtureSource)
     assert float(trainer.f_ema.source.get_buffer("deviations").max()) > 0
-    f = model_file.load(old).state_dict()
+    f = pretrained.load(old).state_dict()
     parameters = {name for name in f if not name.startswith("source.")}
     assert same(f, trainer.f_ema.state_dict()) >= parameters
     assert len(notes) == 1
@@ -158,7 +159,7 @@ def test_what_does_not_fit_begins_anew_and_is_named(
     named = [set(note.partition(": ")[2].split(", ")) for note in notes[1:]]
     # The biases of convolutions to a fixed number of channels fit, the weights don't.
     assert named == [anew_f, anew_C]
-    f = model_file.load(old).state_dict()
+    f = pretrained.load(old).state_dict()
     taken = {
         name for name in f
         if not name.startswith("source.") and f[name].shape == trainer.f.state_dict()[name].shape
@@ -182,7 +183,7 @@ def test_without_a_critic_a_new_one_gets_a_head_start(
     assert notes[1:] == [
         "no critic beside it (old.critic.safetensors): a new one gets 10 steps alone"
     ]
-    f = model_file.load(old).state_dict()
+    f = pretrained.load(old).state_dict()
     assert {n for n in f if not n.startswith("source.")} <= same(f, trainer.f.state_dict())
     fresh = adversarial.begin(pictures(), MODEL, trainer.config, CPU)
     z = fresh.f.source.from_seeds(range(32))

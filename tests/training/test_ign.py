@@ -1,5 +1,6 @@
 """Training by the paper's objective: its network, its settings, its checkpoints, mir train."""
 
+import copy
 import json
 import struct
 from dataclasses import asdict, replace
@@ -13,17 +14,20 @@ from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
+import make_it_real
 from make_it_real.cli import app
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import WeightsError
 from make_it_real.evaluation import measurements
 from make_it_real.models import dcgan
-from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.architectures import build
+from make_it_real.models.ign import ARCHITECTURES, IGNConfig
 from make_it_real.training import adversarial, checkpoint, ign, trainer
 from make_it_real.training.config import PublishedConfig
 from make_it_real.training.ign import PublishedRecord, PublishedTrainer
 from make_it_real.training.losses import PublishedLambdas
 from make_it_real.weights import model_file
+from make_it_real.weights.pretrained import load
 
 CPU = torch.device("cpu")
 CONFIG = PublishedConfig(steps=6, batch=16)
@@ -71,7 +75,7 @@ def test_the_paper_s_network_has_the_paper_s_shape(
     config = ign.default_model(size, channels, norm=norm)
     assert config.widths == widths
     assert (config.dead_zone, config.rest, config.bottleneck) == (0, 0, 512)
-    f = IGN(config).eval()
+    f = build(config).eval()
     y = f(torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0)))
     assert y.shape == (2, channels, size, size)
     assert y.abs().max() < 1
@@ -84,7 +88,7 @@ def test_the_paper_s_network_has_the_paper_s_shape(
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
 def test_one_image_s_result_depends_on_the_batch_under_batch_statistics_alone(norm: str) -> None:
-    f = IGN(model(norm)).eval()
+    f = build(model(norm)).eval()
     y = torch.randn(4, 1, 12, 12, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(f(y)[:1], f(y[:1]), atol=1e-6, rtol=0)
     dcgan.use_batch_statistics(f)
@@ -93,7 +97,7 @@ def test_one_image_s_result_depends_on_the_batch_under_batch_statistics_alone(no
 
 
 def test_batch_statistics_are_those_of_training() -> None:
-    f = IGN(model("batch"))
+    f = build(model("batch"))
     y = torch.randn(8, 1, 12, 12, generator=torch.Generator().manual_seed(2))
     wanted = f(y)
     f.eval()
@@ -112,7 +116,7 @@ def test_batch_statistics_are_those_of_training() -> None:
 )  # fmt: skip
 def test_a_config_that_makes_no_network_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        IGN(replace(model(), **changes))
+        build(replace(model(), **changes))
 
 
 def test_the_projector_takes_no_batch_norm() -> None:
@@ -129,11 +133,34 @@ def test_the_weights_file_keeps_architecture_norm_and_law(
     run(trained, 2)
     path = tmp_path / "f.safetensors"
     model_file.save(trained.f, model_file.ModelInfo("f", asdict(trained.f.config)), path)
-    f = model_file.load(path)
+    f = load(path)
     assert f.config == trained.f.config
     z = f.source.from_seeds([0, 1])
     torch.testing.assert_close(z, trained.f.source.from_seeds([0, 1]))
     torch.testing.assert_close(f(z), trained.f.eval()(z))
+    # Loaded, it is what the hub's users know.
+    f.save_pretrained(tmp_path / "folder")
+    again = make_it_real.IGN.from_pretrained(tmp_path / "folder")
+    assert isinstance(f, make_it_real.IGN)
+    assert type(again) is type(f)
+    assert all(torch.equal(v, again.state_dict()[name]) for name, v in f.state_dict().items())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_each_architecture_has_one_network_with_and_without_the_hub(architecture: str) -> None:
+    config = model() if architecture == "dcgan" else IGNConfig()
+    f, pretrained = build(config), make_it_real.IGN(config)
+    assert isinstance(pretrained, type(f))
+    assert isinstance(pretrained, make_it_real.IGN)
+    again = copy.deepcopy(pretrained)
+    assert type(again) is type(pretrained)
+    assert again.info == pretrained.info
+    names = list(f.state_dict())
+    assert names == list(pretrained.state_dict()) == list(again.state_dict())
+    # The names that files have.
+    inner = {name.split(".")[0] for name, _ in f.named_parameters()}
+    assert ("dcgan" in inner) is (architecture == "dcgan")
+    assert len(inner) == 1 or "stem" in inner
 
 
 def test_headers_from_before_there_were_architectures_still_load() -> None:
@@ -337,7 +364,7 @@ def test_mir_evaluate_measures_batch_norm_both_ways(
     for norm in ("batch", "group"):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            f = IGN(ign.default_model(28, 1, norm=norm, **small))
+            f = build(ign.default_model(28, 1, norm=norm, **small))
         paths[norm] = tmp_path / f"{norm}.safetensors"
         model_file.save(f, model_file.ModelInfo(norm, asdict(f.config)), paths[norm])
     options = ["-n", 200, "--test-images", 200, "--json"]
