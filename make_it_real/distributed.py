@@ -1,9 +1,8 @@
 """Several processes that train one f, as torchrun starts them: who I am, and adding things up.
 
-Every process draws the same random numbers for the whole batch, works on its own part of it and
-adds its gradients to the others'; so f and all state stay the same everywhere, and what is
-trained does not depend on how many take part. That is simpler than DistributedDataParallel,
-whose hooks expect one forward and one backward pass of one network a step.
+Every process draws its own images, and gradients are averaged over all of them, so that
+parameters stay the same everywhere. A plain all-reduce does it: the hooks of
+DistributedDataParallel expect one forward and one backward pass of one network a step.
 """
 
 import atexit
@@ -141,12 +140,12 @@ def add_up(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give every process the sum of all processes' gradients, sent as one."""
-    if size() < 2:
-        return
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the mean of all processes' gradients, sent as one."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+    if size() < 2 or not gradients:
+        return
+    flat = add_up(torch.cat([gradient.flatten() for gradient in gradients])) / size()
     pieces = flat.split([gradient.numel() for gradient in gradients])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view(gradient.shape))

@@ -146,10 +146,6 @@ class PrincipalSource(SpectralSource):
         self.residual_std.copy_(spectrum.abs().square().mean(0).sqrt())
         self.residual_mixing.copy_(channel_mixing(residual))
 
-    def widen(self, factor: float) -> None:
-        """As by ``Source``, along the components; what they leave of the images stays."""
-        self.deviations.mul_(factor)
-
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:
         along = white.flatten(1) @ self.components.T
@@ -207,10 +203,6 @@ class MixtureSource(PrincipalSource):
         self.weights[:kinds] = found.weights[order].float()
         self.means[:kinds, :count] = found.means[order].float()
         self.factors[:kinds, :count, :count] = found.factors[order].float()
-
-    def widen(self, factor: float) -> None:
-        """As by ``Source``, along the components and about the mean of each kind."""
-        self.factors.mul_(factor)
 
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:

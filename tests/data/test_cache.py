@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.test_distributed import torchrun
 from torch import Tensor
 
 from make_it_real.data import cache, dataset, image_folder
@@ -20,7 +21,6 @@ from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import DataError
 from make_it_real.images import decode as images_decode
 from tests.data.test_dataset import idx, png, zip_of
-from tests.test_distributed import torchrun
 
 
 @pytest.fixture(autouse=True)
