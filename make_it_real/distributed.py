@@ -1,10 +1,9 @@
 """One of several processes that ``torchrun`` started: rank, world size, sums, barrier.
 
-To train one f, every process draws the same random numbers for the whole batch, works on its own
-part of it and adds its gradients to the others'; so f and all state stay the same everywhere, and
-what is trained does not depend on how many take part. That is simpler than
-DistributedDataParallel, whose hooks expect one forward and one backward pass of one network a
-step. torch is imported where it is needed: a command that works alone starts without it.
+To train one f, every process draws its own images, and gradients are averaged over all of them, so
+that parameters stay the same everywhere. A plain all-reduce does it: the hooks of
+DistributedDataParallel expect one forward and one backward pass of one network a step. torch is
+imported where it is needed: a command that works alone starts without it.
 """
 
 import atexit
@@ -148,14 +147,14 @@ def add_up(tensor: "Tensor") -> "Tensor":
     return tensor
 
 
-def add_up_gradients(parameters: Iterable["nn.Parameter"]) -> None:
-    """Give every process the sum of all processes' gradients, sent as one."""
-    if size() < 2:
+def average_gradients(parameters: Iterable["nn.Parameter"]) -> None:
+    """Give every process the mean of all processes' gradients, sent as one."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if size() < 2 or not gradients:
         return
     import torch
 
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+    flat = add_up(torch.cat([gradient.flatten() for gradient in gradients])) / size()
     pieces = flat.split([gradient.numel() for gradient in gradients])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view(gradient.shape))

@@ -4,6 +4,7 @@ MirError                    anything below; exit code 1
 ├── ImageError              an image can't be read, used or written; exit code 1
 │   └── OutputExistsError   the file to write is there already; exit code 1
 ├── DataError               a data set can't be read; exit code 2
+├── SettingsError           settings that can't be trained with; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
 └── DeviceError             the device asked for is not there; exit code 4
@@ -28,6 +29,12 @@ class OutputExistsError(ImageError):
 
 class DataError(MirError):
     """A data set can't be found or holds nothing usable."""
+
+    exit_code = 2
+
+
+class SettingsError(MirError):
+    """Settings of a training run that do not exist, mean nothing or do not go together."""
 
     exit_code = 2
 

@@ -239,4 +239,4 @@ def training_bar(steps: int) -> "Iterator[Callable[[dict[str, float]], None]]":
         yield show
 
 
-_NO_LOSS = frozenset(("step", "lr", "images_per_second", "mfu"))
+_NO_LOSS = frozenset(("step", "lr", "images_per_second"))

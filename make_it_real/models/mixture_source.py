@@ -98,10 +98,6 @@ class MixtureSource(SpectralSource):
         self.residual_mixing.copy_(channel_mixing(residual))
         return along[:, : int(self.deviations.count_nonzero())]
 
-    def widen(self, factor: float) -> None:
-        """As by ``Source``, along the components and about the mean of each kind."""
-        self.factors.mul_(factor)
-
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:
         number, white = torch.special.ndtr(white[:, -1]), white[:, :-1].view(-1, *self.shape)

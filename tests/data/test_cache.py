@@ -20,8 +20,8 @@ from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import DataError
 from make_it_real.files import DAY
 from make_it_real.images import decode
-from tests.data.test_dataset import idx, png, zip_of
-from tests.test_distributed import torchrun
+from tests.data.helpers import idx, png, zip_of
+from tests.helpers import torchrun
 
 
 @pytest.fixture(autouse=True)

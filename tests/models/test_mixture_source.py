@@ -4,16 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from make_it_real.data.dataset import ImageSet
 from make_it_real.inference.projection import generate
 from make_it_real.models import source as models_source
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.mixture_source import MixtureSource, fit_mixture, log_shares
-from make_it_real.models.source import SOURCES
 from make_it_real.models.spectral_source import SpectralSource
-from make_it_real.training import adversarial
-from make_it_real.training.config import TrainConfig
 from tests.models.textures import textures
 
 
@@ -272,64 +268,3 @@ def test_a_new_mixture_is_the_residual_alone_and_a_model_may_have_one() -> None:
     f = build(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture"))
     assert float(f.source.from_seeds(range(50)).std()) == pytest.approx(1, abs=0.05)
     assert generate(f, [0, 1]).shape == (2, 1, 8, 8)
-
-
-# --- Wider than the images ---
-
-
-def widened(law: str, factor: float, white: Tensor, images: Tensor) -> Tensor:
-    source = SOURCES[law](3, 16)
-    source.fit(images)
-    source.widen(factor)
-    return source.colour(white)
-
-
-@pytest.mark.parametrize("law", ["spectral", "published", "principal", "mixture"])
-def test_z_is_drawn_as_much_wider_as_it_is_told(law: str) -> None:
-    images = aligned(400)
-    shape = SOURCES[law](3, 16).noise_shape
-    white = torch.randn(5, *shape, generator=torch.Generator().manual_seed(6))
-    none, once, twice = (widened(law, factor, white, images) for factor in (0.0, 1.0, 2.0))
-    assert (once - none).abs().amax((1, 2, 3)).min() > 0.5
-    torch.testing.assert_close(twice - once, once - none, atol=1e-4, rtol=0)
-    fitted = SOURCES[law](3, 16)
-    fitted.fit(images)
-    assert torch.equal(fitted.colour(white), once)
-
-
-def test_of_a_mixture_each_kind_is_widened_about_its_own_mean() -> None:
-    images = aligned(400)
-    source = MixtureSource(3, 16)
-    source.fit(images)
-    means = source.means.clone()
-    source.widen(0)
-    assert torch.equal(source.means, means)
-    along = (source.sample(500, torch.Generator().manual_seed(0)) - source.average).flatten(1)
-    amounts = along @ source.components.T
-    exact = "donot_use_mm_for_euclid_dist"
-    apart = torch.cdist(amounts, means[source.weights > 0], compute_mode=exact).amin(1)
-    # The residual has a trace of what it should be without.
-    assert float(apart.max()) < 0.05
-
-
-def test_white_noise_can_not_be_widened() -> None:
-    with pytest.raises(ValueError, match="whatever the images are"):
-        SOURCES["white"](3, 16).widen(1.3)
-
-
-def test_training_begins_with_z_as_wide_as_it_is_told() -> None:
-    pixels = ((aligned(200, 1, 12).clamp(-1, 1) + 1) * 127.5).byte()
-    model = IGNConfig(12, 1, 8, (8, 16), 8, 2, source="principal")
-    plain, wide = (
-        adversarial.begin(
-            ImageSet(pixels, None, "shapes"),
-            model,
-            TrainConfig(steps=1, batch=16, critic_widths=(8, 16), spread=spread),
-            torch.device("cpu"),
-        )
-        for spread in (1.0, 1.5)
-    )
-    for f in (wide.f, wide.f_ema):
-        torch.testing.assert_close(
-            f.source.get_buffer("factors"), 1.5 * plain.f.source.get_buffer("factors")
-        )

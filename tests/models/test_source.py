@@ -11,20 +11,14 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
-from make_it_real.data.dataset import ImageSet
-from make_it_real.errors import WeightsError
 from make_it_real.images.pixels import grid, to_pixels
 from make_it_real.inference.projection import generate
 from make_it_real.models import source as models_source
 from make_it_real.models.architectures import build
-from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.ign import IGN
 from make_it_real.models.mixture_source import MixtureSource
 from make_it_real.models.source import LAWS
 from make_it_real.models.spectral_source import PublishedSource, Source, SpectralSource, WhiteSource
-from make_it_real.training import adversarial
-from make_it_real.training.adversarial import Trainer
-from make_it_real.training.config import TrainConfig
-from make_it_real.training.trainer import train
 from make_it_real.weights import model_file
 
 N = 4_000
@@ -146,55 +140,3 @@ def test_generate_refuses_what_cannot_be_drawn(here: Path, tiny_f: IGN) -> None:
     both = mir("generate", "--source", "white", "--like", "x.png")
     assert both.exit_code == 2
     assert "give one" in both.stderr
-
-
-# --- In training ---
-
-MODEL = IGNConfig(12, 1, 8, (8, 16), 8, 2)
-CONFIG = TrainConfig(steps=4, batch=64, critic_widths=(8, 16), bf16=False)
-
-
-def begun(config: TrainConfig) -> Trainer:
-    images = ImageSet(to_pixels(pictures(1)), None, "pictures")
-    return adversarial.begin(images, MODEL, config, torch.device("cpu"))
-
-
-def test_a_share_of_z_is_drawn_by_each_law() -> None:
-    trainer = begun(replace(CONFIG, laws=("white", "blend"), law_share=0.5))
-    z = trainer.sample(4_000)
-    # White noise has much at the shortest waves, of which these images have none.
-    short = (z[:, 0, :, 1:] - z[:, 0, :, :-1]).square().mean((1, 2))
-    own = (lambda x: (x[:, 0, :, 1:] - x[:, 0, :, :-1]).square().mean((1, 2)))(
-        trainer.f.source.sample(500, trainer.generator)
-    )
-    assert float((short > own.max()).float().mean()) == pytest.approx(0.5, abs=0.06)
-    assert float((short > 1.4).float().mean()) == pytest.approx(0.25, abs=0.07)
-
-
-def test_without_laws_nothing_else_is_drawn() -> None:
-    plain, other = begun(CONFIG), begun(replace(CONFIG, laws=("white",), law_share=0.0))
-    assert torch.equal(plain.sample(8), other.sample(8))
-    assert torch.equal(plain.generator.get_state(), other.generator.get_state())
-
-
-def test_laws_travel_in_the_checkpoint(tmp_path: Path) -> None:
-    config = replace(CONFIG, laws=("white", "blend"), law_share=0.2)
-    trainer = begun(config)
-    next(train(trainer, ImageSet(to_pixels(pictures(1)), None, "pictures")))
-    trainer.save(tmp_path / "c.safetensors")
-    again = Trainer.load(tmp_path / "c.safetensors", torch.device("cpu"))
-    assert again.config == config
-    assert torch.equal(again.sample(32), trainer.sample(32))
-
-
-@pytest.mark.parametrize("changes", [{"laws": ("pink",)}, {"law_share": 1.5}])
-def test_laws_that_are_none_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"no such law|law_share"):
-        TrainConfig(**changes)  # type: ignore[arg-type]
-
-
-def test_a_white_model_cannot_learn_other_laws() -> None:
-    images = ImageSet(to_pixels(pictures(1)), None, "pictures")
-    white = replace(MODEL, source="white")
-    with pytest.raises(WeightsError, match="knows no spectrum"):
-        adversarial.begin(images, white, replace(CONFIG, laws=("blend",)), torch.device("cpu"))
