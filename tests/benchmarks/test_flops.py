@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from make_it_real.data.dataset import ImageSet
-from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.architectures import build
+from make_it_real.models.ign import IGNConfig
 from make_it_real.training.adversarial import AdversarialObjective
 from make_it_real.training.config import AdversarialConfig
 from make_it_real.training.trainer import begin
@@ -19,7 +20,7 @@ def test_operations_are_counted() -> None:
 
 
 def test_the_modules_operations_are_those_of_the_whole() -> None:
-    f, y = IGN(MODEL).eval(), torch.zeros(2, 1, 12, 12)
+    f, y = build(MODEL).eval(), torch.zeros(2, 1, 12, 12)
     parts = flops.by_module(f, y)
     assert list(parts.values()) == sorted(parts.values(), reverse=True)
     with torch.no_grad():
