@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from make_it_real.data.dataset import ImageSet
-from make_it_real.models.architectures import build
+from make_it_real.models import architectures
 from make_it_real.models.ign import IGN
 from make_it_real.training.checkpoint import build
 from make_it_real.training.config import (
@@ -129,7 +129,7 @@ def main() -> None:
         "ign": (paper, IGNTrainingConfig(batch=asked.batch)),
     }
     one = torch.zeros(1, *shape[1:])
-    for name, count in by_module(build(projector), one).items():
+    for name, count in by_module(architectures.build(projector), one).items():
         print(f"{name:<16}{count / 1e6:10.1f} MFLOP an image")
     for name, (model, config) in configs.items():
         trainer = begin(build(model, config, asked.device), images)
