@@ -11,13 +11,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor, nn
-from torch import distributed as dist
-
-from make_it_real import distributed
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -99,18 +97,21 @@ def leave() -> None:
 Item = TypeVar("Item")
 
 
-def begin(device: torch.device) -> torch.device:
+def begin(device: "torch.device") -> "torch.device":
     """Join the other processes if torchrun started this one; the device it should use.
 
     gloo carries what lies on the CPU, NCCL what lies on GPUs, one a process.
     """
+    import torch
+    import torch.distributed as dist
+
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return device
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    distributed.start("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    atexit.register(distributed.leave)
+    start("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    atexit.register(leave)
     return device
 
 
@@ -119,30 +120,40 @@ def end() -> None:
 
     A process that leaves while another still works may be aborted by gloo's threads.
     """
+    import torch.distributed as dist
+
     if dist.is_initialized():
         dist.barrier()
-        distributed.leave()
+        leave()
 
 
 def rank() -> int:
     """This process's number, 0 where there is one alone."""
+    import torch.distributed as dist
+
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
     """How many processes train together."""
+    import torch.distributed as dist
+
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def add_up(tensor: Tensor) -> Tensor:
+def add_up(tensor: "Tensor") -> "Tensor":
     """The sum of all processes' tensors, in place."""
+    import torch.distributed as dist
+
     if size() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
-def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
+def add_up_gradients(parameters: Iterable["nn.Parameter"]) -> None:
     """Give every process the sum of all processes' gradients, sent as one."""
+    import torch
+
     if size() < 2:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -152,8 +163,10 @@ def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(piece.view(gradient.shape))
 
 
-def same(tensors: Iterable[Tensor]) -> None:
+def same(tensors: Iterable["Tensor"]) -> None:
     """Give every process the first one's tensors: other machines round the last bits otherwise."""
+    import torch.distributed as dist
+
     if size() > 1:
         for tensor in tensors:
             # Channels-last tensors can't be sent as they lie.
@@ -164,6 +177,8 @@ def same(tensors: Iterable[Tensor]) -> None:
 
 def agreed(flag: bool) -> bool:
     """Whether the flag is set in any process: all stop at the same step or none does."""
+    import torch
+
     if size() < 2:
         return flag
     return bool(add_up(torch.tensor([float(flag)])) > 0)
@@ -179,17 +194,20 @@ def mine(items: list[Item]) -> list[Item]:
     return items[rank() * len(items) // size() : (rank() + 1) * len(items) // size()]
 
 
-def gathered(rows: list[Tensor | str]) -> list[Tensor | str]:
+def gathered(rows: "list[Tensor | str]") -> "list[Tensor | str]":
     """What all processes made of their shares (``mine``), in order, in every process.
 
     rows: uint8 tensors of one shape, or the reason why there is none; any number for an item.
     """
+    import torch
+    import torch.distributed as dist
+
     if size() < 2:
         return rows
     shares: list[list[str | None]] = [[] for _ in range(size())]
     # Reasons and the order are text, sent as such; the pixels follow as one tensor a process.
     dist.all_gather_object(shares, [row if isinstance(row, str) else None for row in rows])
-    pixels = [row for row in rows if isinstance(row, Tensor)]
+    pixels = [row for row in rows if isinstance(row, torch.Tensor)]
     shapes: list[tuple[int, ...] | None] = [None] * size()
     dist.all_gather_object(shapes, tuple(pixels[0].shape) if pixels else None)
     shape = next(filter(None, shapes), (0,))

@@ -5,20 +5,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 import typer
-from torch import Tensor
 
 from make_it_real.cli import console
 from make_it_real.cli.options import FitWord
 from make_it_real.errors import ImageError
-from make_it_real.images import decode
-from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
-from make_it_real.inference.jobs import Job, Result, plan
-from make_it_real.models.ign import IGNConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from make_it_real.images.decode import Picture
+    from make_it_real.images.framing import Fit, Fitted, Framing
+    from make_it_real.inference.jobs import Job, Result
+    from make_it_real.models.ign import IGNConfig
     from make_it_real.weights.model_file import ModelInfo
+
+
+# As ``decode.MAX_PIXELS``, whose module imports torch.
+MAX_PIXELS = 200_000_000
 
 
 def stdin_of(inputs: Sequence[str]) -> bytes | None:
@@ -68,10 +72,10 @@ def complain(failed: "Sequence[Result]") -> None:
 class Fitting:
     """How pictures are brought to the model's frame: what ``framing.fit_all`` asks for."""
 
-    framing: Framing
-    how: Fit = "auto"
+    framing: "Framing"
+    how: "Fit" = "auto"
     invert: bool | None = None
-    max_pixels: int = decode.MAX_PIXELS
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -84,21 +88,25 @@ class Loaded:
     """
 
     names: tuple[str, ...]
-    images: Tensor
-    failed: tuple[Result, ...] = ()
+    images: "Tensor"
+    failed: "tuple[Result, ...]" = ()
     warnings: tuple[str, ...] = ()
 
 
-def read_job(job: Job, max_pixels: int = decode.MAX_PIXELS) -> decode.Picture:
+def read_job(job: "Job", max_pixels: int = MAX_PIXELS) -> "Picture":
     """The picture of one job. Raises ImageError."""
+    from make_it_real.images import decode
+
     data = job.data if job.data is not None else job.source
     return decode.read(data, max_pixels=max_pixels)
 
 
 def fitted(
-    jobs: Iterable[Job], config: IGNConfig, fitting: Fitting
-) -> Iterator[tuple[Job, tuple[Fitted, ...] | str]]:
+    jobs: "Iterable[Job]", config: "IGNConfig", fitting: Fitting
+) -> "Iterator[tuple[Job, tuple[Fitted, ...] | str]]":
     """Each job with its images in the model's frame, or with why it has none."""
+    from make_it_real.images.framing import fit_all
+
     for job in jobs:
         try:
             picture = read_job(job, fitting.max_pixels)
@@ -112,7 +120,7 @@ def fitted(
 
 def _loaded(
     inputs: Sequence[str],
-    config: IGNConfig,
+    config: "IGNConfig",
     fitting: Fitting,
     *,
     recursive: bool = False,
@@ -122,6 +130,10 @@ def _loaded(
 
     Raises ValueError for inputs that no job can be made of, as ``jobs.plan`` does.
     """
+    import torch
+
+    from make_it_real.inference.jobs import Result, plan
+
     planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin)
     names: list[str] = []
     tensors: list[Tensor] = []

@@ -4,10 +4,13 @@ import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from make_it_real.errors import one_line
 from make_it_real.images.decode import SUFFIXES
-from make_it_real.inference.jobs import Result
+
+if TYPE_CHECKING:
+    from make_it_real.inference.jobs import Result
 
 # Folders in which systems and cameras keep thumbnails and what was thrown away.
 PASSED_OVER = frozenset(("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"))
@@ -25,12 +28,14 @@ def _walk(
     recursive: bool,
     output: Path,
     visited: set[tuple[int, int]],
-    failed: list[Result],
+    failed: "list[Result]",
 ) -> Iterator[tuple[Path, list[str]]]:
     """Each folder with the sorted names of its images, once, whatever links lead there.
 
     Hidden files and folders, lock files, thumbnails' folders, and the output are left out.
     """
+    from make_it_real.inference.jobs import Result
+
     own = os.path.realpath(output)
     waiting = [folder]
     while waiting:
