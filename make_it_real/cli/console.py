@@ -1,5 +1,6 @@
 """What commands say and how they end: messages, progress, signals, exit codes."""
 
+import codecs
 import os
 import re
 import signal
@@ -26,6 +27,35 @@ NO_INPUT = 3
 
 _quiet = False
 _verbose = False
+
+
+def prepare_streams() -> None:
+    """Make the standard streams take whatever a command reads or says.
+
+    One that was closed (``>&-``) is opened on nothing, so that no file gets its number. What
+    stdout's encoding can't express is escaped by ``_escape``.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = open(os.devnull, mode, encoding="utf-8", errors="replace")  # noqa: SIM115
+            setattr(sys, name, nothing)
+    codecs.register_error("mir", _escape)
+    # Python escapes on stderr whatever its encoding can't express.
+    sys.stdout.reconfigure(errors="mir")  # type: ignore[union-attr]
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write one character that an encoding can't express, and go on behind it.
+
+    A byte of a file name that is no valid text is written as it is; anything else as \\u2013.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    code, after = ord(error.object[error.start]), error.start + 1
+    if 0xDC80 <= code <= 0xDCFF:
+        return bytes([code - 0xDC00]), after
+    error.end = after
+    return codecs.backslashreplace_errors(error)[0], after
 
 
 def say(message: str) -> None:
@@ -77,8 +107,6 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         global _quiet, _verbose
         _quiet, _verbose = bool(kwargs.get("quiet")), bool(kwargs.get("verbose"))
-        # A file name need not be valid text; it is printed as the bytes that it is.
-        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
         try:
             function(*args, **kwargs)
         except MirError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli import console, inputs, options
+from make_it_real.cli.help import OUTPUT
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -20,15 +21,24 @@ def interpolate(
     ends: Annotated[
         list[str], typer.Argument(help="Two or more: seeds, images, or folders (their mean).")
     ],
-    n: Annotated[int, typer.Option("--n", "-n", min=2, help="Points, ends included.")] = 9,
+    n: Annotated[
+        int, typer.Option("--n", "-n", min=2, metavar="N", help="Number of points, with the ends.")
+    ] = 9,
     how: Annotated[
         Literal["spherical", "linear"], typer.Option("--how", help="Along an arc, or straight.")
     ] = "spherical",
     steps: options.Steps = 1,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A .png strip, or a .gif or .webp that moves."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A .png strip, or a .gif or .webp that moves [interpolated.png].",
+        ),
     ] = None,
+    scale: options.Scale = 1,
     gallery: options.Gallery = None,
     invert: options.Invert = None,
     fit: options.Fit = "auto",
@@ -41,7 +51,7 @@ def interpolate(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Go from one seed or image to another, f applied on the way: mir interpolate 3 8.
+    """Go from one seed or image to another, f applied on the way.
 
     The strip shows the points above f of each. A number is a seed; ./3 is a file of that name.
     """
@@ -67,10 +77,12 @@ def interpolate(
     files.make_folder(target.parent)
     if target.suffix.lower() == ".png":
         text = encode.provenance(info.name, fingerprint, steps) | {"ends": " ".join(ends)}
-        data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=n), text=text)
+        strip = pixels.enlarged(pixels.grid(torch.cat([y, fy]), columns=n), scale)
+        data = encode.encode(strip, text=text)
     else:
         kind = "WEBP" if target.suffix.lower() == ".webp" else "GIF"
-        data = plots.animation(list(fy), [f"t = {i / (n - 1):.2f}" for i in range(n)], kind)
+        labels = [f"t = {i / (n - 1):.2f}" for i in range(n)]
+        data = plots.animation(list(fy), labels, kind, scale)
     files.write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(" to ".join(one.name for one in given), score="t", about=f"{how}")
@@ -91,8 +103,12 @@ def mix(
     ] = False,
     steps: options.Steps = 1,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .png [mixed.png].")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="X.png", rich_help_panel=OUTPUT, help="A .png [mixed.png]."
+        ),
     ] = None,
+    scale: options.Scale = 1,
     gallery: options.Gallery = None,
     invert: options.Invert = None,
     fit: options.Fit = "auto",
@@ -104,7 +120,7 @@ def mix(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Add and subtract in the source space, and apply f: mir mix '3 - 5 + 8'.
+    """Add and subtract in the source space, and apply f.
 
     Above stand the terms and their sum, below f of each. Weights are written 0.5*3; names with
     spaces are quoted; begin with + rather than - where an option would be read.
@@ -135,7 +151,8 @@ def mix(
     fy = project(f, y, steps).cpu()
     text = encode.provenance(info.name, fingerprint, steps) | {"mix": expression}
     files.make_folder(target.parent)
-    data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=len(y)), text=text)
+    sheet = pixels.enlarged(pixels.grid(torch.cat([y, fy]), columns=len(y)), scale)
+    data = encode.encode(sheet, text=text)
     files.write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(expression, score="weight")

@@ -41,6 +41,7 @@ def project(
         bool,
         typer.Option("--restore-size", help="The input, at its own size, with f's change in it."),
     ] = False,
+    scale: options.Scale = 1,
     format: Annotated[
         Literal["png", "jpg", "webp", "same"] | None,
         typer.Option("--format", help="Of the results; same: as the inputs. [default: png]"),
@@ -93,6 +94,10 @@ def project(
         (
             to_stdout and (as_json or len(inputs) > 1),
             "-o - takes one input, and no --json: stdout is the image",
+        ),
+        (
+            restore_size and scale > 1,
+            "--scale enlarges results at the model's size; --restore-size has the input's",
         ),
         (keep_metadata and no_metadata, "--keep-metadata and --no-metadata exclude each other"),
         (watch and not all(map(os.path.isdir, inputs)), "--watch takes folders"),
@@ -173,6 +178,7 @@ def project(
         keep_metadata=keep_metadata,
         to_stdout=to_stdout,
         keep_before=gallery is not None,
+        scale=scale,
     )
     with console.stop_on_signals() as stop:
 

@@ -108,15 +108,18 @@ def heat(image: Tensor, change: Tensor, peak: float | None = None) -> Tensor:
     return torch.lerp(grey.expand(3, -1, -1), tint, amount.sqrt())
 
 
-def animation(frames: Sequence[Tensor], labels: Sequence[str], format: str) -> bytes:
+def animation(
+    frames: Sequence[Tensor], labels: Sequence[str], format: str, scale: int = 1
+) -> bytes:
     """Frames (C, H, W) in [−1, 1], each above its label, as a GIF or lossless WEBP that loops.
 
-    Small frames are enlarged by a whole factor. The first and the last stand a while.
+    Frames are enlarged ``scale`` times, or small ones by a whole factor where that is 1. The
+    first and the last stand a while.
     """
     font, pictures = ImageFont.load_default(14), []
     for frame, label in zip(frames, labels, strict=True):
         picture = encode.to_pillow(frame).convert("RGB")
-        factor = max(1, 256 // max(picture.size))
+        factor = scale if scale > 1 else max(1, 256 // max(picture.size))
         size = (picture.width * factor, picture.height * factor)
         sheet = Image.new("RGB", (max(size[0], 120), size[1] + 22), "black")
         sheet.paste(picture.resize(size, Image.Resampling.NEAREST), (0, 0))
