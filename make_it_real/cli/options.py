@@ -55,7 +55,7 @@ Batch = Annotated[
 Scale = Annotated[
     int,
     typer.Option(
-        "--scale", min=1, max=64, metavar="N", rich_help_panel=OUTPUT,
+        "--scale", min=1, max=32, metavar="N", rich_help_panel=OUTPUT,
         help="Enlarge what is saved N times, without smoothing.",
     ),
 ]  # fmt: skip

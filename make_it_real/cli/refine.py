@@ -43,7 +43,8 @@ def refine(
         Path | None, typer.Option("--output", "-o", help="The strip, a .png [refined.png].")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="A .png of the change over k.")
+        Path | None,
+        typer.Option("--plot", help="A .png of the first images at each k, and the change over k."),
     ] = None,
     table: Annotated[Path | None, typer.Option("--csv", help="The change at each k.")] = None,
     animation: Annotated[
@@ -114,7 +115,11 @@ def refine(
     lines = {"mean": done.mean, "largest": done.largest}
     extra: dict[Path | None, bytes] = {}
     if plot:
-        extra[plot] = plots.curve(done.k, lines, f"|f^(k+1) - f^k|, {len(names)} images")
+        since = max((one.since for one in done.rest if one), default=0)
+        extra[plot] = plots.refinement(
+            {k: frames[k] for k in shown}, done.k, lines, f"|f^(k+1) - f^k|, {len(names)} images",
+            since if all(done.rest) else None,
+        )  # fmt: skip
     if table:
         extra[table] = plots.table({"k": done.k, **lines})
     if animation:
