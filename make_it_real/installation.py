@@ -2,7 +2,6 @@
 
 import os
 import platform
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +28,9 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def versions() -> dict[str, str]:
     """The version of mir, of Python, and of each package that mir needs ("" where missing)."""
+    # It takes as long to import as the half of mir's command line.
+    from importlib import metadata
+
     found = {"mir": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from make_it_real.cli import console, options
+from make_it_real.cli.help import OUTPUT
 from make_it_real.cli.inputs import fitting, load
 from make_it_real.cli.options import parse_seeds
 from make_it_real.weights import model_file
@@ -30,25 +31,52 @@ def refine(
         str | None, typer.Option("--seeds", help="Begin at the noise of seeds, such as 0-63.")
     ] = None,
     steps: Annotated[
-        int, typer.Option("--steps", "-k", min=1, help="How often f is applied at most.")
+        int,
+        typer.Option("--steps", "-k", min=1, metavar="K", help="Number of times at most."),
     ] = 1_000,
     until: Annotated[
         float | None,
         typer.Option("--until", min=0, help="Leave an image once no pixel changes by more."),
     ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", help=f"The k to show, by commas [{AT}, up to --steps].")
+        str | None,
+        typer.Option(
+            "--at", metavar="K,K,…", help="Numbers of times to show [0,1,10,20,100,1000,…]."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The strip, a .png [refined.png].")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="The strip [refined.png].",
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="A .png of the first images at each k, and the change over k."),
+        typer.Option(
+            "--plot",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="The first images at each k, and the change over k.",
+        ),
     ] = None,
-    table: Annotated[Path | None, typer.Option("--csv", help="The change at each k.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="X.csv", rich_help_panel=OUTPUT, help="The change at each k."
+        ),
+    ] = None,
     animation: Annotated[
-        Path | None, typer.Option("--animation", help="A .gif or .webp of the way.")
+        Path | None,
+        typer.Option(
+            "--animation",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A .gif or .webp of the way.",
+        ),
     ] = None,
     gallery: options.Gallery = None,
     recursive: options.Recursive = False,
