@@ -136,10 +136,14 @@ def _load_images(
         refs += found
         states.append(state)
     what = [*(str(path.resolve()) for path in paths), size, channels, faces]
-    file = cache.place(what, [states, DECODING, PIL.__version__])
     note, held = "", None
     if cached and refs:
-        held, note = _through_cache(file, refs, size, channels, faces)
+        try:
+            file = cache.place(what, [states, DECODING, PIL.__version__])
+        except OSError as error:
+            note = f"decoded into memory, not cached: {error}"
+        else:
+            held, note = _through_cache(file, refs, size, channels, faces)
     if held is None:
         rows = [row for chunk in _decoded(refs, size, channels, faces) for row in chunk]
         usable = [row for row in rows if isinstance(row, Tensor)]

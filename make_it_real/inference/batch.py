@@ -27,7 +27,7 @@ from make_it_real.images.alignment import Similarity
 from make_it_real.images.decode import MAX_PIXELS, SUFFIXES, Picture, read
 from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
 from make_it_real.images.paste_back import finished, restored
-from make_it_real.images.pixels import mean_abs
+from make_it_real.images.pixels import enlarged, mean_abs
 from make_it_real.inference.jobs import OUTPUT_SUFFIXES, Job
 from make_it_real.inference.projection import project
 from make_it_real.inference.report import Result, Status
@@ -51,7 +51,8 @@ class Settings:
     restore_size: write results at their inputs' own sizes. drift: measure it, which costs
     one more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
     keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
-    result instead of writing it. keep_before: return each face as f was shown it, too.
+    result instead of writing it. keep_before: return each face as f was shown it, too. scale:
+    enlarge results at the model's size so many times, without smoothing.
     """
 
     framing: Framing
@@ -68,6 +69,7 @@ class Settings:
     keep_metadata: bool = False
     to_stdout: bool = False
     keep_before: bool = False
+    scale: int = 1
 
 
 def run(
@@ -297,6 +299,8 @@ class _Worker:
                 image, alpha = restored(item.picture, made)
             else:
                 image, alpha = finished(item.picture, *made[0])
+                image = enlarged(image, settings.scale)
+                alpha = None if alpha is None else enlarged(alpha, settings.scale)
             data = encode.encode(
                 image,
                 OUTPUT_SUFFIXES[output.suffix.lower()],

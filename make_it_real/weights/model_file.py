@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DEFAULT_MODEL = "faces"
+# What bundled models are also called: by what they make.
+ALIASES = {"digits": "mnist", "clothes": "fashion"}
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,14 @@ def bundled() -> dict[str, Path]:
 
 
 def resolve(name: str) -> Path:
-    """A bundled name, a ``.safetensors`` file, a folder with one, or owner/name[@revision].
+    """A bundled name or alias, a ``.safetensors`` file, a folder or owner/name[@revision].
 
     Raises WeightsError if nothing is found; only the last form uses the network.
     """
     if not name:
         raise WeightsError("no model named; the bundled models are " + ", ".join(bundled()))
     known = bundled()
+    name = ALIASES.get(name, name)
     if name in known:
         # Even where a folder is called so: MNIST's own files often lie in one called mnist.
         return known[name]

@@ -12,7 +12,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from make_it_real.cli import app
+from make_it_real.cli import app, models
+from make_it_real.cli.options import model_names
 from make_it_real.errors import ExportError, WeightsError
 from make_it_real.models.ign import IGN
 from make_it_real.weights import export, model_card, model_file, pretrained, verify
@@ -55,6 +56,57 @@ assert "torch" not in sys.modules
     assert done.returncode == 0, done.stderr
     for shown in ("mnist", "bundled", "1×28×28", "6.3 MB", "CC BY-SA 3.0", "fd_f", "# tiny"):
         assert shown in done.stdout, shown
+
+
+@pytest.mark.parametrize(("columns", "objective"), [(80, False), (120, True)])
+def test_on_a_terminal_the_list_is_a_table_of_whole_values(
+    columns: int,
+    objective: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    paths = model_file.bundled()
+    rows = [(name, model_file.inspect(p), p.stat().st_size) for name, p in paths.items()]
+    models._print_table(rows)
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert ("objective" in head) is objective
+    assert len(lines) == len(rows)
+    assert max(map(len, [head, *lines])) <= columns
+    for (name, info, _), line in zip(rows, lines, strict=True):
+        assert line.startswith(name)
+        for value in (model_card.resolution(info), f"{info.steps:,}", info.licence):
+            assert value in line
+    assert any(line.startswith("mnist, digits ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("damage", "weights", "option"),
+    [
+        (["noise", "noise", "mask", "noise"], "noise 3, mask 1", "--damage noise=3,mask "),
+        ({"noise": 7, "mask": 2.5}, "noise 7, mask 2.5", "--damage noise=7,mask=2.5 "),
+        ([], None, None), (7, None, None), ({"noise": "x"}, None, None),
+    ],
+)  # fmt: skip
+def test_degradations_are_shown_as_weights(
+    probed: Path, damage: object, weights: str | None, option: str | None
+) -> None:
+    info = model_file.inspect(probed)
+    training = {**info.training, "damage": damage, "flip": True}
+    card = model_card.text(replace(info, training=training))
+    if weights is None:
+        assert "Repairs" not in card
+        assert "--damage" not in card
+    else:
+        assert f"- Repairs: {weights}\n" in card
+        assert f"{option}--flip" in card
+
+
+@pytest.mark.parametrize(("alias", "name"), [("digits", "mnist"), ("clothes", "fashion")])
+def test_models_have_names_of_what_they_make(alias: str, name: str) -> None:
+    assert model_file.resolve(alias) == model_file.resolve(name)
+    assert json.loads(mir("info", alias, "--json").stdout)["name"] == name
+    assert alias in model_names()
 
 
 def test_info_shows_the_card(probed: Path) -> None:

@@ -234,6 +234,34 @@ def test_the_folder_is_where_caches_are(
     assert cache.folder() == Path(wanted)
 
 
+def test_without_a_home_folder_nothing_is_cached_and_one_note_says_so(
+    monkeypatch: pytest.MonkeyPatch, photos: Path
+) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CACHE_HOME", "MIR_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    note = "decoded into memory, not cached: there is no home folder; MIR_CACHE names another"
+    for cached in (True, False):
+        images = dataset.load(photos, size=16, cached=cached)
+        assert len(images) > 2
+        assert images.note == (note if cached else "")
+
+
+def test_a_home_folder_that_cannot_be_written_costs_a_note_alone(
+    monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home").write_bytes(b"a file")
+    for name in ("XDG_CACHE_HOME", "MIR_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    images = dataset.load(photos, size=16)
+    assert len(images) > 2
+    assert images.note.startswith("decoded into memory, not cached in ")
+
+
 # Several sets as one
 
 

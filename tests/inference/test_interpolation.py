@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
 from make_it_real.images import decode
+from make_it_real.images.pixels import enlarged
 from make_it_real.inference.interpolation import (
     Operand,
     Term,
@@ -202,6 +203,19 @@ def test_mir_interpolate_moves(tiny_model: Path, here: Path, suffix: str) -> Non
     assert json.loads(result.stdout)["output"] == out
     with Image.open(out) as moving:
         assert moving.n_frames == 6  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("line", [("interpolate", 3, 8, "-n", 4), ("mix", "3 + 8")], ids=str)
+def test_strips_are_enlarged_without_smoothing(
+    line: tuple[object, ...], tiny_model: Path, here: Path
+) -> None:
+    sheets = []
+    for scale in (1, 4):
+        out = f"{scale}.png"
+        result = mir(*line, "-m", tiny_model, "-d", "cpu", "-o", out, "--scale", scale)
+        assert result.exit_code == 0, result.output
+        sheets.append(decode.read(Path(out)).colour)
+    assert torch.equal(sheets[1], enlarged(sheets[0], 4))
 
 
 def test_mir_mix_takes_seeds_files_and_folders(tiny_model: Path, here: Path) -> None:
