@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
-from make_it_real.degradations import kinds
-from make_it_real.degradations.kinds import DEGRADATIONS
+from make_it_real.degradations.kinds import COLOUR_DAMAGE, GREY_DAMAGE, damage_weights
 from make_it_real.models.ign import IGNConfig
 
 
@@ -68,7 +67,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.accumulate < 1:
             raise ValueError("accumulate must be at least 1")
-        if self.batch % self.divisor:
+        if self.hold_out < 0:
+            raise ValueError("hold_out must be at least 0")
+        if self.batch < 1 or self.batch % self.divisor:
             raise ValueError(f"batch must be a multiple of {self.divisor}")
 
 
@@ -76,6 +77,7 @@ class TrainingConfig:
 class AdversarialConfig(TrainingConfig):
     """How f is trained as an adversarial projector, beside what every objective needs.
 
+    damage: kinds of damage to learn to repair, by which weight each is drawn.
     blend: share of the damaged images that are (1 − t)·x + t·z, t uniform, instead of a
         kind from ``damage``; twice: share that is damaged a second time.
     ramp: steps over which idempotence is weighted in from 0 (asked for from step 0 it
@@ -106,7 +108,7 @@ class AdversarialConfig(TrainingConfig):
     ema: float = 0.999
     blend: float = 0.15
     twice: float = 0.25
-    damage: tuple[str, ...] = kinds.GREY_DAMAGE
+    damage: Mapping[str, float] = field(default_factory=lambda: dict(GREY_DAMAGE))
     critic_widths: tuple[int, ...] = (64, 128)
     augment: float = 0.0
     restored: int = 2
@@ -117,14 +119,14 @@ class AdversarialConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "damage", tuple(self.damage))
+        object.__setattr__(self, "damage", damage_weights(self.damage))
         object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
         if isinstance(self.lambdas, dict):
             object.__setattr__(self, "lambdas", AdversarialLambdas(**self.lambdas))
-        if unknown := [kind for kind in self.damage if kind not in DEGRADATIONS]:
-            raise ValueError(f"no such damage: {', '.join(unknown)}")
         if not (1 <= self.restored <= 4 and 1 <= self.kept <= 4):
             raise ValueError("restored and kept are quarters of the batch, 1 to 4")
+        if not 0 <= self.augment <= 0.8:
+            raise ValueError("augment lies between 0 and 0.8: from there on f imitates the changes")
         if self.critic_every < 0:
             raise ValueError("critic_every must be at least 0")
         if not 0 <= self.projected < float("inf"):
@@ -191,12 +193,9 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
 
     Raises ValueError for values that mean nothing and names that are no fields.
     """
-    known = [field.name for field in fields(config)]
-    if unknown := [name for name in changes if name not in known]:
-        raise ValueError(
-            f"no setting {unknown[0]} of the objective {config.objective}: there are "
-            f"{', '.join(known)}"
-        )
+    known = {field.name for field in fields(config)}
+    if unknown := sorted(changes.keys() - known):
+        raise ValueError(f"no setting {unknown[0]} of the objective {config.objective}")
     if isinstance(lambdas := changes.get("lambdas"), Mapping):
         kept: Any = getattr(config, "lambdas")  # noqa: B009
         changes = {**changes, "lambdas": replace(kept, **lambdas)}
@@ -227,7 +226,7 @@ def default_config(model: IGNConfig, **changes: Any) -> AdversarialConfig:
     """The settings for a network; ``changes`` are fields of ``AdversarialConfig``."""
     config = AdversarialConfig(critic_widths=model.widths)
     if model.channels > 1:
-        config = replace(config, damage=kinds.COLOUR_DAMAGE)
+        config = replace(config, damage=COLOUR_DAMAGE)
     if len(model.widths) > 2:
         config = replace(
             config, critic_widths=(*model.widths, 512), gamma=2.0, penalty_every=8,

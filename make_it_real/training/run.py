@@ -1,12 +1,12 @@
-"""A training run's folder: how a run begins or goes on, and what is logged and saved in it."""
+"""A training run's folder: what is told, logged and saved while a trainer trains."""
 
 import copy
 import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal
@@ -15,29 +15,25 @@ import torch
 
 import make_it_real
 from make_it_real import distributed
-from make_it_real.data.dataset import ImageSet, load
-from make_it_real.errors import SettingsError
+from make_it_real.data.dataset import ImageSet
 from make_it_real.files import make_folder, write_bytes
 from make_it_real.images.encode import encode
-from make_it_real.images.framing import Framing, described, measure
+from make_it_real.images.framing import Framing, measure
 from make_it_real.images.pixels import grid, to_images
 from make_it_real.inference.projection import generate, project
 from make_it_real.inference.scoring import calibrate
 from make_it_real.models.critic import Critic
-from make_it_real.models.ign import IGN, IGNConfig, place
-from make_it_real.training import augment, checkpoint, early_stopping, finetune, losses
-from make_it_real.training import config as configs
+from make_it_real.models.ign import IGN, place
+from make_it_real.training import checkpoint, early_stopping, losses
 from make_it_real.training.early_stopping import EarlyStopping
-from make_it_real.training.trainer import Trainer, begin, train
+from make_it_real.training.settings import differing
+from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_file, pretrained, verify
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 LOG = "log.jsonl"
 LOG_EVERY = 25
-COMPILED_FROM = 64
-# What a run that goes on can't change.
-KEPT = ("norm", "seed", "start", "hold_out", "critic_widths", "projected")
 
 
 @dataclass(frozen=True)
@@ -58,191 +54,31 @@ class Logged:
 Tell = Callable[[Notice | Logged], None]
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a run.
-
-    data: paths of images, as one set. start: the model to start from. size, channels: of the
-    images, where the files leave them open; source: the kind of z (``laws.SOURCES``). settings:
-    fields of the objective's config that are not to be as by default, and ``norm`` of the paper's
-    network. faces: find faces and align them; None does as the model at hand has it. name,
-    licence: for the model's file.
-    """
-
-    folder: Path
-    data: Sequence[Path]
-    objective: str = "adversarial"
-    start: str | None = None
-    resume: bool = False
-    size: int | None = None
-    channels: int | None = None
-    faces: bool | None = None
-    source: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    name: str = ""
-    licence: str = ""
-    cached: bool = True
-
-
-def open_run(request: Request, device: torch.device, tell: Tell) -> "Run":
-    """A run, begun or gone on with; its folder is still as it was.
-
-    Raises SettingsError, DataError for images that can't be read, and WeightsError for a
-    checkpoint or a model that can't.
-    """
-    _check(request)
-    model = None if request.start is None else model_file.resolve(request.start)
-    if request.resume:
-        model = request.folder / MODEL
-    if request.faces is None and model is not None and model.exists():
-        faces = described(model_file.inspect(model).framing).faces
-        request = replace(request, faces=faces)
-    try:
-        if request.resume:
-            trainer, images, held_out = _resumed(request, device)
-        else:
-            trainer, images, held_out = _begun(request, model, device, tell)
-    except (ValueError, TypeError) as error:
-        raise SettingsError(f"{', '.join(map(str, request.data))}: {error}") from error
-    distributed.same(trainer.objective.state_dict().values())
-    if images.note:
-        tell(Notice(images.note))
-    for reason in images.skipped[:10]:
-        tell(Notice(f"left out: {reason}", "warning"))
-    f, shape = trainer.objective.f, "×".join(map(str, images.pixels.shape[1:]))
-    tell(Notice(
-        f"{len(images):,} images of {shape}, "
-        f"f of {sum(p.numel() for p in f.parameters()):,} parameters, on {device}"
-    ))  # fmt: skip
-    tell(Notice(f"{f.config}", "detail"))
-    tell(Notice(f"{trainer.config}", "detail"))
-    if trainer.config.compile or (
-        trainer.config.compile is None and compiling_pays(device, images.pixels.shape[-1])
-    ):
-        trainer.objective.compile_networks()
-        tell(Notice("f and its critic are compiled in their first steps"))
-    stopping = None
-    if distributed.rank() == 0 and len(held_out):
-        before = model_file.inspect(model).figures if request.resume and model else {}
-        best = before.get("held_out_distance", float("inf"))
-        stopping = EarlyStopping(images.pixels, held_out, best)
-        floor = f"real ones lie {stopping.floor:.3f} from them"
-        tell(Notice(f"{len(held_out):,} images held out: {floor}"))
-    return Run(request, trainer, images, stopping, tell)
-
-
-def _check(request: Request) -> None:
-    """Refuse what can't be begun or gone on with; SettingsError."""
-    checkpoint_path = request.folder / CHECKPOINT
-    if request.folder.exists() and not request.folder.is_dir():
-        raise SettingsError(f"-o {request.folder} is a file; name a folder")
-    if request.resume and not checkpoint_path.exists():
-        raise SettingsError(f"{checkpoint_path} is not there to resume from")
-    if not request.resume and checkpoint_path.exists():
-        raise SettingsError(f"{request.folder} holds a run; --resume goes on with it")
-    if request.start is not None and (request.resume or request.objective != "adversarial"):
-        raise SettingsError("--from begins a run of --objective adversarial")
-    if request.settings.get("critic_every") == 0 and request.start is None:
-        raise SettingsError("critic_every is 0 in runs that begin --from a model")
-
-
-def _resumed(request: Request, device: torch.device) -> tuple[Trainer[Any], ImageSet, torch.Tensor]:
-    """(the trainer as it was saved, the images to train on, those held out)."""
-    for name in KEPT:
-        if name in request.settings:
-            raise ValueError(f"{name}: a run keeps what it was begun with")
-    trainer = checkpoint.load(request.folder / CHECKPOINT, device, **request.settings)
-    model, config = trainer.objective.f.config, trainer.config
-    images = _load(request, model.image_size, model.channels)
-    if images.pixels.shape[1:] != (model.channels, model.image_size, model.image_size):
-        raise ValueError("not the image size that this run was begun with")
-    return trainer, *early_stopping.split(images, config.hold_out, config.seed)
-
-
-def _begun(
-    request: Request, start: Path | None, device: torch.device, tell: Tell
-) -> tuple[Trainer[Any], ImageSet, torch.Tensor]:
-    """(a new trainer, the images to train on, those held out)."""
-    size, channels = request.size, request.channels
-    if start is not None:
-        first = pretrained.load(start).config
-        size, channels = size or first.image_size, channels or first.channels
-    images, settings = _load(request, size, channels), dict(request.settings)
-    shape = images.pixels.shape[-1], images.pixels.shape[1]
-    source: dict[str, Any] = {} if request.source is None else {"source": request.source}
-    # Of many images this takes half a minute, in which nothing else is to be seen.
-    tell(Notice("fitting z to the images"))
-    model: IGNConfig
-    config: configs.TrainingConfig
-    if request.objective == "ign":
-        model = configs.paper_model(*shape, norm=settings.pop("norm", "batch"), **source)
-        config = configs.changed(configs.IGNTrainingConfig(), settings)
-        images, held_out = early_stopping.split(images, config.hold_out, config.seed)
-        return begin(checkpoint.build(model, config, device), images), images, held_out
-    settings = _against_memorising(len(images), settings, start is not None, tell)
-    images, held_out = early_stopping.split(images, settings["hold_out"], settings.get("seed", 0))
-    if start is None:
-        model = replace(configs.default_model(*shape), **source)
-        config = configs.default_config(model, **settings)
-        trainer = begin(checkpoint.build(model, config, device), images)
-    else:
-        trainer, notes = finetune.begin_from(start, images, device, request.source, **settings)
-        for note in notes:
-            tell(Notice(note))
-    return trainer, images, held_out
-
-
-def _load(request: Request, size: int | None, channels: int | None) -> ImageSet:
-    return load(
-        list(request.data), size=size, channels=channels, faces=bool(request.faces),
-        cached=request.cached,
-    )  # fmt: skip
-
-
-def _against_memorising(
-    n: int, settings: Mapping[str, Any], fine_tuned: bool, tell: Tell
-) -> dict[str, Any]:
-    """The settings, with those that keep f from learning n images by heart where they are open."""
-    out = {"augment": augment.share_for(n), "hold_out": 0, **settings}
-    if (fine_tuned and "hold_out" not in settings) or out["hold_out"] is None:
-        out["hold_out"] = early_stopping.share_out(n)
-        if not out["hold_out"]:
-            least = early_stopping.LEAST
-            tell(Notice(f"under {least} images none is held out: training runs to its last step"))
-    if out["augment"]:
-        tell(Notice(
-            f"{n:,} images: {out['augment']:.0%} of what the critic sees, real and made alike, "
-            "is moved, masked or lit at random (augment)"
-        ))  # fmt: skip
-    return out
-
-
-def compiling_pays(device: torch.device, size: int) -> bool:
-    """Whether compiled networks win back what compiling takes: on CUDA, of images (S, S) large
-    enough. Smaller ones have the GPU wait for its host either way."""
-    return device.type == "cuda" and size >= COMPILED_FROM
-
-
 class Run:
     """A run's folder: what is written there while a trainer trains.
 
-    stopping: looks at held-out images. The model file is then that of the best check, and several
-    checks in a row without a better one end the training. tell: is given what happens.
+    tell: is given what happens. name, licence: for the model's header, as is faces: the images are
+    aligned faces. stopping: looks at held-out images. The model file is then that of the best
+    check, and several checks in a row without a better one end the training.
     """
 
     def __init__(
         self,
-        request: Request,
+        folder: Path,
         trainer: Trainer[Any],
         images: ImageSet,
-        stopping: EarlyStopping | None,
         tell: Tell,
+        *,
+        name: str = "",
+        licence: str = "",
+        faces: bool = False,
+        stopping: EarlyStopping | None = None,
     ) -> None:
-        self.folder, self.trainer, self.images = request.folder, trainer, images
-        self.name = request.name or request.folder.resolve().name
-        self.licence, self.stopping, self.tell = request.licence, stopping, tell
+        self.folder, self.trainer, self.images, self.tell = folder, trainer, images, tell
+        self.name, self.licence = name or folder.resolve().name, licence
+        self.stopping = stopping
         self.framing = Framing(faces=True)
-        if not request.faces:
+        if not faces:
             self.framing = measure(to_images(images.pixels[:10_000]))
         self.warned = False
 
@@ -356,7 +192,7 @@ class Run:
             steps=trainer.step,
             version=make_it_real.__version__,
             licence=self.licence,
-            training=asdict(trainer.config),
+            training=asdict(trainer.config) | {"differs": differing(trainer.config, f.config)},
             figures=figures,
         )
         verify.save(f, info, self.folder / MODEL)

@@ -12,6 +12,9 @@ LIBRARY = "make-it-real"
 SAMPLES = "samples.png"
 # The few figures worth a line in a list; all of them are in the header.
 HEADLINES = ("fd_f", "fd_ff", "idempotence", "fidelity", "rest_share", "held_out_distance")
+# Settings that mir train has options for, and others that any header has.
+OPTIONS = ("steps", "batch", "lr", "seed", "damage", "flip", "source")
+SETTINGS = ("decay_steps", "augment")
 # Licences by the identifiers that the hub knows; others are "other", with their name.
 LICENCE = re.compile(r"(cc0|cc-by(-nc)?(-sa|-nd)?|mit|apache|bsd|gpl|openrail)[\w.-]*")
 
@@ -58,15 +61,37 @@ def training_command(info: ModelInfo) -> str:
         words.append("--objective ign")
     if settings.get("start"):
         words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
-    for name in ("steps", "decay_steps", "batch", "lr", "seed", "augment"):
-        if settings.get(name) is not None:
-            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(settings[name]))}")
-    if damage := degradations(settings):
-        parts = (kind if n == 1 else f"{kind}={n:g}" for kind, n in damage.items())
-        words.append(f"--damage {shlex.quote(','.join(parts))}")
-    if settings.get("flip"):
-        words.append("--flip")
+    # Headers from before did not say what differs from the defaults of their time.
+    listed = settings.get("differs")
+    if not isinstance(listed, list):
+        listed = [name for name in OPTIONS + SETTINGS if name in settings]
+    for name in listed:
+        value = _value(_at({**info.config, **settings}, str(name)))
+        if name == "flip":
+            words += ["--flip"] * (value == "true")
+        elif name in OPTIONS:
+            words.append(f"--{name} {shlex.quote(value)}")
+        else:
+            words.append(f"--set {shlex.quote(f'{name}={value}')}")
     return " ".join(words)
+
+
+def _at(settings: Mapping[str, Any], name: str) -> Any:
+    """A setting by its name, one of a group as in ``lambdas.rec``; "" where it is missing."""
+    group, _, term = name.partition(".")
+    value = settings.get(group, "")
+    return value.get(term, "") if term and isinstance(value, Mapping) else value
+
+
+def _value(value: Any) -> str:
+    """A setting's value as the command line takes it."""
+    if isinstance(value, list) and all(isinstance(kind, str) for kind in value):
+        value = Counter(value)
+    if isinstance(value, Mapping):
+        return ",".join(k if n == 1 else f"{k}={n:g}" for k, n in value.items())
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:

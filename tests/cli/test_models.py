@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,20 @@ def test_info_shows_the_card(probed: Path) -> None:
     missing = mir("info", probed.with_name("none.safetensors"))
     assert missing.exit_code == 4
     assert len(missing.stderr.splitlines()) == 1
+
+
+def test_the_command_of_a_header_is_readable_whatever_its_version() -> None:
+    old = {"decay_steps": 9, "damage": ["noise", "mask", "noise"], "flip": False}
+    assert model_card.training_command(model_file.ModelInfo("old", {}, training=old)).endswith(
+        " --damage noise=2,mask --set decay_steps=9"
+    )
+    new: dict[str, Any] = {"damage": {"noise": 2.0, "mask": 1.5}, "compile": None, "flip": True}
+    names = [*new, "lambdas.rec", "critic_widths", "gone"]
+    new |= {"critic_widths": [8, 16], "lambdas": {"rec": 2.0}, "differs": names}
+    assert model_card.training_command(model_file.ModelInfo("new", {}, training=new)).endswith(
+        " --damage noise=2,mask=1.5 --set compile=none --flip --set lambdas.rec=2.0 "
+        "--set critic_widths=8,16 --set gone="
+    )
 
 
 def test_info_shows_nothing_that_a_terminal_would_obey(probed: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_step_without_critics_repairs_a_whole_batch() -> None:
     "changes",
     [
         {"flip": True}, {"bf16": False}, {"ramp": 0}, {"rest_steps": 1}, {"blend": 1.0},
-        {"twice": 1.0}, {"damage": ("glass", "lines")}, {"accumulate": 2},
+        {"twice": 1.0}, {"damage": {"glass": 1, "lines": 2}}, {"accumulate": 2},
     ],
     ids=str,
 )  # fmt: skip
@@ -142,7 +142,7 @@ def test_colour_images_train() -> None:
 
 @pytest.mark.parametrize(("blend", "kinds"), [(0.0, False), (1.0, True)])
 def test_blended_images_lie_between_x_and_z(blend: float, kinds: bool) -> None:
-    trainer = begun(replace(CONFIG, blend=blend, twice=0.0, damage=("thin",)))
+    trainer = begun(replace(CONFIG, blend=blend, twice=0.0, damage={"thin": 1}))
     x, z = -torch.ones(50, 1, 12, 12), torch.ones(50, 1, 12, 12)
     Ax = trainer.objective.degraded(x, z, torch.Generator().manual_seed(0))
     # Thinning leaves a black image black; blending moves it towards z by t ~ U(0, 1).

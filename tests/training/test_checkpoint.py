@@ -53,7 +53,7 @@ def test_a_checkpoint_keeps_its_config(tmp_path: Path) -> None:
     config = replace(
         CONFIG,
         lambdas=AdversarialLambdas(rec=7.5),
-        damage=("blur", "mask"),
+        damage={"blur": 2, "mask": 1},
         seed=3,
         flip=True,
         lr=1e-5,
@@ -136,6 +136,7 @@ def test_settings_that_are_no_longer_there_do_no_harm_where_nobody_used_them(
     path, config = tmp_path / "c.safetensors", asdict(CONFIG)
     for name in ("accumulate", "compile"):
         del config[name]
+    config["damage"] = [kind for kind, n in config["damage"].items() for _ in range(n)]
     with_header(path, whole, {"config": config | OLD})
     assert checkpoint.load(path, CPU).config == CONFIG
     for name, value in (("energy", 1.0), ("laws", ["white"]), ("spread", 1.3)):
@@ -221,8 +222,8 @@ def test_a_model_is_no_critic(tiny_model: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"damage": ("jpeg",)}, "kept out of training on purpose: jpeg"),
-        ({"damage": ("rain",)}, "no such damage: rain"), ({"clamp": 2.0}, "no setting clamp"),
+        ({"damage": {"jpeg": 1}}, "kept out of training on purpose: jpeg"),
+        ({"damage": {"rain": 1}}, "no such damage: rain"), ({"clamp": 2.0}, "no setting clamp"),
     ],
     ids=str,
 )  # fmt: skip

@@ -97,12 +97,25 @@ def test_mir_train_by_two_processes_and_on_by_one(tmp_path: Path) -> None:
     assert model_file.inspect(out / "model.safetensors").steps == 3
 
 
-@pytest.mark.parametrize("words", [["--accumulate", "3"], ["--accumulate", "32"]])
+@pytest.mark.parametrize("setting", ["accumulate=3", "accumulate=32"])
 def test_parts_that_do_not_divide_a_batch_are_refused(
-    folder: Path, tmp_path: Path, words: list[str]
+    folder: Path, tmp_path: Path, setting: str
 ) -> None:
     out = tmp_path / "run"
-    line = ["train", folder, "-o", out, "--size", 12, "--batch", 64, "--device", "cpu", *words]
+    line = [
+        "train",
+        folder,
+        "-o",
+        out,
+        "--size",
+        12,
+        "--batch",
+        64,
+        "--device",
+        "cpu",
+        "--set",
+        setting,
+    ]
     result = mir(*line)
     assert result.exit_code == 2
     assert "need one that is a multiple of" in result.stderr

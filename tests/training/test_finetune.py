@@ -140,8 +140,8 @@ def test_mir_train_from_a_model_takes_its_size_and_says_what_it_does(
     assert "4 images held out" in again.stderr
     # And from the run's folder, whose critic is found; at a size of one's own.
     third = mir(
-        "train", photos, "--from", out, "-o", tmp_path / "third", "--size", 16, "--no-early-stop",
-        "--batch", 16, "--steps", 1, "--device", "cpu", "--augment", 0,
+        "train", photos, "--from", out, "-o", tmp_path / "third", "--size", 16,
+        "--set", "hold_out=0", "--batch", 16, "--steps", 1, "--device", "cpu", "--set", "augment=0",
     )  # fmt: skip
     assert third.exit_code == 0, third.output
     assert "so begun anew in f: expand, position, squeeze" in third.stderr
@@ -178,7 +178,11 @@ def test_training_ends_where_nothing_gets_nearer_to_held_out_images(
         (["--from", "nowhere"], 4, "no model 'nowhere'"),
         (["--from", "OLD", "--objective", "ign"], 2, "--from begins a run"),
         (["--from", "OLD", "--size", "18"], 2, "multiple of 4"),
-        (["--objective", "ign", "--augment", "0.5"], 2, "no setting augment of the objective ign"),
+        (
+            ["--objective", "ign", "--set", "augment=0.5"],
+            2,
+            "no setting augment of the objective ign",
+        ),
     ],
     ids=lambda value: str(value),
 )

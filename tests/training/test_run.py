@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from make_it_real.training import checkpoint
-from make_it_real.training import run as running
-from make_it_real.training.run import Request, Run
-from make_it_real.weights import model_file, pretrained
+from make_it_real.training.run import Run
+from make_it_real.training.setup import compiling_pays
+from make_it_real.weights import model_card, model_file, pretrained
 from tests.training.helpers import CPU, OPTIONS, Compiled, bars, begun_ign, mir, run
 
 
@@ -109,8 +109,9 @@ def test_an_interrupted_run_is_kept(folder: Path, tmp_path: Path) -> None:
 def test_mir_train_by_the_paper_s_objective(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = mir(
-        "train", folder, "-o", out, *OPTIONS, "--objective", "ign", "--steps", 25, "--norm",
-        "group", "--source", "white", "--tight-rec", "x", "--clamp", 2, "--lambdas", "10,11,1.5",
+        "train", folder, "-o", out, *OPTIONS, "--objective", "ign", "--steps", 25, "--set",
+        "norm=group", "--source", "white", "--set", "tight_rec=x", "--set", "clamp=2",
+        "--set", "lambdas.rec=10", "--set", "lambdas.idem=11", "--set", "lambdas.tight=1.5",
     )  # fmt: skip
     assert first.exit_code == 0, first.output
     info = model_file.inspect(out / "model.safetensors")
@@ -118,6 +119,11 @@ def test_mir_train_by_the_paper_s_objective(folder: Path, tmp_path: Path) -> Non
     assert (info.config["architecture"], info.config["source"]) == ("dcgan", "white")
     assert info.training["lambdas"] == {"rec": 10.0, "idem": 11.0, "tight": 1.5}
     assert (info.training["tight_rec"], info.training["clamp"]) == ("x", 2.0)
+    assert model_card.training_command(info) == (
+        "mir train DATA -o RUN --size 12 --channels 1 --objective ign --steps 25 --batch 16 "
+        "--set clamp=2.0 --set tight_rec=x --set lambdas.rec=10.0 --set lambdas.idem=11.0 "
+        "--set lambdas.tight=1.5 --source white --set norm=group"
+    )
     (line,) = (json.loads(text) for text in (out / "log.jsonl").read_text().splitlines())
     assert {"rec", "idem", "tight", "images_per_second"} <= line.keys()
     assert (out / "samples" / "000025.png").exists()
@@ -144,9 +150,11 @@ def test_minutes_end_a_run_as_its_last_step_does(
 @pytest.mark.parametrize(
     "options",
     [
-        ["--norm", "batch"], ["--clamp", "2"], ["--tight-rec", "z"], ["--lambdas", "1,2,3"],
-        ["--objective", "ign", "--damage", "noise"], ["--objective", "ign", "--lambdas", "1,2,3,4"],
-        ["--objective", "ign", "--lambdas", "many"], ["--objective", "ign", "--clamp", "0"],
+        ["--set", "norm=batch"], ["--set", "clamp=2"], ["--set", "tight_rec=z"],
+        ["--set", "lambdas.tight=3"], ["--objective", "ign", "--damage", "noise"],
+        ["--objective", "ign", "--set", "lambdas.real=1"],
+        ["--objective", "ign", "--set", "lambdas.rec=many"],
+        ["--objective", "ign", "--set", "clamp=0"], ["--set", "critic_every=0"],
         ["--objective", "gan"],
     ],
     ids=str,
@@ -174,7 +182,7 @@ def test_samples_leave_a_network_in_training_as_it_is(folder: Path, tmp_path: Pa
         return [v.clone() for k, v in trained.objective.f.state_dict().items() if "running" in k]
 
     before = running()
-    Run(Request(tmp_path, [folder]), trained, bars(), None, lambda event: None).save()
+    Run(tmp_path, trained, bars(), lambda event: None).save()
     assert trained.objective.f.training
     assert all(torch.equal(a, b) for a, b in zip(before, running(), strict=True))
 
@@ -187,7 +195,7 @@ def test_mir_train_compiles_where_it_is_asked_to(
     words = ["--size", 12, "--channels", 1, "--batch", 16, "--device", "cpu", "--steps", 1]
     assert mir("train", folder, "-o", tmp_path / "plain", *words).exit_code == 0
     assert compiler == []
-    result = mir("train", folder, "-o", tmp_path / "run", *words, "--compile")
+    result = mir("train", folder, "-o", tmp_path / "run", *words, "--set", "compile=true")
     assert result.exit_code == 0, result.output
     assert "f and its critic are compiled in their first steps" in result.stderr
     assert all(c.calls for c in compiler)
@@ -196,8 +204,8 @@ def test_mir_train_compiles_where_it_is_asked_to(
 
 def test_compiling_pays_for_large_images_on_gpus() -> None:
     sizes = (28, 64, 128)
-    assert [running.compiling_pays(torch.device("cuda"), s) for s in sizes] == [False, True, True]
-    assert not any(running.compiling_pays(CPU, size) for size in sizes)
+    assert [compiling_pays(torch.device("cuda"), s) for s in sizes] == [False, True, True]
+    assert not any(compiling_pays(CPU, size) for size in sizes)
 
 
 def test_what_cannot_be_compiled_is_told_and_trained(
@@ -210,7 +218,7 @@ def test_what_cannot_be_compiled_is_told_and_trained(
         return fail
 
     monkeypatch.setattr(torch, "compile", broken)
-    words = [*OPTIONS, "--steps", 3, "--compile"]
+    words = [*OPTIONS, "--steps", 3, "--set", "compile=true"]
     result = mir("train", folder, "-o", tmp_path / "run", *words)
     assert result.exit_code == 0, result.output
     assert result.stderr.count("not compiled: no compiler\n") == 1
@@ -221,7 +229,7 @@ def test_mir_train_takes_several_sets_and_refuses_what_it_must(
     folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    words = ["--critic-every", 2, "--steps", 1, "--no-cache"]
+    words = ["--set", "critic_every=2", "--steps", 1, "--no-cache"]
     result = mir("train", folder, folder, "-o", out, *OPTIONS, *words)
     assert result.exit_code == 0, result.output
     assert "10 images of 1×12×12" in result.stderr
@@ -229,22 +237,27 @@ def test_mir_train_takes_several_sets_and_refuses_what_it_must(
     for options, said in (
         (["--damage", "jpeg"], "kept out of training on purpose: jpeg"),
         (["--damage", "rain"], "no such damage: rain"),
-        (["--projected", "2"], "projected: a run keeps what it was begun with"),
-        (["--clamp", "2"], "no setting clamp of the objective adversarial"),
+        (["--set", "projected=2"], "projected: a run keeps what it was begun with"),
+        (["--set", "clamp=2"], "no setting clamp of the objective adversarial; there are steps, "),
     ):
         refused = mir("train", folder, "-o", out, "--resume", "--device", "cpu", *options)
         assert refused.exit_code == 2, refused.output
         assert said in refused.stderr
-    more = ["--resume", "--device", "cpu", "--steps", 2, "--damage", "glass"]
+    more = ["--resume", "--device", "cpu", "--steps", 2, "--damage", "glass=2,mask"]
     result = mir("train", folder, "-o", out, *more)
     assert result.exit_code == 0, result.output
     config = checkpoint.load(out / "checkpoint.safetensors", CPU).objective.config
-    assert config.damage == ("glass",)
+    assert config.damage == {"glass": 2, "mask": 1}
     assert (config.steps, config.batch, config.critic_every) == (2, 16, 2)
+    command = model_card.training_command(model_file.inspect(out / "model.safetensors"))
+    assert command == (
+        "mir train DATA -o RUN --size 12 --channels 1 --steps 2 --batch 16 "
+        "--damage glass=2,mask --set augment=0.6 --set critic_every=2"
+    )
 
 
 def test_a_projected_critic_is_in_the_checkpoint(folder: Path, tmp_path: Path) -> None:
-    words = [*OPTIONS, "--steps", 1, "--projected", 2, "--accumulate", 2]
+    words = [*OPTIONS, "--steps", 1, "--set", "projected=2", "--set", "accumulate=2"]
     result = mir("train", folder, "-o", tmp_path / "run", *words)
     assert result.exit_code == 0, result.output
     assert b"P.heads." in (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
