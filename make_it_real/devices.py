@@ -40,7 +40,8 @@ def describe(device: torch.device) -> str:
         return f"{device}, {properties.name}, {properties.total_memory / 1e9:.0f} GB"
     if device.type == "mps":
         return "mps, Apple GPU"
-    return f"cpu, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def fast_bf16(device: torch.device) -> bool:

@@ -11,8 +11,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from make_it_real.cli import console
 
 # Titles of the panels that commands share.
-INPUT, OUTPUT, FOLDERS = "Input", "Output", "Many files"
-MODEL = "Model"
+INPUT, OUTPUT, FOLDERS, MODEL = "Input", "Output", "Many files", "Model"
 
 
 class Command(TyperCommand):

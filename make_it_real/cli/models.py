@@ -23,11 +23,8 @@ NUMBERS = ("size", "steps")
 
 Name = Annotated[
     str,
-    typer.Argument(
-        metavar="MODEL", autocompletion=options.model_names,
-        help=options.MODEL_HELP,
-    ),
-]  # fmt: skip
+    typer.Argument(metavar="MODEL", autocompletion=options.model_names, help=options.MODEL_HELP),
+]
 
 
 @app.callback()

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from make_it_real import devices, installation
 from make_it_real.cli import app
 from make_it_real.errors import WeightsError
+from make_it_real.models.ign import IGN
 from make_it_real.weights import verify
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def doctor(*arguments: str) -> Result:
 def checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of the model takes a second, and passes."""
     found = {"seeds": 4, "difference": 0, "tensors": "0"}
-    monkeypatch.setattr(verify, "check", lambda path: found)
+    monkeypatch.setattr(verify, "check", lambda f, path: found)
 
 
 def test_all_is_well_here() -> None:
@@ -58,7 +59,7 @@ def test_it_fits_80_columns_and_names_what_there_is(
 
 
 def test_a_model_that_makes_other_images_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def check(path: Path) -> None:
+    def check(f: IGN, path: Path) -> None:
         raise WeightsError("f makes other images")
 
     monkeypatch.setattr(verify, "check", check)
