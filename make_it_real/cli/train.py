@@ -42,6 +42,12 @@ def train(
         str | None,
         of_method("--from", help="Model to start from, named as by -m, with the critic beside it."),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        of_method(
+            "--recipe", help="Recipe of a bundled model to follow, all its stages: mnist, fashion."
+        ),
+    ] = None,
     objective: Annotated[
         Literal["adversarial", "ign"],
         of_method("--objective", help="The adversarial projector, or the paper's own objective."),
@@ -109,20 +115,20 @@ def train(
     if not leads:
         console.be_quiet()
     request = setup.Request(
-        output, data, objective, start, resume, size, channels, faces, source,
+        output, data, objective, start, resume, size, channels, faces, source, recipe,
         [*texts, *(settings or [])], name or "", licence, cached,
     )  # fmt: skip
     opened = setup.open_run(request, chosen, _shown(None))
     limit = None if minutes is None else 60 * minutes
     with (
-        console.training_bar(opened.trainer.config.steps) as show,
+        console.training_bar(opened.steps) as show,
         console.stop_on_signals() as stop,
     ):
         opened.tell = _shown(show)
         interrupted = opened.follow(stop, 60 * save_every, limit)
     distributed.end()
     if interrupted:
-        step, kept = opened.trainer.step, output / run.CHECKPOINT
+        step, kept = opened.step, output / run.CHECKPOINT
         console.complain(f"interrupted at step {step}; --resume goes on from {kept}")
         raise typer.Exit(console.INTERRUPTED)
     if leads:

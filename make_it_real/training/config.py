@@ -38,7 +38,8 @@ class TrainingConfig:
         ``decay_steps``. batch: images x, and as many z, a step, by all processes together.
     accumulate: parts that each process draws and works off its share of the batch in, for memory.
     flip: mirror images at random. hold_out: images kept from training, to be measured against.
-    start: the model that f started from, and the beginning of its hash.
+    start: the model that f started from, and the beginning of its hash. recipe, stage: the recipe
+    that a run follows, if it does, and the number of its stage, from 0.
     bf16: compute in bfloat16 where the device is fast at it; weights stay float32. compile: compile
         the networks; None does so where it pays (``run.compiling_pays``).
 
@@ -60,6 +61,8 @@ class TrainingConfig:
     flip: bool = False
     hold_out: int = 0
     start: str = ""
+    recipe: str = ""
+    stage: int = 0
     seed: int = 0
     bf16: bool = True
     compile: bool | None = None

@@ -14,7 +14,7 @@ from make_it_real.training import losses
 from make_it_real.training.adversarial import AdversarialObjective
 from make_it_real.training.augment import Augmentation
 from make_it_real.training.checkpoint import build, load_critic
-from make_it_real.training.config import default_config
+from make_it_real.training.config import TrainingConfig, default_config
 from make_it_real.training.objective import update
 from make_it_real.training.trainer import Trainer, begin, placed, share
 from make_it_real.weights import model_file, pretrained
@@ -62,6 +62,21 @@ def begin_from(
         )
         head_start(trainer, trainer.objective, images, HEAD_START)
     return trainer, notes
+
+
+def next_stage(trainer: Trainer[Any], config: TrainingConfig) -> Trainer[Any]:
+    """A trainer by another config that goes on from what this one made: f, its source and C."""
+    before = trainer.objective
+    objective = build(before.f.config, config, trainer.device)
+    critics = dict(before.named_children())
+    for name, net in objective.named_children():
+        if isinstance(net, IGN):
+            net.load_state_dict(before.shipped.state_dict())
+        elif name in critics:
+            _adopt(net, critics[name].state_dict())
+    following = Trainer(objective)
+    following.seed(trainer.step)
+    return following
 
 
 def _adopt(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:

@@ -6,7 +6,7 @@ from what the one before made.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from typing import Any
 
@@ -20,7 +20,8 @@ class Recipe:
     """One recipe.
 
     data, licence: of the images, in words. start: the bundled model that it starts from, or "".
-    model: the network and its source. stages: the settings of each training, in order.
+    model: the network and its source. stages: the settings of each training, in order. first:
+    those of the first stage that the file names.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Recipe:
     start: str
     model: IGNConfig
     stages: tuple[TrainingConfig, ...]
+    first: Mapping[str, Any]
 
 
 def names() -> list[str]:
@@ -56,9 +58,38 @@ def parse(name: str, fields: Mapping[str, Any]) -> Recipe:
             start=fields.get("start", ""),
             model=IGNConfig(**fields["model"]),
             stages=tuple(CONFIGS[stage.pop("objective")](**stage) for stage in stages),
+            first=stages[0],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise SettingsError(f"the recipe {name}: {one_line(error)}") from error
+
+
+def begin_with(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run's first stage, with some of them changed."""
+    out = {**recipe.first, **changes, "recipe": recipe.name}
+    if isinstance(changes.get("lambdas"), Mapping):
+        out["lambdas"] = {**recipe.first.get("lambdas", {}), **changes["lambdas"]}
+    return out
+
+
+def stages(config: TrainingConfig) -> list[TrainingConfig]:
+    """The settings of all stages of the run that a config is of, this one among them.
+
+    What is not as the recipe has it in the stage at hand, is so in the others too. A run that
+    follows no recipe has one stage.
+    """
+    if not config.recipe:
+        return [config]
+    own = load(config.recipe).stages
+    names = [f.name for f in fields(config) if f.name not in ("recipe", "stage", "start")]
+    here = own[config.stage]
+    changes = {n: getattr(config, n) for n in names if getattr(config, n) != getattr(here, n)}
+    out = []
+    for number, stage in enumerate(own):
+        known = {f.name for f in fields(stage)}
+        changed = {name: value for name, value in changes.items() if name in known}
+        out.append(replace(stage, **changed, recipe=config.recipe, stage=number))
+    return [*out[: config.stage], config, *out[config.stage + 1 :]]
 
 
 def choose(image_size: int, channels: int) -> Recipe | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import torch
 
@@ -24,7 +24,7 @@ from make_it_real.inference.projection import generate, project
 from make_it_real.inference.scoring import calibrate
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, place
-from make_it_real.training import checkpoint, early_stopping, losses
+from make_it_real.training import checkpoint, early_stopping, finetune, losses, recipe
 from make_it_real.training.early_stopping import EarlyStopping
 from make_it_real.training.settings import differing
 from make_it_real.training.trainer import Trainer, train
@@ -88,43 +88,76 @@ class Run:
         limit: seconds of this call after which training ends, as it does after its last step.
         Of several processes the first alone writes; they stop together.
         """
-        trainer, recent = self.trainer, deque[losses.Terms](maxlen=LOG_EVERY)
-        leads, compiled = distributed.rank() == 0, bool(trainer.objective.compiled)
-        stopped, began = False, time.monotonic()
-        saved = since = began
+        leads = distributed.rank() == 0
+        until = None if limit is None else time.monotonic() + limit
         self.folder.mkdir(parents=True, exist_ok=True)
         log_file = self.folder / LOG if leads else Path(os.devnull)
         with log_file.open("a", encoding="utf-8") as log:
-            for terms in train(trainer, self.images):
-                recent.append(terms)
-                if compiled and trainer.given_up:
-                    compiled = False
-                    self.tell(Notice(f"not compiled: {trainer.given_up}"))
-                if trainer.step % LOG_EVERY == 0:
-                    # Only here is a GPU waited for: until then it is ahead of this loop.
-                    line, now = self._line(recent), time.monotonic()
-                    rate = len(recent) * trainer.config.batch / (now - since)
-                    line, since = line | {"images_per_second": round(rate, 1)}, now
-                    print(json.dumps(line), file=log, flush=True)
-                    self.tell(Logged(line))
-                done = leads and self._over()
-                if leads and time.monotonic() - saved > save_every:
-                    self.save()
-                    saved = time.monotonic()
-                done = done or (limit is not None and time.monotonic() - began >= limit)
-                stopped = stop.is_set()
-                if distributed.agreed(stopped or done):
-                    break
+            while self._follow_stage(log, stop, save_every, until) and self._go_on():
+                pass
         if leads:
-            self.save(calibrated=not stopped)
-        return stopped
+            self.save(calibrated=not stop.is_set())
+        return stop.is_set()
+
+    def _follow_stage(
+        self, log: TextIO, stop: Event, save_every: float, until: float | None
+    ) -> bool:
+        """Train the stage at hand. True where it ended with its last step."""
+        trainer, recent = self.trainer, deque[losses.Terms](maxlen=LOG_EVERY)
+        leads, compiled = distributed.rank() == 0, bool(trainer.objective.compiled)
+        saved = since = time.monotonic()
+        for terms in train(trainer, self.images):
+            recent.append(terms)
+            if compiled and trainer.given_up:
+                compiled = False
+                self.tell(Notice(f"not compiled: {trainer.given_up}"))
+            if trainer.step % LOG_EVERY == 0:
+                # Only here is a GPU waited for: until then it is ahead of this loop.
+                line, now = self._line(recent), time.monotonic()
+                rate = len(recent) * trainer.config.batch / (now - since)
+                line, since = line | {"images_per_second": round(rate, 1)}, now
+                print(json.dumps(line), file=log, flush=True)
+                self.tell(Logged(line))
+            done = leads and self._over()
+            if leads and time.monotonic() - saved > save_every:
+                self.save()
+                saved = time.monotonic()
+            done = done or (until is not None and time.monotonic() >= until)
+            if distributed.agreed(stop.is_set() or done):
+                return False
+        return True
+
+    def _go_on(self) -> bool:
+        """Begin the next stage from what this one made. False where there is none."""
+        config = self.trainer.config
+        if config.stage + 1 == len(recipe.stages(config)):
+            return False
+        following = recipe.stages(config)[config.stage + 1]
+        self.trainer = finetune.next_stage(self.trainer, following)
+        distributed.same(self.trainer.objective.state_dict().values())
+        self.tell(Notice(
+            f"stage {following.stage + 1} of {len(recipe.stages(config))}: "
+            f"{following.steps:,} steps, {following.title}"
+        ))  # fmt: skip
+        return True
+
+    @property
+    def step(self) -> int:
+        """How many steps are done, those of earlier stages included."""
+        config = self.trainer.config
+        return self.trainer.step + sum(s.steps for s in recipe.stages(config)[: config.stage])
+
+    @property
+    def steps(self) -> int:
+        """How many steps all stages have."""
+        return sum(stage.steps for stage in recipe.stages(self.trainer.config))
 
     def _line(self, recent: Sequence[losses.Terms]) -> dict[str, float]:
         """A line of the log: each term averaged over the steps that had it, and all processes."""
         mean = losses.mean(recent)
         values = distributed.add_up(torch.stack(list(mean.values()))) / distributed.size()
         terms = zip(mean, values.tolist(), strict=True)
-        line = {"step": self.trainer.step, "lr": self.trainer.lr}
+        line = {"step": self.step, "lr": self.trainer.lr}
         return line | {name: round(value, 6) for name, value in terms}
 
     def _over(self) -> bool:
@@ -169,8 +202,8 @@ class Run:
         if calibrated:
             self._calibrate()
         f = copy.deepcopy(trainer.objective.shipped).eval()
-        self._samples(f, self.folder / "samples" / f"{trainer.step:06d}.png")
-        self.tell(Notice(f"step {trainer.step}: saved in {self.folder}", "detail"))
+        self._samples(f, self.folder / "samples" / f"{self.step:06d}.png")
+        self.tell(Notice(f"step {self.step}: saved in {self.folder}", "detail"))
 
     def _calibrate(self) -> None:
         """Write the drift of the training images into the model's file, the best one's."""
@@ -189,7 +222,7 @@ class Run:
             framing=asdict(self.framing),
             data=f"{self.images.name}, {len(self.images):,} images",
             objective=trainer.config.title,
-            steps=trainer.step,
+            steps=self.step,
             version=make_it_real.__version__,
             licence=self.licence,
             training=asdict(trainer.config) | {"differs": differing(trainer.config, f.config)},

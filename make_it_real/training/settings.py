@@ -5,6 +5,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from make_it_real.models.ign import IGNConfig
+from make_it_real.training import recipe
 from make_it_real.training.config import (
     CONFIGS,
     AdversarialConfig,
@@ -25,9 +26,12 @@ def types(objective: str) -> dict[str, Any]:
     return known | ({"norm": str} if objective == "ign" else {})
 
 
+# What a run started from and follows is recorded, not set.
+RECORDED = frozenset(("start", "recipe", "stage"))
+
+
 def _names(config: type[TrainingConfig]) -> list[str]:
-    # What a run started from is recorded, not set.
-    return [field.name for field in fields(config) if field.name != "start"]
+    return [field.name for field in fields(config) if field.name not in RECORDED]
 
 
 def parse(objective: str, texts: Iterable[str]) -> dict[str, Any]:
@@ -69,14 +73,18 @@ def _value(text: str, hint: Any) -> Any:
 
 
 def differing(config: TrainingConfig, model: IGNConfig) -> list[str]:
-    """The names of the settings that are not as they are by default for such a model.
+    """The names of the settings that are not as they are by default for such a model, or by the
+    recipe that the run follows.
 
     With them those of the model that a run sets: the source and, of the paper's network, the norm.
     """
     plain: TrainingConfig = IGNTrainingConfig()
     default = paper_model if isinstance(config, IGNTrainingConfig) else default_model
     usual = default(model.image_size, model.channels)
-    if isinstance(config, AdversarialConfig):
+    if config.recipe:
+        followed = recipe.load(config.recipe)
+        plain, usual = followed.stages[config.stage], followed.model
+    elif isinstance(config, AdversarialConfig):
         plain = replace(default_config(model, critic_every=config.critic_every), critic_every=1)
     ours, theirs = asdict(config), asdict(plain)
     lambdas, others = ours.pop("lambdas"), theirs.pop("lambdas")

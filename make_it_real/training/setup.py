@@ -12,7 +12,7 @@ from make_it_real.data.dataset import ImageSet, load
 from make_it_real.errors import SettingsError
 from make_it_real.images.framing import described
 from make_it_real.models.ign import IGNConfig
-from make_it_real.training import augment, checkpoint, early_stopping, finetune
+from make_it_real.training import augment, checkpoint, early_stopping, finetune, recipe
 from make_it_real.training import config as configs
 from make_it_real.training.early_stopping import EarlyStopping
 from make_it_real.training.run import CHECKPOINT, MODEL, Notice, Run, Tell
@@ -31,8 +31,9 @@ class Request:
 
     data: paths of images, as one set. start: the model to start from. size, channels: of the
     images, where the files leave them open. faces: find faces and align them; None does as the
-    model at hand has it. source: the kind of z (``laws.SOURCES``). settings: NAME=VALUE of the
-    objective's config (``settings.parse``). name, licence: for the model's file.
+    model at hand has it. source: the kind of z (``source.SOURCES``). recipe: the name of a recipe
+    to follow; None takes the one for such images, if there is one. settings: NAME=VALUE of the
+    objective's config (``settings.parse``), for every stage. name, licence: for the model's file.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Request:
     channels: int | None = None
     faces: bool | None = None
     source: str | None = None
+    recipe: str | None = None
     settings: Sequence[str] = ()
     name: str = ""
     licence: str = ""
@@ -57,6 +59,8 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
     checkpoint or a model that can't.
     """
     _check(request)
+    if request.recipe:
+        request = _of_recipe(request, recipe.load(request.recipe))
     objective = request.objective
     if request.resume:
         objective = checkpoint.objective_of(request.folder / CHECKPOINT)
@@ -120,6 +124,27 @@ def _check(request: Request) -> None:
         raise SettingsError(f"{request.folder} holds a run; --resume goes on with it")
     if request.start is not None and (request.resume or request.objective != "adversarial"):
         raise SettingsError("--from begins a run of --objective adversarial")
+    if request.recipe and (request.resume or request.start or request.objective != "adversarial"):
+        raise SettingsError("--recipe begins a run by itself: leave --from and --objective out")
+
+
+def _of_recipe(request: Request, chosen: recipe.Recipe) -> Request:
+    """The request with what a recipe says of the images and of the model to start from."""
+    model = chosen.model
+    if (request.size or model.image_size, request.channels or model.channels) != (
+        model.image_size, model.channels,
+    ):  # fmt: skip
+        raise SettingsError(
+            f"the recipe {chosen.name} is of {model.image_size}×{model.image_size} images of "
+            f"{model.channels} channel(s)"
+        )
+    return replace(
+        request,
+        size=model.image_size,
+        channels=model.channels,
+        start=chosen.start or None,
+        licence=request.licence or chosen.licence,
+    )
 
 
 def _resumed(
@@ -161,10 +186,16 @@ def _begun(
         config = configs.changed(configs.IGNTrainingConfig(), settings)
         images, held_out = early_stopping.split(images, config.hold_out, config.seed)
         return begin(checkpoint.build(model, config, device), images), images, held_out
+    chosen = recipe.load(request.recipe) if request.recipe else None
+    if chosen is None and start is None:
+        chosen = recipe.choose(*shape)
+    if chosen is not None:
+        settings = recipe.begin_with(chosen, settings)
     settings = _against_memorising(len(images), settings, start is not None, tell)
     images, held_out = early_stopping.split(images, settings["hold_out"], settings.get("seed", 0))
     if start is None:
-        model = replace(configs.default_model(*shape), **source)
+        model = chosen.model if chosen else configs.default_model(*shape)
+        model = replace(model, **source)
         config = configs.default_config(model, **settings)
         trainer = begin(checkpoint.build(model, config, device), images)
     else:

@@ -55,17 +55,23 @@ def training_command(info: ModelInfo) -> str:
     settings = info.training
     if not settings:
         return ""
-    words = ["mir train DATA -o RUN", f"--size {info.config.get('image_size')}"]
-    words.append(f"--channels {info.config.get('channels')}")
+    words = ["mir train DATA -o RUN"]
+    if settings.get("recipe"):
+        words.append(f"--recipe {shlex.quote(str(settings['recipe']))}")
+    else:
+        words.append(f"--size {info.config.get('image_size')}")
+        words.append(f"--channels {info.config.get('channels')}")
     if info.objective.startswith("idempotent"):
         words.append("--objective ign")
-    if settings.get("start"):
+    if settings.get("start") and not settings.get("recipe"):
         words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
     # Headers from before did not say what differs from the defaults of their time.
     listed = settings.get("differs")
     if not isinstance(listed, list):
         listed = [name for name in OPTIONS + SETTINGS if name in settings]
     for name in listed:
+        if name == "damage" and not degradations(settings):
+            continue
         value = _value(_at({**info.config, **settings}, str(name)))
         if name == "flip":
             words += ["--flip"] * (value == "true")
