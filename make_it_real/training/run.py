@@ -26,7 +26,7 @@ from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, place
 from make_it_real.training import checkpoint, early_stopping, losses
 from make_it_real.training.early_stopping import EarlyStopping
-from make_it_real.training.settings import differing
+from make_it_real.training.settings import list_nondefault
 from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_file, verify
 
@@ -97,9 +97,9 @@ class Run:
         with log_file.open("a", encoding="utf-8") as log:
             for terms in train(trainer, self.images):
                 recent.append(terms)
-                if compiled and trainer.given_up:
+                if compiled and trainer.compile_error:
                     compiled = False
-                    self.tell(Notice(f"not compiled: {trainer.given_up}"))
+                    self.tell(Notice(f"not compiled: {trainer.compile_error}"))
                 if trainer.step % LOG_EVERY == 0:
                     # Only here is a GPU waited for: until then it is ahead of this loop.
                     line, now = self._line(recent), time.monotonic()
@@ -183,6 +183,7 @@ class Run:
         trainer = self.trainer
         # A copy, so that a network in training keeps its mode and statistics.
         f = copy.deepcopy(trainer.objective.shipped).eval()
+        nondefault = list_nondefault(trainer.config, f.config)
         info = model_file.ModelInfo(
             name=self.name,
             config=asdict(f.config),
@@ -192,7 +193,7 @@ class Run:
             steps=trainer.step,
             version=make_it_real.__version__,
             licence=self.licence,
-            training=asdict(trainer.config) | {"differs": differing(trainer.config, f.config)},
+            training=asdict(trainer.config) | {"nondefault": nondefault},
             figures=figures,
         )
         verify.save(f, info, self.folder / MODEL)
