@@ -188,11 +188,13 @@ class AdversarialObjective(Objective):
         steps, lambdas = [], self.lambdas(draws[0].step)
         lambdas_C = {"critic": 1.0, "penalty": self.config.gamma / 2, "projected": 1.0}
         for draw in draws:
+            # f by Σ λ_k L_k, of which the critics say a part.
             with self.autocast():
                 y = self(draw)
                 terms = self.losses(draw, y)
                 loss = weighted_sum(terms, lambdas)
             (loss / len(draws)).backward()
+            # The critics by what f has made, whose gradients end there.
             if y.generated is not None:
                 with self.autocast():
                     critics = self.losses_critics(draw, y)

@@ -25,7 +25,7 @@ from make_it_real.training.config import (
     AdversarialConfig,
     IGNTrainingConfig,
     TrainingConfig,
-    changed,
+    with_settings,
 )
 from make_it_real.training.ign import IGNObjective
 from make_it_real.training.objective import Objective
@@ -92,11 +92,11 @@ def load(path: Path, device: torch.device, **changes: Any) -> Trainer[Any]:
         with safe_open(path, "pt") as file:
             kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         model = IGNConfig(**header["model"])
-        config = configs.read(header["objective"], header["config"])
+        config = configs.read_config(header["objective"], header["config"])
     except _DAMAGED as error:
         raise _not_resumed(path, error) from error
     if changes:
-        config = changed(config, changes)
+        config = with_settings(config, changes)
     if isinstance(config, AdversarialConfig) and "damage" in changes:
         check_damage(config.damage, model.channels)
     try:

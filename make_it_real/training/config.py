@@ -41,7 +41,7 @@ class TrainingConfig:
     start: the model that f started from, and the beginning of its hash. recipe, stage: the recipe
     that a run follows, if it does, and the number of its stage, from 0.
     bf16: compute in bfloat16 where the device is fast at it; weights stay float32. compile: compile
-        the networks; None does so where it pays (``run.compiling_pays``).
+        the networks; None does so where it pays (``setup.wants_compiling``).
 
     objective: its name on the command line and in checkpoints; title: in weights files. divisor:
     what every part of a batch must be a multiple of.
@@ -175,7 +175,7 @@ _RETIRED: dict[str, Any] = {
 }  # fmt: skip
 
 
-def read(objective: str, settings: dict[str, Any]) -> TrainingConfig:
+def read_config(objective: str, settings: dict[str, Any]) -> TrainingConfig:
     """The config that ``asdict`` made ``settings`` of, by this version or an earlier one.
 
     Raises ValueError for a setting that is no longer there and was used, TypeError and KeyError
@@ -191,7 +191,7 @@ def read(objective: str, settings: dict[str, Any]) -> TrainingConfig:
 Config = TypeVar("Config", bound=TrainingConfig)
 
 
-def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
     """The config with some of its fields replaced, of ``lambdas`` those that a mapping names.
 
     Raises ValueError for values that mean nothing and names that are no fields.
@@ -238,7 +238,7 @@ def default_config(model: IGNConfig, **changes: Any) -> AdversarialConfig:
     if changes.get("critic_every") == 0:
         # What repair alone asks for is steady enough for momentum.
         config = replace(config, beta1=0.9)
-    return changed(config, changes)
+    return with_settings(config, changes)
 
 
 def paper_model(image_size: int, channels: int, **changes: Any) -> IGNConfig:

@@ -26,7 +26,7 @@ from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, place
 from make_it_real.training import checkpoint, early_stopping, finetune, losses, recipe
 from make_it_real.training.early_stopping import EarlyStopping
-from make_it_real.training.settings import differing
+from make_it_real.training.settings import list_nondefault
 from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_file, pretrained, verify
 
@@ -108,9 +108,9 @@ class Run:
         saved = since = time.monotonic()
         for terms in train(trainer, self.images):
             recent.append(terms)
-            if compiled and trainer.given_up:
+            if compiled and trainer.compile_error:
                 compiled = False
-                self.tell(Notice(f"not compiled: {trainer.given_up}"))
+                self.tell(Notice(f"not compiled: {trainer.compile_error}"))
             if trainer.step % LOG_EVERY == 0:
                 # Only here is a GPU waited for: until then it is ahead of this loop.
                 line, now = self._line(recent), time.monotonic()
@@ -216,6 +216,7 @@ class Run:
         trainer = self.trainer
         # A copy, so that a network in training keeps its mode and statistics.
         f = copy.deepcopy(trainer.objective.shipped).eval()
+        nondefault = list_nondefault(trainer.config, f.config)
         info = model_file.ModelInfo(
             name=self.name,
             config=asdict(f.config),
@@ -225,7 +226,7 @@ class Run:
             steps=self.step,
             version=make_it_real.__version__,
             licence=self.licence,
-            training=asdict(trainer.config) | {"differs": differing(trainer.config, f.config)},
+            training=asdict(trainer.config) | {"nondefault": nondefault},
             figures=figures,
         )
         verify.save(f, info, self.folder / MODEL)

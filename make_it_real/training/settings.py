@@ -17,7 +17,7 @@ from make_it_real.training.config import (
 )
 
 
-def types(objective: str) -> dict[str, Any]:
+def setting_types(objective: str) -> dict[str, Any]:
     """The settings of an objective and their types; λ are ``lambdas.NAME``, norm the network's."""
     config = CONFIGS[objective]
     known = {name: hint for name, hint in get_type_hints(config).items() if name in _names(config)}
@@ -34,13 +34,13 @@ def _names(config: type[TrainingConfig]) -> list[str]:
     return [field.name for field in fields(config) if field.name not in RECORDED]
 
 
-def parse(objective: str, texts: Iterable[str]) -> dict[str, Any]:
-    """Settings out of NAME=VALUE, of the types that the objective has them in, for ``changed``.
+def parse_settings(objective: str, texts: Iterable[str]) -> dict[str, Any]:
+    """Settings out of NAME=VALUE, typed as the objective has them, for ``with_settings``.
 
     Raises ValueError for a name that is none, with all that there are, and for a value that is
     of another type.
     """
-    known = types(objective)
+    known = setting_types(objective)
     settings: dict[str, Any] = {}
     for text in texts:
         name, _, value = text.partition("=")
@@ -72,7 +72,7 @@ def _value(text: str, hint: Any) -> Any:
     return hint(text)
 
 
-def differing(config: TrainingConfig, model: IGNConfig) -> list[str]:
+def list_nondefault(config: TrainingConfig, model: IGNConfig) -> list[str]:
     """The names of the settings that are not as they are by default for such a model, or by the
     recipe that the run follows.
 

@@ -16,7 +16,7 @@ from make_it_real.training import augment, checkpoint, early_stopping, finetune,
 from make_it_real.training import config as configs
 from make_it_real.training.early_stopping import EarlyStopping
 from make_it_real.training.run import CHECKPOINT, MODEL, Notice, Run, Tell
-from make_it_real.training.settings import parse
+from make_it_real.training.settings import parse_settings
 from make_it_real.training.trainer import Trainer, begin
 from make_it_real.weights import model_file, pretrained
 
@@ -33,7 +33,7 @@ class Request:
     images, where the files leave them open. faces: find faces and align them; None does as the
     model at hand has it. source: the kind of z (``source.SOURCES``). recipe: the name of a recipe
     to follow; None takes the one for such images, if there is one. settings: NAME=VALUE of the
-    objective's config (``settings.parse``), for every stage. name, licence: for the model's file.
+    objective's config (``settings.parse_settings``), for every stage. name, licence: for the model's file.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
     if request.resume:
         objective = checkpoint.objective_of(request.folder / CHECKPOINT)
     try:
-        settings = parse(objective, request.settings)
+        settings = parse_settings(objective, request.settings)
     except ValueError as error:
         raise SettingsError(str(error)) from error
     if settings.get("critic_every") == 0 and request.start is None:
@@ -84,20 +84,8 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{', '.join(map(str, request.data))}: {error}") from error
     distributed.same(trainer.objective.state_dict().values())
-    if images.note:
-        tell(Notice(images.note))
-    for reason in images.skipped[:10]:
-        tell(Notice(f"left out: {reason}", "warning"))
-    f, shape = trainer.objective.f, "×".join(map(str, images.pixels.shape[1:]))
-    tell(Notice(
-        f"{len(images):,} images of {shape}, "
-        f"f of {sum(p.numel() for p in f.parameters()):,} parameters, on {device}"
-    ))  # fmt: skip
-    tell(Notice(f"{f.config}", "detail"))
-    tell(Notice(f"{trainer.config}", "detail"))
-    if trainer.config.compile or (
-        trainer.config.compile is None and compiling_pays(device, images.pixels.shape[-1])
-    ):
+    _introduce(trainer, images, tell)
+    if wants_compiling(trainer.config, device, images.pixels.shape[-1]):
         trainer.objective.compile_networks()
         tell(Notice("f and its critic are compiled in their first steps"))
     stopping = None
@@ -111,6 +99,21 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
         request.folder, trainer, images, tell, name=request.name, licence=request.licence,
         faces=bool(request.faces), stopping=stopping,
     )  # fmt: skip
+
+
+def _introduce(trainer: Trainer[Any], images: ImageSet, tell: Tell) -> None:
+    """Tell what is trained, on what."""
+    if images.note:
+        tell(Notice(images.note))
+    for reason in images.skipped[:10]:
+        tell(Notice(f"left out: {reason}", "warning"))
+    f, shape = trainer.objective.f, "×".join(map(str, images.pixels.shape[1:]))
+    tell(Notice(
+        f"{len(images):,} images of {shape}, "
+        f"f of {sum(p.numel() for p in f.parameters()):,} parameters, on {trainer.device}"
+    ))  # fmt: skip
+    tell(Notice(f"{f.config}", "detail"))
+    tell(Notice(f"{trainer.config}", "detail"))
 
 
 def _check(request: Request) -> None:
@@ -183,7 +186,7 @@ def _begun(
     config: configs.TrainingConfig
     if request.objective == "ign":
         model = configs.paper_model(*shape, norm=settings.pop("norm", "batch"), **source)
-        config = configs.changed(configs.IGNTrainingConfig(), settings)
+        config = configs.with_settings(configs.IGNTrainingConfig(), settings)
         images, held_out = early_stopping.split(images, config.hold_out, config.seed)
         return begin(checkpoint.build(model, config, device), images), images, held_out
     chosen = recipe.load(request.recipe) if request.recipe else None
@@ -230,7 +233,12 @@ def _against_memorising(
     return out
 
 
-def compiling_pays(device: torch.device, size: int) -> bool:
-    """Whether compiled networks win back what compiling takes: on CUDA, of images (S, S) large
-    enough. Smaller ones have the GPU wait for its host either way."""
+def wants_compiling(config: configs.TrainingConfig, device: torch.device, size: int) -> bool:
+    """Whether to compile the networks: as set, else where it wins back what compiling takes.
+
+    That is on CUDA, of images (S, S) large enough: smaller ones have the GPU wait for its host
+    either way.
+    """
+    if config.compile is not None:
+        return config.compile
     return device.type == "cuda" and size >= COMPILED_FROM

@@ -30,8 +30,8 @@ Chosen = TypeVar("Chosen", bound=Objective)
 class Trainer(Generic[Chosen]):
     """An objective on its way: its optimizers, one generator, and how many steps are done.
 
-    step: steps done; lr: the learning rate of the last one. given_up: why compiled networks were
-    given up, if they were. Raises ValueError if a batch can't be divided among the processes.
+    step: steps done; lr: the learning rate of the last one. compile_error: why compiled networks
+    were given up, if they were. Raises ValueError if a batch can't be divided among processes.
     """
 
     def __init__(self, objective: Chosen) -> None:
@@ -39,7 +39,7 @@ class Trainer(Generic[Chosen]):
         torch.backends.cuda.enable_cudnn_sdp(False)
         self.objective, self.device = objective, objective.device
         share(objective.config)
-        self.step, self.lr, self.given_up = 0, 0.0, ""
+        self.step, self.lr, self.compile_error = 0, 0.0, ""
         self.optimizers = {name: self._adam(name) for name in objective.trained}
         self.generator = torch.Generator(self.device)
         self.seed(0)
@@ -94,7 +94,7 @@ class Trainer(Generic[Chosen]):
         except Exception as error:
             if not self.objective.compiled:
                 raise
-            self.given_up, self.objective.compiled = one_line(error), {}
+            self.compile_error, self.objective.compiled = one_line(error), {}
             terms = self.objective.step(self.optimizers, draws)
         if self.step == 0:
             # What networks take from the first images that they are shown must be one for all.

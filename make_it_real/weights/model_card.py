@@ -66,7 +66,7 @@ def training_command(info: ModelInfo) -> str:
     if settings.get("start") and not settings.get("recipe"):
         words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
     # Headers from before did not say what differs from the defaults of their time.
-    listed = settings.get("differs")
+    listed = settings.get("nondefault")
     if not isinstance(listed, list):
         listed = [name for name in OPTIONS + SETTINGS if name in settings]
     for name in listed:
@@ -126,6 +126,8 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
     parts.append("## Training\n\n" + "\n".join(lines))
     if command:
         parts.append(f"```sh\n{command}\n```")
+        if "nondefault" not in info.training:
+            parts.append(f"With other settings that `mir models info {name} --json` prints.")
     if info.figures:
         rows = "\n".join(f"| {name} | {value} |" for name, value in info.figures.items())
         parts.append(

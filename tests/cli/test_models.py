@@ -114,6 +114,7 @@ def test_info_shows_the_card(probed: Path) -> None:
     shown = mir("info", probed).stdout
     command = "mir train DATA -o RUN --size 28 --channels 1 --steps 1200 --lr 0.0002"
     assert f"{command} --damage noise,blur --flip" in shown
+    assert "With other settings that `mir models info tiny --json` prints." in shown
     for line in ("- Data: mnist, 9 images", "- Steps: 1,200", "| fd_floor_train | 0.4 |"):
         assert line in shown
     assert model_file.fingerprint(probed) in shown
@@ -131,7 +132,7 @@ def test_the_command_of_a_header_is_readable_whatever_its_version() -> None:
     )
     new: dict[str, Any] = {"damage": {"noise": 2.0, "mask": 1.5}, "compile": None, "flip": True}
     names = [*new, "lambdas.rec", "critic_widths", "gone"]
-    new |= {"critic_widths": [8, 16], "lambdas": {"rec": 2.0}, "differs": names}
+    new |= {"critic_widths": [8, 16], "lambdas": {"rec": 2.0}, "nondefault": names}
     assert model_card.training_command(model_file.ModelInfo("new", {}, training=new)).endswith(
         " --damage noise=2,mask=1.5 --set compile=none --flip --set lambdas.rec=2.0 "
         "--set critic_widths=8,16 --set gone="

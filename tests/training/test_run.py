@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from torch import Tensor
 
 from make_it_real.training import checkpoint
 from make_it_real.training.run import Run
-from make_it_real.training.setup import compiling_pays
+from make_it_real.training.setup import wants_compiling
 from make_it_real.weights import model_card, model_file, pretrained
-from tests.training.helpers import CPU, OPTIONS, Compiled, bars, begun_ign, mir, run
+from tests.training.helpers import CONFIG, CPU, OPTIONS, Compiled, bars, begun_ign, mir, run
 
 
 def test_mir_train_writes_a_model_and_goes_on_with_its_run(folder: Path, tmp_path: Path) -> None:
@@ -204,8 +205,11 @@ def test_mir_train_compiles_where_it_is_asked_to(
 
 def test_compiling_pays_for_large_images_on_gpus() -> None:
     sizes = (28, 64, 128)
-    assert [compiling_pays(torch.device("cuda"), s) for s in sizes] == [False, True, True]
-    assert not any(compiling_pays(CPU, size) for size in sizes)
+    cuda = torch.device("cuda")
+    assert [wants_compiling(CONFIG, cuda, s) for s in sizes] == [False, True, True]
+    assert not any(wants_compiling(CONFIG, CPU, size) for size in sizes)
+    assert wants_compiling(replace(CONFIG, compile=True), CPU, 28)
+    assert not wants_compiling(replace(CONFIG, compile=False), cuda, 128)
 
 
 def test_what_cannot_be_compiled_is_told_and_trained(

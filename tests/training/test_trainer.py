@@ -222,7 +222,7 @@ def test_compiled_networks_learn_the_same_and_leave_checkpoints_as_they_are(
     assert run(plain) == run(fast)
     assert same_state(plain, fast)
     assert {id(c.net) for c in compiler if c.calls} == set(map(id, fast.objective.children()))
-    assert not fast.given_up
+    assert not fast.compile_error
 
 
 @pytest.mark.parametrize("good", [0, 5])
@@ -245,7 +245,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is(
     # The step that fails is done again on the same draw, as if nothing had been.
     assert run(plain) == run(trainer)
     assert same_state(plain, trainer)
-    assert trainer.given_up == "no compiler found here"
+    assert trainer.compile_error == "no compiler found here"
     assert trainer.objective.compiled == {}
 
 
