@@ -11,6 +11,7 @@ from torch import Tensor
 
 from make_it_real._version import __version__
 from make_it_real.errors import ImageError
+from make_it_real.images.decode import Picture
 from make_it_real.images.icc import from_srgb
 from make_it_real.images.pixels import to_pixels
 
@@ -90,6 +91,27 @@ def format_of(data: bytes) -> str:
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     return "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else ""
+
+
+def may_copy(
+    data: bytes, picture: Picture, format: str, *, quality: int | None, keep_metadata: bool
+) -> bool:
+    """Whether a picture's file serves as a result in a format as well as its pixels written anew.
+
+    It does in the format asked for, if no other quality is, where it holds no metadata, or these
+    are to be kept: as they are, and not damaged nor with an orientation that does not hold for
+    results.
+    """
+    if format_of(data) != format or picture.warnings:
+        return False
+    if quality is not None and format != "PNG":
+        return False
+    if is_bare(data, format):
+        return True
+    # EXIF of which nothing can be kept is damaged.
+    has_exif = any(mark in data for mark in (b"Exif\0\0", b"eXIf", b"EXIF"))
+    whole = bool(picture.metadata.exif) or not has_exif
+    return keep_metadata and whole and "turned upright" not in picture.notes
 
 
 def is_bare(data: bytes, format: str) -> bool:

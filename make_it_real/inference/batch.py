@@ -24,12 +24,12 @@ from make_it_real import files
 from make_it_real.errors import ImageError, NoFaceError, OutputExistsError, one_line
 from make_it_real.images import encode
 from make_it_real.images.alignment import Similarity
-from make_it_real.images.decode import MAX_PIXELS, SUFFIXES, Picture, read, read_bytes
+from make_it_real.images.decode import MAX_PIXELS, Picture, read, read_bytes
 from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
-from make_it_real.images.paste_back import finished, restored
-from make_it_real.images.pixels import mean_abs, same_levels
+from make_it_real.images.paste_back import outcome
+from make_it_real.images.pixels import mean_abs
 from make_it_real.inference.jobs import Job
-from make_it_real.inference.naming import OUTPUT_SUFFIXES
+from make_it_real.inference.naming import OUTPUT_SUFFIXES, face_name
 from make_it_real.inference.projection import project
 from make_it_real.inference.report import Result, Status
 from make_it_real.models.ign import IGN
@@ -294,7 +294,9 @@ class _Worker:
         for part in reversed(parts):
             start = time.perf_counter()
             some = faces[part.start : part.stop]
-            output = _beside(item.job, part.start + 1) if part.start else item.job.output
+            output = item.job.output
+            if part.start:
+                output = face_name(item.job.source, output, part.start + 1)
             first = None if together else some[0][0]
             keep = first and self.settings.keep_before and isinstance(first.frame, Similarity)
             result = Result(
@@ -323,27 +325,22 @@ class _Worker:
         settings, job, picture = self.settings, item.job, item.picture
         kind = OUTPUT_SUFFIXES[output.suffix.lower()]
         try:
-            whole = image = picture.colour * 2 - 1
-            before, alpha = whole, picture.alpha
-            if item.restore and some:
-                image, alpha = restored(picture, some)
-            elif some:
-                (fitted, y), *_ = some
-                image, alpha = finished(picture, fitted, y)
-                before, _ = finished(picture, fitted, fitted.image)
-            if same_levels(image, before):
-                result = replace(result, status="unchanged")
-            if alpha is picture.alpha and same_levels(image, whole) and self.copies(item, kind):
+            done = outcome(picture, some, restore=item.restore)
+            result = replace(result, status="changed" if done.changed else "unchanged")
+            keep = settings.keep_metadata
+            if done.as_given and encode.may_copy(
+                item.data, picture, kind, quality=settings.quality, keep_metadata=keep
+            ):
                 data = item.data
             else:
                 data = encode.encode(
-                    image,
+                    done.image,
                     kind,
                     settings.text,
-                    alpha=alpha,
+                    alpha=done.alpha,
                     quality=settings.quality,
-                    exif=picture.metadata.exif if settings.keep_metadata else None,
-                    icc=picture.metadata.icc if settings.keep_metadata else None,
+                    exif=picture.metadata.exif if keep else None,
+                    icc=picture.metadata.icc if keep else None,
                 )
             if settings.to_stdout:
                 return replace(result, output="-", encoded=data)
@@ -359,39 +356,6 @@ class _Worker:
             reason = str(error) if known else f"{type(error).__name__}: {one_line(error)}"
             return replace(result, status="failed", reason=reason)
         return result
-
-    def copies(self, item: _Item, format: str) -> bool:
-        """Whether an input's own bytes are a result as good as its pixels written anew.
-
-        So they are in the format asked for, if no other quality is, where they hold no metadata
-        or these are to be kept (but for an orientation, which has been applied).
-        """
-        settings, picture = self.settings, item.picture
-        if encode.format_of(item.data) != format or picture.warnings:
-            return False
-        if settings.quality is not None and format != "PNG":
-            return False
-        if encode.is_bare(item.data, format):
-            return True
-        # EXIF of which nothing can be kept is damaged.
-        has_exif = any(mark in item.data for mark in (b"Exif\0\0", b"eXIf", b"EXIF"))
-        whole = "turned upright" not in picture.notes and (picture.metadata.exif or not has_exif)
-        return settings.keep_metadata and bool(whole)
-
-
-def _beside(job: Job, face: int) -> Path:
-    """Where a further face of a photo goes: photo_real-face2.png.
-
-    Not where the result of a file called so goes, which may lie beside the photo.
-    """
-    stem = f"{job.output.stem}-face{face}"
-    while job.output.parent != job.source.parent and any(
-        os.path.lexists(job.source.parent / (stem + ending))
-        for suffix in SUFFIXES
-        for ending in (suffix, suffix.upper())
-    ):
-        stem += "_2"
-    return job.output.with_stem(stem)
 
 
 def _mean(drifts: list[float] | None, part: range) -> float | None:

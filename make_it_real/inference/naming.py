@@ -3,7 +3,10 @@
 import os
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Literal
+
+from make_it_real.images.decode import SUFFIXES
 
 Format = Literal["png", "jpg", "webp", "same"]
 OUTPUT_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -49,3 +52,18 @@ def result_names(names: list[str], format: Format | None, word: str = "") -> lis
             taken.add(result.casefold())
             plain[i] = result
     return plain
+
+
+def face_name(source: Path, output: Path, face: int) -> Path:
+    """Where a further face of a photo goes: photo_real-face2.png.
+
+    Not where the result of a file called so goes, which may lie beside the photo.
+    """
+    stem = f"{output.stem}-face{face}"
+    while output.parent != source.parent and any(
+        os.path.lexists(source.parent / (stem + ending))
+        for suffix in SUFFIXES
+        for ending in (suffix, suffix.upper())
+    ):
+        stem += "_2"
+    return output.with_stem(stem)

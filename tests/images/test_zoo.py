@@ -474,7 +474,11 @@ def wrong(path: Path, file: Good) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
 @pytest.mark.parametrize("kind", ["colour", "grey"])
-def test_the_zoo(zoo: Path, models: dict[str, Path], kind: str) -> None:
+def test_the_zoo(
+    zoo: Path, models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A copy of an unchanged file would say nothing about how it was read.
+    monkeypatch.setattr("make_it_real.images.encode.may_copy", lambda *_, **__: False)
     good_ones, bad_ones = good(), bad()
     assert len(good_ones) > 40
     assert len(bad_ones) > 40
