@@ -192,9 +192,8 @@ def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds:
 
     table = Table(show_header=False)
     for status, n in rows:
-        table.add_row(status, f"{n:,}", "")
-    if rate:
-        table.add_row("", "", rate)
+        first = status == ("changed" if counts["changed"] else "unchanged")
+        table.add_row(status, f"{n:,}", rate if first else "")
     for reason, n in reasons.most_common(5):
         table.add_row("", f"{n:,}", reason)
     Console(stderr=True, markup=False).print(table)

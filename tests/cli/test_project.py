@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from make_it_real.cli import app
+from make_it_real.cli import app, console
 from make_it_real.images import decode, pixels
 from make_it_real.images.framing import Framing, fit
 from make_it_real.inference.projection import project
+from make_it_real.inference.report import Status
 from make_it_real.models.ign import IGN
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB\x60\x82"
@@ -118,6 +120,10 @@ def test_a_glob_is_done_once(here: Path, tiny_model: Path) -> None:
     # Other commands look at all of them.
     scored = mir_of("score", tiny_model, "*.png").stdout
     assert len(scored.splitlines()) == 4
+
+
+def test_a_summary_knows_every_status() -> None:
+    assert get_args(Status) == console.STATUSES
 
 
 def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> None:
