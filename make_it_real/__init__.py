@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from make_it_real.inference.refinement import refine
     from make_it_real.inference.scoring import score
     from make_it_real.models.ign import IGNConfig
-    from make_it_real.weights.pretrained import IGN
+    from make_it_real.weights.pretrained import PretrainedIGN as IGN  # noqa: N814
 
 __all__ = [
     "IGN",
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "IGN": "weights.pretrained",
-    "IGNConfig": "models.ign",
-    "drift": "inference.projection",
-    "generate": "inference.projection",
-    "project": "inference.projection",
-    "refine": "inference.refinement",
-    "score": "inference.scoring",
+    "IGN": ("weights.pretrained", "PretrainedIGN"),
+    "IGNConfig": ("models.ign", "IGNConfig"),
+    "drift": ("inference.projection", "drift"),
+    "generate": ("inference.projection", "generate"),
+    "project": ("inference.projection", "project"),
+    "refine": ("inference.refinement", "refine"),
+    "score": ("inference.scoring", "score"),
 }
 
 
@@ -51,19 +51,21 @@ def load(model: str = "faces", device: str = "auto") -> "IGN":
     """
     from make_it_real import devices
     from make_it_real.models.ign import place
-    from make_it_real.weights import model_file
-    from make_it_real.weights.pretrained import IGN
+    from make_it_real.weights import model_file, pretrained
 
     chosen = devices.pick(device)
-    return place(IGN.load(model_file.resolve(model)), chosen)
+    return place(pretrained.load(model_file.resolve(model)), chosen)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "framing":
+        return import_module(f"{__name__}.images.framing")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
 def __dir__() -> list[str]:

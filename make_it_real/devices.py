@@ -33,6 +33,16 @@ def pick(name: str = "auto") -> torch.device:
     raise DeviceError(f"no device is called {name!r}: auto, cpu, cuda[:n] or mps")
 
 
+def describe(device: torch.device) -> str:
+    """A device in words: "cpu, 8 threads" or "cuda, NVIDIA H100, 80 GB"."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{device}, {properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    if device.type == "mps":
+        return "mps, Apple GPU"
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
 def fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is done in hardware there, and so about twice as fast as float32."""
     if device.type == "cuda":

@@ -7,6 +7,7 @@ MirError                    anything below; exit code 1
 ├── ShapeError              images that f can't take; a ValueError too; exit code 1
 ├── DataError               a data set can't be read; exit code 2
 ├── ReportError             a file named for a report holds something else; exit code 2
+├── SettingsError           settings that can't be trained with; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
 └── DeviceError             the device asked for is not there; exit code 4
@@ -57,6 +58,12 @@ class ReportError(MirError):
 
 class DataError(MirError):
     """A data set can't be found or holds nothing usable."""
+
+    exit_code = 2
+
+
+class SettingsError(MirError):
+    """Settings of a training run that do not exist, mean nothing or do not go together."""
 
     exit_code = 2
 

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluation",),
     ("inference", "weights", "data"),
     ("models", "images"),
-    ("degradations", "files", "devices", "distributed"),
+    ("degradations", "files", "devices", "distributed", "installation"),
     ("errors", "_version"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

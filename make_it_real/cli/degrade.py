@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from make_it_real.cli import console, options
+from make_it_real.cli.help import OUTPUT
 from make_it_real.cli.inputs import complain, fitting, stdin_of
 from make_it_real.errors import ImageError
 from make_it_real.files import make_folder, write_bytes
@@ -42,13 +43,25 @@ def degrade(
         float | None,
         typer.Option("--level", help="How much, in the kind's unit; -v says which [the kind's]."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the damage.")] = 0,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="A file for one input, or a folder.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A file for one input, or a folder.",
+        ),
     ] = None,
     strip: Annotated[
         Path | None,
-        typer.Option("--strip", help="A .png to show x, A(x), f(A(x)), f(f(A(x))) of each in."),
+        typer.Option(
+            "--strip",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="Show x, A(x), f(A(x)), f(f(A(x))) of each.",
+        ),
     ] = None,
     gallery: options.Gallery = None,
     recursive: options.Recursive = False,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli import console, inputs, options
-from make_it_real.errors import ImageError, OutputExistsError
+from make_it_real.cli.help import OUTPUT
+from make_it_real.errors import ImageError, OutputExistsError, WeightsError
 from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
@@ -21,26 +22,36 @@ if TYPE_CHECKING:
 
 @console.command
 def generate(
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many images.")] = 64,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, metavar="N", help="Number of images.")] = 64,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="The first seed; the others follow.")
+        int, typer.Option("--seed", min=0, metavar="N", help="First seed; the others follow.")
     ] = 0,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Which seeds, such as 0-63,80; instead of --n.")
+        str | None,
+        typer.Option("--seeds", metavar="SEEDS", help="Seeds, such as 0-63,80, instead of --n."),
     ] = None,
     like: Annotated[
         str | None,
-        typer.Option("--like", help="Draw z with the spectrum of this image, or of a folder's."),
+        typer.Option(
+            "--like", metavar="PATH", help="Draw z with the spectrum of this image or folder."
+        ),
     ] = None,
     law: Annotated[
-        Literal["white", "spectral", "published", "blend"] | None,
+        Literal["white", "spectral", "blend"] | None,
         typer.Option("--source", help="The law of z, or a blend of spectral and white [its own]."),
     ] = None,
     steps: options.Steps = 1,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="x.png: a grid; folder: one file a seed; -: stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="x.png for a grid, a folder for one file a seed, or - for stdout.",
+        ),
     ] = None,
+    scale: options.Scale = 1,
     gallery: options.Gallery = None,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
@@ -87,7 +98,10 @@ def generate(
         text["like"] = like
         console.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
     if law is not None:
-        f.source = source.source(law, f.source)
+        try:
+            f.source = source.source(law, f.source)
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
         text["source"] = law
     page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
 
@@ -108,6 +122,7 @@ def generate(
 
     if to_grid:
         sheet = pixels.grid(torch.stack([image for _, image in made(wanted)]))
+        sheet = pixels.enlarged(sheet, scale)
         data = encode.encode(sheet, text={**text, "seeds": _short(wanted)})
         if gallery:
             page.write(gallery, overwrite=overwrite)
@@ -123,6 +138,7 @@ def generate(
     written = 0
     for number, image in made([s for s in wanted if not is_there(s)]):
         file = _file(target, number)
+        image = pixels.enlarged(image, scale)
         data = encode.encode(image, text={**text, "seed": str(number)})
         try:
             write_bytes(file, data, overwrite=overwrite)

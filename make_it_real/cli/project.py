@@ -13,6 +13,7 @@ import typer
 
 from make_it_real import distributed
 from make_it_real.cli import console, options
+from make_it_real.cli.help import FOLDERS, INPUT, OUTPUT
 from make_it_real.cli.inputs import stdin_of
 from make_it_real.errors import NO_DETECTOR
 from make_it_real.weights import model_file
@@ -30,7 +31,13 @@ def project(
     steps: options.Steps = 1,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="A file for one input, a folder, or - for stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A file for one input, a folder, or - for stdout.",
+        ),
     ] = None,
     recursive: options.Recursive = False,
     invert: options.Invert = None,
@@ -39,42 +46,75 @@ def project(
         bool | None,
         typer.Option(
             "--restore-size/--crop",
-            help="Write the whole input with f's change in it, or only what f works on, at its "
-            "size: a file a face. [default: the whole of photographs]",
+            rich_help_panel=OUTPUT,
+            help="Keep the input's own size, with f's change in it; or only what f works on, a "
+            "file a face, at the model's size [own size for photographs].",
         ),
     ] = None,
+    scale: options.Scale = 1,
     format: Annotated[
         Literal["png", "jpg", "webp", "same"] | None,
-        typer.Option("--format", help="Of the results; same: as the inputs. [default: png]"),
+        typer.Option(
+            "--format",
+            rich_help_panel=OUTPUT,
+            help="Format of the results: png, jpg, webp, or same as the inputs [png].",
+        ),
     ] = None,
     quality: Annotated[
         int | None,
-        typer.Option("--quality", min=1, max=100, help="Of JPEG [95] and WebP [lossless]."),
+        typer.Option(
+            "--quality",
+            min=1,
+            max=100,
+            rich_help_panel=OUTPUT,
+            help="Quality of JPEG [95] and WebP [lossless].",
+        ),
     ] = None,
     keep_metadata: Annotated[
-        bool, typer.Option("--keep-metadata", help="Pass on EXIF and colour profile.")
+        bool,
+        typer.Option(
+            "--keep-metadata", rich_help_panel=OUTPUT, help="Pass on EXIF and colour profile."
+        ),
     ] = False,
     no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Nothing but pixels: no text on origin either.")
+        bool,
+        typer.Option(
+            "--no-metadata",
+            rich_help_panel=OUTPUT,
+            help="Write nothing but pixels: no text on origin either.",
+        ),
     ] = False,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
     batch: options.Batch = 64,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels.")
+        int,
+        typer.Option(
+            "--max-pixels", min=1, rich_help_panel=INPUT, help="Refuse images with more pixels."
+        ),
     ] = 200_000_000,
     overwrite: options.Overwrite = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", rich_help_panel=FOLDERS, help="Say what would be done, and do nothing."
+        ),
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+        bool,
+        typer.Option("--fail-fast", rich_help_panel=FOLDERS, help="Stop at the first failure."),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep going as files arrive, until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch", rich_help_panel=FOLDERS, help="Keep going as files arrive, until Ctrl-C."
+        ),
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Append a JSON line a file to this file.")
+        Path | None,
+        typer.Option(
+            "--report", rich_help_panel=FOLDERS, help="Append a JSON line a file to this file."
+        ),
     ] = None,
     gallery: options.Gallery = None,
     as_json: options.Json = False,
@@ -92,6 +132,10 @@ def project(
         (
             to_stdout and (as_json or len(inputs) > 1),
             "-o - takes one input, and no --json: stdout is the image",
+        ),
+        (
+            restore_size and scale > 1,
+            "--scale enlarges results at the model's size; --restore-size has the input's",
         ),
         (keep_metadata and no_metadata, "--keep-metadata and --no-metadata exclude each other"),
         (watch and not all(map(os.path.isdir, inputs)), "--watch takes folders"),
@@ -169,7 +213,7 @@ def project(
         batch=batch,
         how=fit,
         invert=invert,
-        restore_size=restore_size,
+        restore_size=False if scale > 1 else restore_size,
         drift=as_json or report is not None or gallery is not None,
         overwrite=overwrite,
         max_pixels=max_pixels,
@@ -178,6 +222,7 @@ def project(
         keep_metadata=keep_metadata,
         to_stdout=to_stdout,
         keep_before=gallery is not None,
+        scale=scale,
     )
     with console.stop_on_signals() as stop:
 

@@ -27,7 +27,10 @@ SUFFIX = ".pixels"
 
 
 def folder() -> Path:
-    """MIR_CACHE, else ``make_it_real`` in XDG_CACHE_HOME or where the system keeps caches."""
+    """MIR_CACHE, else ``make_it_real`` in XDG_CACHE_HOME or where the system keeps caches.
+
+    Raises OSError where there is no home folder to keep it in, as in some containers.
+    """
     if own := os.environ.get("MIR_CACHE"):
         return Path(own)
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -35,11 +38,17 @@ def folder() -> Path:
         shared = "~/Library/Caches"
     if not shared and sys.platform == "win32":
         shared = os.environ.get("LOCALAPPDATA")
-    return Path(shared or "~/.cache").expanduser() / "make_it_real"
+    try:
+        return Path(shared or "~/.cache").expanduser() / "make_it_real"
+    except RuntimeError as error:
+        raise OSError("there is no home folder; MIR_CACHE names another") from error
 
 
 def place(what: object, state: object) -> Path:
-    """The file for data known as ``what`` in a ``state`` that changes as it does (both JSON)."""
+    """The file for data known as ``what`` in a ``state`` that changes as it does (both JSON).
+
+    Raises OSError as ``folder`` does.
+    """
     names = (hashlib.sha256(json.dumps(part).encode()).hexdigest()[:24] for part in (what, state))
     return folder() / ("-".join(names) + SUFFIX)
 

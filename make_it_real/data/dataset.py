@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL
@@ -33,6 +33,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def take(self, index: Tensor | slice) -> "ImageSet":
+        """The images of an index (M,), copied, or of a slice, which copies nothing."""
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, pixels=self.pixels[index], labels=labels)
+
 
 def load(
     path: Path | Sequence[Path],
@@ -50,8 +55,9 @@ def load(
     bring images to, by a central square crop and resizing; None takes an IDX file's own, and
     64 pixels in colour for images. faces: each face in an image of another size is one, aligned
     as CelebA's are. cached: images of folders and zips are decoded once, into
-    ``cache.folder()``, and mapped from there. Processes that train together each decode a part
-    of the images and pass it on. Raises DataError where there is nothing usable.
+    ``cache.folder()``, and mapped from there. Of processes that train together the first of each
+    machine does so for all; without a cache each decodes for itself. Raises DataError where
+    there is nothing usable.
     """
     if faces and not available():
         raise DataError("finding faces needs an extra: pip install 'make-it-real[faces]'")
@@ -130,10 +136,14 @@ def _load_images(
         refs += found
         states.append(state)
     what = [*(str(path.resolve()) for path in paths), size, channels, faces]
-    file = cache.place(what, [states, DECODING, PIL.__version__])
     note, held = "", None
     if cached and refs:
-        held, note = _through_cache(file, refs, size, channels, faces)
+        try:
+            file = cache.place(what, [states, DECODING, PIL.__version__])
+        except OSError as error:
+            note = f"decoded into memory, not cached: {error}"
+        else:
+            held, note = _through_cache(file, refs, size, channels, faces)
     if held is None:
         rows = [row for chunk in _decoded(refs, size, channels, faces) for row in chunk]
         usable = [row for row in rows if isinstance(row, Tensor)]

@@ -2,7 +2,6 @@
 
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -68,10 +67,7 @@ def _fitted(picture: Picture, size: int, channels: int, faces: bool = False) -> 
 def _decoded(
     refs: list[Ref], size: int, channels: int, faces: bool
 ) -> Iterator[list[Tensor | str]]:
-    """Images' pixels (C, S, S), or the reason why there are none, a chunk at a time.
-
-    Each of several processes decodes a share of each chunk, and all get the whole.
-    """
+    """Images' pixels (C, S, S), or the reason why there are none, a chunk at a time."""
 
     def decode(item: tuple[str, Path | bytes | ImageError]) -> list[Tensor] | list[str]:
         label, source = item
@@ -93,38 +89,31 @@ def _decoded(
                 archives[path] = stack.enter_context(_opened(path))
             return f"{path}:{member}", _member(archives[path], member)
 
-        chunk = CHUNK * distributed.size()
-        for start in range(0, len(refs), chunk):
-            share = distributed.mine(refs[start : start + chunk])
-            decoded = pool.map(decode, [source(ref) for ref in share])
-            yield distributed.gathered([row for rows in decoded for row in rows])
+        for start in range(0, len(refs), CHUNK):
+            decoded = pool.map(decode, [source(ref) for ref in refs[start : start + CHUNK]])
+            yield [row for rows in decoded for row in rows]
 
 
 def _through_cache(
     file: Path, refs: list[Ref], size: int, channels: int, faces: bool
 ) -> tuple[tuple[Tensor, tuple[str, ...]] | None, str]:
-    """(what the cache holds, written first if need be; why that could not be)."""
-    held, problem = None, ""
-    try:
-        held = cache.read(file)
-    except (OSError, RuntimeError) as error:
-        problem = one_line(error)
-    # Processes decode together or not at all, and then one on each machine writes.
-    if not distributed.agreed(held is None):
-        return held, ""
-    chunks = _decoded(refs, size, channels, faces)
+    """(what the cache holds, written first if need be; why that could not be).
+
+    Of several processes the first of each machine writes, and the others wait for it.
+    """
+    problem = "it can't be mapped"
     if distributed.leads_machine():
         try:
-            cache.write(file, chunks, len(refs) * channels * size * size)
+            if cache.read(file) is None:
+                chunks = _decoded(refs, size, channels, faces)
+                cache.write(file, chunks, len(refs) * channels * size * size)
         except OSError as error:
             problem = error.strerror or one_line(error)
-    # What the writer left, where writing failed, or all of it where another writes.
-    if distributed.size() > 1:
-        deque(chunks, maxlen=0)
-    if not distributed.agreed(bool(problem)):
-        with suppress(OSError, RuntimeError):
-            held = cache.read(file)
-    if distributed.agreed(held is None):
-        reason = problem or "it can't be mapped"
-        return None, f"decoded into memory, not cached in {file.parent}: {reason}"
-    return held, ""
+        except RuntimeError as error:
+            problem = one_line(error)
+    distributed.meet()
+    kept = None
+    with suppress(OSError, RuntimeError):
+        kept = cache.read(file)
+    note = f"decoded into memory, not cached in {file.parent}: {problem}"
+    return kept, "" if kept is not None else note

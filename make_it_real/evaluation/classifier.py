@@ -49,7 +49,7 @@ class DigitClassifier(nn.Module):
 
     @classmethod
     def load(cls, path: Path) -> "DigitClassifier":
-        """Raises WeightsError if the file is not such a classifier."""
+        """The classifier in float32, whatever its file has. Raises WeightsError for other files."""
         self = cls()
         try:
             with safe_open(path, "pt") as file:

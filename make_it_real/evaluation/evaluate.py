@@ -33,12 +33,6 @@ def accuracy(net: DigitClassifier, images: Tensor, labels: Tensor) -> float:
     return float(classes(net, images).eq(labels).float().mean())
 
 
-def first(images: ImageSet, n: int) -> ImageSet:
-    """The first n images of a set, or all."""
-    labels = None if images.labels is None else images.labels[:n]
-    return replace(images, pixels=images.pixels[:n], labels=labels)
-
-
 def damaged(n: int) -> slice:
     """Which of n held-out images are damaged. The first ones may be easier or harder than all."""
     return slice(None, None, max(1, -(-n // DAMAGED)))
@@ -47,13 +41,8 @@ def damaged(n: int) -> slice:
 def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
     """A set dealt out into two: what is measured against, and what the floor is measured by."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-
-    def chosen(index: Tensor) -> ImageSet:
-        labels = None if images.labels is None else images.labels[index]
-        return replace(images, pixels=images.pixels[index], labels=labels)
-
     middle = len(images) // 2
-    return chosen(order[:middle]), chosen(order[middle:])
+    return images.take(order[:middle]), images.take(order[middle:])
 
 
 def applications(test: int, n: int, kinds: int, wanted: Collection[str]) -> int:

@@ -6,8 +6,6 @@ ImageNet, an extra, its weights in a package. inception: the network that FID is
 extra, its weights fetched once; only its distances are called FID.
 """
 
-import hashlib
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +17,7 @@ from make_it_real.errors import DataError, MirError, one_line
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.images.pixels import to_pixels
 from make_it_real.models import efficientnet_lite
-from make_it_real.weights import model_file
+from make_it_real.weights import hub, model_file
 
 CLASSIFIERS = {
     "digits": "digits-classifier.safetensors",
@@ -31,9 +29,9 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
 class Extractor(Protocol):
-    """name: what its figures are labelled with; version: the start of its weights' SHA-256.
+    """name: what its figures are labelled with; classifies: whether ``read`` gives classes.
 
-    classifies: whether ``read`` has classes to give.
+    version: the first twelve digits of its weights' SHA-256.
     """
 
     name: str
@@ -48,12 +46,6 @@ class Extractor(Protocol):
         ...
 
 
-def fingerprint(path: Path) -> str:
-    """The first twelve digits of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-
-
 class Classifier:
     """A small classifier: 128 features, and the class it reads. 28×28 grey images only."""
 
@@ -62,7 +54,7 @@ class Classifier:
     def __init__(self, path: Path, device: torch.device, name: str = "digits") -> None:
         self.name = name
         self.net = DigitClassifier.load(path).to(device)
-        self.device, self.version = device, fingerprint(path)
+        self.device, self.version = device, model_file.fingerprint(path)[:12]
 
     @torch.inference_mode()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +77,7 @@ class Lite0:
             net, path = efficientnet_lite.load(0, image_size=LITE0_SIDE)
         except ImportError as error:
             raise _missing("lite0", error) from error
-        self.version = fingerprint(path)
+        self.version = model_file.fingerprint(path)[:12]
         self.net, self.device = net.requires_grad_(False).to(device), device
         self.net.to(memory_format=torch.channels_last)
 
@@ -123,7 +115,7 @@ class Inception:
         path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
         try:
             if not path.is_file():
-                if os.environ.get("HF_HUB_OFFLINE", "") in ("1", "ON", "YES", "TRUE"):
+                if hub.offline():
                     raise OSError("not in the cache, and this is offline")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(
@@ -132,7 +124,7 @@ class Inception:
             # It would be unpickled without looking below: so look first.
             torch.load(path, map_location="cpu", weights_only=True)
             net = FeatureExtractorInceptionV3("inception", ["2048"], str(path))
-            self.version = fingerprint(path)
+            self.version = model_file.fingerprint(path)[:12]
         except Exception as error:
             raise MirError(
                 f"inception's weights can't be had: {one_line(error)}; put them at {path}, or use "

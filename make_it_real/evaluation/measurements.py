@@ -7,6 +7,7 @@ EfficientNet-Lite0's, ``fid`` in Inception's.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,20 +19,18 @@ from make_it_real.evaluation.feature_extractors import Extractor, collect
 from make_it_real.evaluation.metrics import auroc, psnr
 from make_it_real.images.pixels import grid, mean_abs
 from make_it_real.inference.projection import generate, project
+from make_it_real.inference.refinement import Walk
 from make_it_real.models.ign import IGN
 
 Figures = dict[str, float]
-
 BATCH = 250
-REST_SEEDS = 64
-REST_STEPS = 1000
+REST_SEEDS, REST_STEPS = 64, 1000
 REST_TOLERANCE = 1e-4
 # k at which a step of f^k is measured: the early ones on more seeds.
 STEPS_AT = (1, 2, 10, 100, 1000)
 EARLY, EARLY_SEEDS = 10, 1000
 FIRST_SEED = 1_000_000
-SUBSET = 1000
-SHOWN = 8
+SUBSET, SHOWN = 1000, 8
 DAMAGE: tuple[tuple[str, float], ...] = (
     ("noise", 0.15), ("noise", 0.5), ("noise", 1.0), ("noise", 1.5),
     ("low-resolution", 4), ("mask", 0.25), ("blur", 1.5), ("contrast", 0.3), ("light", 0.5),
@@ -42,26 +41,75 @@ COLOUR_ONLY = (
 )  # fmt: skip
 
 
-@dataclass
-class Group:
-    """Figures that are ready together: values and 95 % intervals by name, and pictures.
+def named(features: str, metric: str) -> str:
+    """A metric's name in an extractor's features: fd of digits, fd_lite0, fid."""
+    if features in ("", "digits"):
+        return metric
+    if features == "inception" and metric in ("fd", "kd"):
+        return {"fd": "fid", "kd": "kid"}[metric]
+    return f"{metric}_{features}"
 
-    A picture is a sheet (C, H, W) by its title.
+
+# What names say for k = 0 … 3; elsewhere it is the number.
+APPLIED = {
+    "generation": ("floor_train", "f", "ff", "fff"),
+    "projection": ("before", "after", "after2", "after3"),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One value, and what it says of what; interval: its 95 % interval, if there is one.
+
+    k: how often f was applied, 0 to what it was not applied to; None where there is one k only.
+    of: a kind of damage, with its level, or of images that are not real; of steps their mean or
+    99th percentile. features: the extractor's name, where it is measured in its features.
     """
 
     section: str
-    figures: Figures = field(default_factory=dict)
-    intervals: dict[str, Interval] = field(default_factory=dict)
+    metric: str
+    value: float
+    interval: Interval | None = None
+    of: str = ""
+    level: float | None = None
+    k: int | None = None
+    features: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is printed or kept: fd_lite0_ff, psnr_noise_0.5_after."""
+        level = [] if self.level is None else [f"{self.level:g}"]
+        parts = [named(self.features, self.metric), self.of, *level]
+        if self.k is not None and self.section in APPLIED:
+            parts.append(APPLIED[self.section][self.k])
+        elif self.k is not None:
+            parts.insert(1, str(self.k))
+        return "_".join(filter(None, parts))
+
+
+@dataclass
+class Group:
+    """Figures of a section that are ready together, and pictures: sheets (C, H, W) by title."""
+
+    section: str
+    records: list[Figure] = field(default_factory=list)
     pictures: dict[str, Tensor] = field(default_factory=dict)
 
-    def add(self, name: str, value: float, interval: Interval | None = None) -> None:
-        self.figures[name] = value
-        if interval is not None:
-            self.intervals[name] = interval
+    @property
+    def figures(self) -> Figures:
+        return {figure.name: figure.value for figure in self.records}
 
-    def mean(self, name: str, values: Tensor) -> None:
-        """The mean of values (N,), one an image."""
-        self.add(name, float(values.mean()), bootstrap.of_mean(values))
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        return {one.name: one.interval for one in self.records if one.interval is not None}
+
+    def add(self, metric: str, value: float, interval: Interval | None = None, **of: Any) -> None:
+        """of: fields of Figure that say of what it is."""
+        self.records.append(Figure(self.section, metric, value, interval, **of))
+
+    def mean(self, metric: str, values: Tensor, **of: Any) -> None:
+        """The mean of values (N,), one an image. of: as for ``add``."""
+        self.add(metric, float(values.mean()), bootstrap.of_mean(values), **of)
 
 
 @dataclass(frozen=True)
@@ -94,15 +142,11 @@ class Subject:
 
     def onward(self, before: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(f(y), where y ≠ before) for y = f(before): what f left as it is it leaves again."""
+        way = Walk(self.project, y)
         moved = (y != before).flatten(1).any(1) if self.rests else torch.ones(len(y)).bool()
-        out = y.clone()
-        out[moved] = self.project(y[moved])
-        return out, moved
-
-    @property
-    def reads(self) -> bool:
-        """Whether classes can be judged."""
-        return self.labels is not None and self.extractor is not None and self.extractor.classifies
+        way.let_go(~moved)
+        way.advance()
+        return way.images(), moved
 
 
 def damage_for(channels: int) -> tuple[tuple[str, float], ...]:
@@ -112,26 +156,17 @@ def damage_for(channels: int) -> tuple[tuple[str, float], ...]:
     return (*((kind, level) for kind, level in DAMAGE if kind != "thin"), *COLOUR_ONLY)
 
 
-def named(extractor: Extractor, metric: str) -> str:
-    """A metric's name in an extractor's features: fd of digits, fd_lite0, fid."""
-    if extractor.name == "digits":
-        return metric
-    if extractor.name == "inception" and metric in ("fd", "kd"):
-        return {"fd": "fid", "kd": "kid"}[metric]
-    return f"{metric}_{extractor.name}"
-
-
-def compare(group: Group, extractor: Extractor, made: Tensor, real: Tensor, which: str) -> None:
-    """Add what two sets of features (M, D), (N, D) say of each other."""
+def compare(group: Group, extractor: Extractor, made: Tensor, real: Tensor, k: int) -> None:
+    """Add what two sets of features (M, D), (N, D) say of each other; k: as a figure has it."""
+    of: dict[str, Any] = {"k": k, "features": extractor.name}
     distance = metrics.frechet_distance(made, real)
-    fd, kd = named(extractor, "fd"), named(extractor, "kd")
-    group.add(f"{fd}_{which}", distance, bootstrap.of_frechet(made, real, distance))
-    kernel = metrics.kernel_distances(real, made, size=SUBSET)
+    group.add("fd", distance, bootstrap.of_frechet(made, real, distance), **of)
     n = min(len(made), len(real))
-    group.add(f"{kd}_{which}", float(kernel.mean()), bootstrap.of_kernel(kernel, min(SUBSET, n), n))
+    kernel = metrics.kernel_distances(real, made, size=SUBSET)
+    group.add("kd", float(kernel.mean()), bootstrap.of_kernel(kernel, min(SUBSET, n), n), **of)
     overlap = metrics.overlap(real, made)
     for metric in ("precision", "recall", "density", "coverage"):
-        group.mean(f"{named(extractor, metric)}_{which}", getattr(overlap, metric))
+        group.mean(metric, getattr(overlap, metric), **of)
 
 
 def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
@@ -162,10 +197,10 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
             classes.append(found)
     if s.extractor is not None and real is not None:
         floor = collect(s.extractor, s.other[: s.n], s.batch)[0]
-        compare(group, s.extractor, floor, real, "floor_train")
-        for which, parts in zip(("f", "ff", "fff"), features, strict=True):
-            compare(group, s.extractor, torch.cat(parts), real, which)
-        if s.reads:
+        compare(group, s.extractor, floor, real, 0)
+        for k, parts in enumerate(features, 1):
+            compare(group, s.extractor, torch.cat(parts), real, k)
+        if s.labels is not None and s.extractor.classifies:
             shares = torch.bincount(torch.cat(classes), minlength=10) / s.n
             group.add("class_share_min", float(shares.min()))
             group.add("class_share_max", float(shares.max()))
@@ -184,16 +219,13 @@ def _read_again(extractor: Extractor, read: Tensor, before: Tensor, after: Tenso
 
 def walk(s: Subject, y: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
     """(k, f^(k−1)(y)) for k = 1 … steps, what rests not computed again."""
-    moving = torch.arange(len(y))
-    for k in range(1, steps + 1):
-        yield k, y
-        if k == steps:
-            return
-        new = s.project(y[moving])
-        changed = (new != y[moving]).flatten(1).any(1) if s.rests else moving == moving
-        moving, new = moving[changed], new[changed]
-        y = y.clone()
-        y[moving] = new
+    way = Walk(s.project, y)
+    for k in range(1, steps):
+        yield k, way.images()
+        still = (way.advance() == 0).flatten(1).all(1)
+        if s.rests:
+            way.let_go(still)
+    yield steps, way.images()
 
 
 def idempotence(s: Subject) -> Group:
@@ -230,11 +262,11 @@ def idempotence(s: Subject) -> Group:
             group.add("rest_way_max", float(way.max()))
     for k, parts in steps.items():
         values = torch.cat(parts)
-        group.mean(f"step_{k}_mean", values)
+        group.mean("step", values, of="mean", k=k)
         high = bootstrap.of_statistic(values, lambda rows: rows.quantile(0.99, dim=1))
-        group.add(f"step_{k}_p99", float(values.double().quantile(0.99)), high)
+        group.add("step", float(values.double().quantile(0.99)), high, of="p99", k=k)
     for k, parts in ways.items():
-        group.mean(f"way_{k}", torch.cat(parts))
+        group.mean("way", torch.cat(parts), k=k)
     z = s.f.source.from_seeds(list(few)[:SHOWN]).cpu()
     names = ", ".join(f"{k:,}" for k in steps)
     group.pictures[f"z, and f^k(z) for k = {names}"] = grid(torch.cat([z, *shown]), SHOWN)
@@ -264,5 +296,5 @@ def realness(s: Subject, fx: Tensor, generator: torch.Generator) -> Group:
     group, real = Group("realness"), mean_abs(fx, s.x)
     for kind, images in unreal(s.x, generator).items():
         drift = mean_abs(s.project(images), images)
-        group.add(f"auroc_{kind}", auroc(real, drift), bootstrap.of_auroc(real, drift))
+        group.add("auroc", auroc(real, drift), bootstrap.of_auroc(real, drift), of=kind)
     return group

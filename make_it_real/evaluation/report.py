@@ -1,7 +1,6 @@
 """What an evaluation found, as tables, and as one HTML or Markdown file with its pictures."""
 
 import base64
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -11,16 +10,21 @@ from torch import Tensor
 from make_it_real._version import __version__
 from make_it_real.degradations.kinds import kept_out
 from make_it_real.evaluation.bootstrap import Interval
-from make_it_real.evaluation.measurements import Figures, Group
+from make_it_real.evaluation.measurements import Figure, Figures, Group, named
 from make_it_real.images import encode
 
 METRICS = {
-    "fd": "Fréchet distance", "kd": "kernel distance", "fid": "FID", "kid": "KID",
+    "fd": "Fréchet distance", "kd": "kernel distance",
     "precision": "precision", "recall": "recall", "density": "density", "coverage": "coverage",
     "acc": "read right", "psnr": "PSNR (dB)", "ssim": "SSIM", "feature": "feature distance",
 }  # fmt: skip
-MADE = {"f": "f(z)", "ff": "f(f(z))", "fff": "f³(z)", "floor_train": "real images"}
-REPAIRED = {"before": "A(x)", "after": "f", "after2": "f²", "after3": "f³"}
+# Columns, by k or by what a figure is of.
+GENERATED = ("real images", "f(z)", "f(f(z))", "f³(z)")
+REPAIRED = ("A(x)", "f", "f²", "f³")
+STEPS = {
+    "mean": "mean |f^(k+1)(z) − f^k(z)|", "p99": "its 99th percentile",
+    "": "mean way |f^k(z) − f(z)|",
+}  # fmt: skip
 TITLES = {
     "generation": "Generation, against held-out images",
     "idempotence": "Idempotence",
@@ -87,13 +91,13 @@ def _tables(groups: list[Group], channels: int) -> list[Table]:
     grids: dict[str, dict[str, dict[str, str]]] = {}
     single: list[tuple[str, ...]] = []
     for group in groups:
-        for name, value in group.figures.items():
-            cell = _cell(value, group.intervals.get(name))
-            if place := _place(group.section, name, channels):
-                table, row, column = place
-                grids.setdefault(table, {}).setdefault(row, {})[column] = cell
+        for figure in group.records:
+            cell = _cell(figure.value, figure.interval)
+            if figure.k is None:
+                single.append((SAID.get(figure.name, figure.name), cell))
             else:
-                single.append((SAID.get(name, name), cell))
+                table, row, column = _place(figure, figure.k, channels)
+                grids.setdefault(table, {}).setdefault(row, {})[column] = cell
     tables = []
     for title, rows in grids.items():
         columns = tuple(dict.fromkeys(column for cells in rows.values() for column in cells))
@@ -102,32 +106,22 @@ def _tables(groups: list[Group], channels: int) -> list[Table]:
     return [*tables, *([Table("", ("figure",), tuple(single))] if single else [])]
 
 
-def _place(section: str, name: str, channels: int) -> tuple[str, str, str] | None:
-    """(table, row, column) of a figure that has one: else it stands alone."""
-    if section == "generation":
-        ends = "|".join(MADE)
-        if match := re.fullmatch(rf"(\w+?)_({ends})", name):
-            return "", _metric(match[1]), MADE[match[2]]
-    if section == "idempotence" and (match := re.fullmatch(r"(step|way)_(\d+)(_\w+)?", name)):
-        kinds = {"step_mean": "mean |f^(k+1)(z) − f^k(z)|", "step_p99": "its 99th percentile"}
-        column = kinds.get(match[1] + (match[3] or ""), "mean way |f^k(z) − f(z)|")
-        return "", f"k = {int(match[2]):,}", column
-    if section == "projection":
-        ends = "|".join(REPAIRED)
-        if match := re.fullmatch(rf"(\w+?)_([a-z-]+)_([\d.e+-]+)_({ends})", name):
-            kept = " (kept out)" if match[2] in kept_out(channels) else ""
-            return _metric(match[1]), f"{match[2]} {match[3]}{kept}", REPAIRED[match[4]]
-    return None
+def _place(figure: Figure, k: int, channels: int) -> tuple[str, str, str]:
+    """(table, row, column) of a figure of several k."""
+    if figure.section == "generation":
+        return "", _label(figure), GENERATED[k]
+    if figure.section == "idempotence":
+        return "", f"k = {k:,}", STEPS[figure.of]
+    kept = " (kept out)" if figure.of in kept_out(channels) else ""
+    return _label(figure), f"{figure.of} {figure.level:g}{kept}", REPAIRED[k]
 
 
-def _metric(name: str) -> str:
-    """ "fd_lite0" → "Fréchet distance (lite0)"."""
-    metric, _, features = name.partition("_")
-    features = features or ("digits" if metric in FEATURED else "")
-    return METRICS[metric] + (f" ({features})" if features else "")
-
-
-FEATURED = ("fd", "kd", "precision", "recall", "density", "coverage", "feature")
+def _label(figure: Figure) -> str:
+    """A metric and its features in words: Fréchet distance (lite0); FID."""
+    name = named(figure.features, figure.metric)
+    if name in ("fid", "kid"):
+        return name.upper()
+    return METRICS[figure.metric] + (f" ({figure.features})" if figure.features else "")
 
 
 def _cell(value: float, interval: Interval | None) -> str:

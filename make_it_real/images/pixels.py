@@ -1,6 +1,7 @@
-"""Pixels ⇄ images, grids, encoding. Files are read by ``decoding``."""
+"""Pixels ⇄ images in [−1, 1]; channels, sizes, grids, mean |a − b|."""
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,16 +30,32 @@ def on_white(picture: Picture) -> Tensor:
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
     """Images (N, C, H, W) → one (C, rows·(H+gap)−gap, columns·(W+gap)−gap), row by row.
 
-    Columns default to the square root of N, rounded up; gaps and missing cells are black.
+    Columns default to ``columns_for(N)``; gaps and missing cells are black.
     """
     n, c, h, w = images.shape
-    columns = columns or int(np.ceil(n**0.5))
+    columns = columns or columns_for(n)
     rows = -(-n // columns)
     sheet = images.new_full((c, rows * (h + gap) - gap, columns * (w + gap) - gap), -1.0)
     for i, image in enumerate(images):
         y, x = i // columns * (h + gap), i % columns * (w + gap)
         sheet[:, y : y + h, x : x + w] = image
     return sheet
+
+
+def columns_for(n: int) -> int:
+    """Columns of a grid of n cells: 8 for 32, so that rows are full and it is about square.
+
+    A prime number has the square root's, rounded up, and so has one whose full rows would come
+    to a strip over four times as wide as high.
+    """
+    least = max(1, math.isqrt(max(n, 1) - 1) + 1)
+    whole = (c for c in range(least, min(n - 1, math.isqrt(4 * n)) + 1) if n % c == 0)
+    return next(whole, least)
+
+
+def enlarged(image: Tensor, factor: int) -> Tensor:
+    """(…, H, W) → (…, factor·H, factor·W), each pixel a square of equal ones."""
+    return image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
 def to_channels(image: Tensor, channels: int) -> Tensor:

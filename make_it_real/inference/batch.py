@@ -27,7 +27,7 @@ from make_it_real.images.alignment import Similarity
 from make_it_real.images.decode import MAX_PIXELS, Picture, read, read_bytes
 from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
 from make_it_real.images.paste_back import outcome
-from make_it_real.images.pixels import mean_abs
+from make_it_real.images.pixels import enlarged, mean_abs
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.naming import OUTPUT_SUFFIXES, face_name
 from make_it_real.inference.projection import project
@@ -53,7 +53,8 @@ class Settings:
     larger than the model's images, which have no background. drift: measure it, which costs one
     more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
     keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
-    result instead of writing it. keep_before: return each face as f was shown it, too.
+    result instead of writing it. keep_before: return each face as f was shown it, too. scale:
+    enlarge results at the model's size so many times, without smoothing.
     """
 
     framing: Framing
@@ -70,6 +71,7 @@ class Settings:
     keep_metadata: bool = False
     to_stdout: bool = False
     keep_before: bool = False
+    scale: int = 1
 
 
 def run(
@@ -328,16 +330,21 @@ class _Worker:
             done = outcome(picture, some, restore=item.restore)
             result = replace(result, status="changed" if done.changed else "unchanged")
             keep = settings.keep_metadata
-            if done.as_given and encode.may_copy(
-                item.data, picture, kind, quality=settings.quality, keep_metadata=keep
+            scale = 1 if item.restore or not some else settings.scale
+            if (
+                scale == 1
+                and done.as_given
+                and encode.may_copy(
+                    item.data, picture, kind, quality=settings.quality, keep_metadata=keep
+                )
             ):
                 data = item.data
             else:
                 data = encode.encode(
-                    done.image,
+                    enlarged(done.image, scale),
                     kind,
                     settings.text,
-                    alpha=done.alpha,
+                    alpha=None if done.alpha is None else enlarged(done.alpha, scale),
                     quality=settings.quality,
                     exif=picture.metadata.exif if keep else None,
                     icc=picture.metadata.icc if keep else None,

@@ -10,6 +10,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from make_it_real.models.ign import IGN, IGNConfig
+
 
 def _normed(channels: int, norm: str) -> nn.Module:
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(8, channels)
@@ -59,6 +61,20 @@ class DCGAN(nn.Module):
         out: Tensor = self.decoder(self.expand(code).unflatten(1, self.top))
         # In float32: bfloat16's steps near ±1 are half an 8-bit level.
         return out.float().tanh()
+
+
+class DCGANIGN(IGN):
+    """f as published: the paper's network, whose output is its proposal."""
+
+    def __init__(self, config: IGNConfig) -> None:
+        super().__init__(config)
+        self.dcgan = DCGAN(
+            config.image_size, config.channels, config.widths, config.bottleneck, config.norm
+        )
+
+    def propose(self, images: Tensor) -> Tensor:
+        out: Tensor = self.dcgan(images)
+        return out
 
 
 def use_batch_statistics(network: nn.Module) -> None:

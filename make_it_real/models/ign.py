@@ -1,29 +1,21 @@
-"""f: the idempotent generative network, with the source that its z come from.
+"""f: the idempotent generative network, with its gate and the source that its z come from.
 
-The network is a projector: it maps any image onto the target images in one step. It proposes
-a change r(x), and small changes are not made, f(x) = clamp(x + gate(shrink(r(x)))): for f(x) = x
-and for f^k to rest, r need only be small, not zero. The bottleneck lets f invent what z lacks.
+f maps any image onto the target images in one step. Its layers, which are those of an
+architecture, propose a change r(x), and a small change of an image is not made, f(x) = clamp(x +
+gate(r(x))): for f(x) = x and for f^k to rest, r need only be small, not zero.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from make_it_real.models.dcgan import DCGAN
-from make_it_real.models.layers import (
-    AdaptiveFilters,
-    Attention,
-    BoundedOutput,
-    DeadZone,
-    Patches,
-    ResidualBlock,
-    norm,
-)
 from make_it_real.models.source import SOURCES
+
+ARCHITECTURES = ("projector", "dcgan")
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -33,6 +25,17 @@ def place(net: Net, device: torch.device) -> Net:
     net.to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
+
+
+@contextmanager
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
+    """Have a network in evaluation mode for as long as this lasts, then as it was before."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class IGNConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
         factor = 1 if self.architecture == "dcgan" else 2 ** len(self.widths)
-        if self.architecture not in ("projector", "dcgan"):
+        if self.architecture not in ARCHITECTURES:
             raise ValueError(f"no architecture is called {self.architecture!r}")
         if self.norm not in ("group", "batch") or self.source not in SOURCES:
             raise ValueError(f"no such norm or source: {self.norm!r}, {self.source!r}")
@@ -108,86 +111,26 @@ class IGN(nn.Module):
     """f, mapping images (N, C, H, W) to images (N, C, H, W) within [−1, 1].
 
     Inputs are expected in about [−1, 1] but may lie outside (noise does). ``f.source`` draws
-    the z that f maps to new images; ``f.config`` is what f was built from.
+    the z that f maps to new images; ``f.config`` is what f was built from. Each architecture is
+    a subclass, whose layers propose what the gate lets through (``architectures.build``).
     """
 
     def __init__(self, config: IGNConfig) -> None:
         super().__init__()
         self.config = config
         self.source = SOURCES[config.source](config.channels, config.image_size)
-        if config.architecture == "dcgan":
-            self.dcgan = DCGAN(
-                config.image_size, config.channels, config.widths, config.bottleneck, config.norm
-            )
-        else:
-            self._build_projector(config)
 
-    def _build_projector(self, config: IGNConfig) -> None:
-        widths, top = config.widths, config.widths[-1]
-        side = config.image_size // 2 ** len(widths)
-        code = config.code or top
-
-        self.stem = nn.Conv2d(config.channels, config.stem, 3, padding=1)
-        levels = (config.stem, *widths)
-        self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(levels)
-        )
-        self.down_norm = nn.ModuleList(norm(b) for b in levels[1:])
-        # Convolutions can't tell where they are; digits and faces sit at known places.
-        self.position = nn.Parameter(torch.zeros(1, top, side, side))
-        half = config.blocks // 2
-        self.encode = nn.Sequential(*(ResidualBlock(top) for _ in range(half)))
-        if config.attention:
-            self.encode.append(Attention(top))
-        self.narrow = nn.Conv2d(top, code, 1) if config.code else nn.Identity()
-        self.squeeze = nn.Linear(code * side * side, config.bottleneck)
-        self.expand = nn.Linear(config.bottleneck, code * side * side)
-        self.widen = nn.Conv2d(code, top, 1) if config.code else nn.Identity()
-        self.decode = nn.Sequential(*(ResidualBlock(top) for _ in range(config.blocks - half)))
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
-            for a, b in zip(levels[-2::-1], levels[:0:-1], strict=True)
-        )
-        self.up_norm = nn.ModuleList(norm(a) for a in levels[-2::-1])
-        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in levels[-2::-1])
-        self.fine = nn.Sequential(*(ResidualBlock(config.stem) for _ in range(config.fine)))
-        self.last = nn.Conv2d(config.stem, config.channels, 3, padding=1)
-        self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
-        if config.filters:
-            self.filters = AdaptiveFilters(config.stem)
-        if config.patches:
-            self.patches = Patches(config.stem, config.channels, config.patches)
+    def propose(self, images: Tensor) -> Tensor:
+        """What f would make of images before its gate: (N, C, H, W) → the same, float32."""
+        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and not len(images):
             return images
-        out = self.dcgan(images) if "dcgan" in self._modules else self._projected(images)
+        out = self.propose(images)
         if not self.training and self.config.rest:
-            made = out - images
-            out = (images + self.gate(made) * made).clamp(-1, 1)
-        return out
-
-    def _projected(self, images: Tensor) -> Tensor:
-        h = self.stem(images)
-        skips = [h]
-        for conv, normed in zip(self.down, self.down_norm, strict=True):
-            h = F.silu(normed(conv(h)))
-            skips.append(h)
-        h = self.encode(skips.pop() + self.position.to(h.dtype))
-        narrow = self.narrow(h)
-        code = F.silu(self.squeeze(narrow.flatten(1)))
-        h = self.decode(h + self.widen(self.expand(code).view_as(narrow)))
-        for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
-            h = F.silu(normed(conv(h)))
-            h = F.silu(h + merge(h + skips.pop()))
-        h = self.fine(h)
-        proposed = (self.last(h) + self.seen(images)).float()
-        if self.config.filters:
-            proposed = proposed + self.filters(h, images)
-        if self.config.patches:
-            proposed = proposed + self.patches(h, images)
-        change = DeadZone.apply(proposed, self.config.dead_zone)  # type: ignore[no-untyped-call]
-        out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
+            change = out - images
+            out = (images + self.gate(change) * change).clamp(-1, 1)
         return out
 
     def gate(self, change: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """z whose coarse layout is that of the images: what lies where, and of how many kinds they are.
 
-Two laws beside those of ``source.py``, for images that are aligned, as faces, clothes and digits
-are: ``principal`` has the images' covariance, ``mixture`` a Gaussian for each of several kinds.
+For images that are aligned, as faces, clothes and digits are. The mixture is fitted by expectation
+maximisation (A. Dempster, N. Laird, D. Rubin, *Maximum Likelihood from Incomplete Data via the EM
+Algorithm*, 1977), begun from k-means (S. Lloyd, *Least Squares Quantization in PCM*, 1982).
 """
 
 import math
@@ -11,14 +12,110 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real.models import mixture_source
 from make_it_real.models.spectral_source import SpectralSource, channel_mixing, shaped
 
 LLOYD, MOST, ENOUGH = 15, 40, 1e-3
 
 
+class MixtureSource(SpectralSource):
+    """Noise of a Gaussian mixture along the principal components of a set of aligned images.
+
+    z = average + Σ a_k e_k + residual, where e_k are the principal components of the images
+    (Hotelling 1933; of faces: Turk and Pentland 1991). One Gaussian along them has the images'
+    covariance and knows nothing of kinds: between shirts and shoes it draws what is neither. So
+    the amounts a are those of one of M Gaussians, fitted to the images (a mixture of principal
+    component analysers: Tipping and Bishop 1999):
+
+        a = means_m + factors_m ⟨e, white⟩, m drawn with probability weights_m.
+
+    The residual is white noise without these components, shaped like ``spectral`` to the
+    spectrum of what they leave of the images. White noise has one number more than z, by which m
+    is drawn: (C·H·W + 1,). The Gaussians are in the order of what they have of the first
+    component.
+
+    kinds: M, of which one is used for ``PER_KIND`` images. Buffers beside ``SpectralSource``'s,
+    which are those of the images themselves: ``average`` (C, H, W); ``components`` (K, C·H·W)
+    orthonormal, K up to ``COMPONENTS``, and ``deviations`` (K,), the images' along them;
+    ``residual_std`` (C, H, W//2+1) and ``residual_mixing`` (C, C); ``weights`` (M,), ``means``
+    (M, K), ``factors`` (M, K, K) lower triangular. A new source is white noise of deviation 1.
+    """
+
+    COMPONENTS, KINDS, PER_KIND = 128, 32, 100
+    average: Tensor
+    components: Tensor
+    deviations: Tensor
+    residual_std: Tensor
+    residual_mixing: Tensor
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    def __init__(self, channels: int, image_size: int, kinds: int = KINDS) -> None:
+        super().__init__(channels, image_size)
+        pixels = math.prod(self.shape)
+        count = min(self.COMPONENTS, pixels)
+        self.noise_shape, self.picks = (pixels + 1,), kinds > 1
+        self.register_buffer("average", torch.zeros(self.shape))
+        self.register_buffer("components", torch.zeros(count, pixels))
+        self.register_buffer("deviations", torch.zeros(count))
+        self.register_buffer("residual_std", torch.ones_like(self.std))
+        self.register_buffer("residual_mixing", self.mixing.clone())
+        self.register_buffer("weights", torch.full((kinds,), 1 / kinds))
+        self.register_buffer("means", torch.zeros(kinds, count))
+        self.register_buffer("factors", torch.zeros(kinds, count, count))
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        super().fit(images)
+        along = self._fit_components(images)
+        count = along.shape[1]
+        kinds = max(1, min(len(self.weights), len(images) // self.PER_KIND))
+        mixture = fit_mixture(along, kinds)
+        order = mixture.means[:, 0].argsort()
+        for buffer in (self.weights, self.means, self.factors):
+            buffer.zero_()
+        self.weights[:kinds] = mixture.weights[order].float()
+        self.means[:kinds, :count] = mixture.means[order].float()
+        self.factors[:kinds, :count, :count] = mixture.factors[order].float()
+
+    def _fit_components(self, images: Tensor) -> Tensor:
+        """Take the images' principal components; how much each image has of them, (N, ≤ K)."""
+        average = images.mean(0)
+        flat = (images - average).flatten(1)
+        count = min(len(self.components), len(images) - 1)
+        # The randomised method starts from noise: always the same, and nobody else's.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            _, scales, directions = torch.svd_lowrank(flat, count, niter=4)
+        self.average.copy_(average)
+        self.components.zero_()[:count] = directions.T
+        self.deviations.zero_()[:count] = scales / (len(images) - 1) ** 0.5
+        along = flat @ directions
+        # The spectrum of what the components leave.
+        residual = (flat - along @ directions.T).view_as(images).double()
+        spectrum = torch.fft.rfft2(residual, norm="ortho")
+        self.residual_std.copy_(spectrum.abs().square().mean(0).sqrt())
+        self.residual_mixing.copy_(channel_mixing(residual))
+        return along[:, : int(self.deviations.count_nonzero())]
+
+    @torch.no_grad()
+    def colour(self, white: Tensor) -> Tensor:
+        number, white = torch.special.ndtr(white[:, -1]), white[:, :-1].view(-1, *self.shape)
+        along = white.flatten(1) @ self.components.T
+        # Always below the last sum, so that it falls to a kind that has some weight.
+        sums = self.weights.cumsum(0)
+        kind = torch.searchsorted(sums, number.clamp_max(1 - 1e-6) * sums[-1], right=True)
+        amounts = self.means[kind] + torch.einsum("nij,nj->ni", self.factors[kind], along)
+        # What white noise has beside the components, in the spectrum of what they leave.
+        apart = (white.flatten(1) - along @ self.components).view_as(white)
+        spectrum = shaped(apart, self.residual_mixing, self.residual_std)
+        residual = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho")
+        z: Tensor = self.average + (amounts @ self.components).view_as(white) + residual
+        return z
+
+
 @dataclass(frozen=True)
-class Mixture:
+class GaussianMixture:
     """M Gaussians in D dimensions, in float64: weights (M,), means (M, D), factors (M, D, D).
 
     The factors are the covariances' lower triangular Cholesky factors. likelihoods: the mean
@@ -31,7 +128,7 @@ class Mixture:
     likelihoods: tuple[float, ...] = ()
 
 
-def fit(points: Tensor, kinds: int) -> Mixture:
+def fit_mixture(points: Tensor, kinds: int) -> GaussianMixture:
     """The mixture of so many Gaussians of points (N, D), N ≥ kinds ≥ 1.
 
     Each covariance is drawn towards the mean of all kinds' as if D points more, of that
@@ -50,10 +147,10 @@ def fit(points: Tensor, kinds: int) -> Mixture:
         likelihoods.append(float(whole.mean()))
         gained = math.inf if len(likelihoods) < 2 else likelihoods[-1] - likelihoods[-2]
         if len(likelihoods) == MOST or gained < ENOUGH:
-            return Mixture(found.weights, found.means, found.factors, tuple(likelihoods))
+            return GaussianMixture(found.weights, found.means, found.factors, tuple(likelihoods))
 
 
-def log_shares(mixture: Mixture, points: Tensor) -> Tensor:
+def log_shares(mixture: GaussianMixture, points: Tensor) -> Tensor:
     """log of weight · density of each Gaussian at each point: (N, D) → (N, M), float64."""
     logs = []
     for weight, mean, factor in zip(mixture.weights, mixture.means, mixture.factors, strict=True):
@@ -78,7 +175,7 @@ def _nearest(points: Tensor, kinds: int) -> Tensor:
     return nearest
 
 
-def _maximised(points: Tensor, shares: Tensor) -> Mixture:
+def _maximised(points: Tensor, shares: Tensor) -> GaussianMixture:
     """The mixture that is likeliest when the points belong to the kinds by shares (N, M)."""
     n, dims = points.shape
     sizes = shares.sum(0)
@@ -93,131 +190,4 @@ def _maximised(points: Tensor, shares: Tensor) -> Mixture:
     ridge = 1e-6 * pooled.diagonal().mean() + 1e-12
     pooled = pooled + ridge * torch.eye(dims, dtype=points.dtype, device=points.device)
     covariances = (scatter + dims * pooled) / (sizes[:, None, None] + dims)
-    return Mixture(sizes / n, means, torch.linalg.cholesky(covariances))
-
-
-class PrincipalSource(SpectralSource):
-    """Gaussian noise with the covariance of a set of images that are aligned, as faces are.
-
-    z = mean + Σ σ_k ⟨e_k, white⟩ e_k + residual, where e_k are the principal components of the
-    images (Hotelling 1933; of faces: Turk and Pentland 1991) and σ_k the deviations along
-    them. The residual is white noise without these components, shaped like ``spectral`` to the
-    spectrum of what they leave of the images. A spectrum knows how coarse images are, this
-    also what lies where.
-
-    Buffers beside ``SpectralSource``'s, which are those of the images themselves: ``average``
-    (C, H, W); ``components`` (K, C·H·W) orthonormal, K up to ``COMPONENTS``, and ``deviations``
-    (K,); ``residual_std`` (C, H, W//2+1) and ``residual_mixing`` (C, C). A new source is white
-    noise of deviation 1.
-    """
-
-    COMPONENTS = 128
-    average: Tensor
-    components: Tensor
-    deviations: Tensor
-    residual_std: Tensor
-    residual_mixing: Tensor
-
-    def __init__(self, channels: int, image_size: int) -> None:
-        super().__init__(channels, image_size)
-        pixels = channels * image_size * image_size
-        count = min(self.COMPONENTS, pixels)
-        self.register_buffer("average", torch.zeros(self.shape))
-        self.register_buffer("components", torch.zeros(count, pixels))
-        self.register_buffer("deviations", torch.zeros(count))
-        self.register_buffer("residual_std", torch.ones_like(self.std))
-        self.register_buffer("residual_mixing", self.mixing.clone())
-
-    @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        super().fit(images)
-        average = images.mean(0)
-        flat = (images - average).flatten(1)
-        count = min(len(self.components), len(images) - 1)
-        # The randomised method starts from noise: always the same, and nobody else's.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            _, scales, directions = torch.svd_lowrank(flat, count, niter=4)
-        self.average.copy_(average)
-        self.components.zero_()[:count] = directions.T
-        self.deviations.zero_()[:count] = scales / (len(images) - 1) ** 0.5
-        residual = (flat - flat @ directions @ directions.T).view_as(images).double()
-        spectrum = torch.fft.rfft2(residual, norm="ortho")
-        self.residual_std.copy_(spectrum.abs().square().mean(0).sqrt())
-        self.residual_mixing.copy_(channel_mixing(residual))
-
-    def widen(self, factor: float) -> None:
-        """As by ``Source``, along the components; what they leave of the images stays."""
-        self.deviations.mul_(factor)
-
-    @torch.no_grad()
-    def colour(self, white: Tensor) -> Tensor:
-        along = white.flatten(1) @ self.components.T
-        return self._placed(along * self.deviations, white, along)
-
-    def _placed(self, amounts: Tensor, white: Tensor, along: Tensor) -> Tensor:
-        """z of so much of each component (N, K), and what white noise has beside them."""
-        apart = (white.flatten(1) - along @ self.components).view_as(white)
-        spectrum = shaped(apart, self.residual_mixing, self.residual_std)
-        residual = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho")
-        z: Tensor = self.average + (amounts @ self.components).view_as(white) + residual
-        return z
-
-
-class MixtureSource(PrincipalSource):
-    """As ``PrincipalSource``, but what z has of the components is drawn from a mixture.
-
-    One Gaussian knows nothing of kinds: between shirts and shoes it draws what is neither. Here
-    the amounts a of the components are those of one of M Gaussians, fitted to the images (a
-    mixture of principal component analysers: Tipping and Bishop 1999):
-
-        a = means_m + factors_m ⟨e, white⟩, m drawn with probability weights_m,
-
-    and the residual as there. White noise has one number more than z, by which m is drawn:
-    (C·H·W + 1,). The Gaussians are in the order of what they have of the first component.
-
-    Buffers beside ``PrincipalSource``'s: ``weights`` (M,), ``means`` (M, K), ``factors``
-    (M, K, K) lower triangular; M is ``KINDS``, of which one is used for ``PER_KIND`` images.
-    """
-
-    KINDS, PER_KIND = 32, 100
-    picks = True
-    weights: Tensor
-    means: Tensor
-    factors: Tensor
-
-    def __init__(self, channels: int, image_size: int) -> None:
-        super().__init__(channels, image_size)
-        self.noise_shape = (math.prod(self.shape) + 1,)
-        count = len(self.components)
-        self.register_buffer("weights", torch.full((self.KINDS,), 1 / self.KINDS))
-        self.register_buffer("means", torch.zeros(self.KINDS, count))
-        self.register_buffer("factors", torch.zeros(self.KINDS, count, count))
-
-    @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        super().fit(images)
-        count = int(self.deviations.count_nonzero())
-        along = (images - self.average).flatten(1) @ self.components[:count].T
-        kinds = max(1, min(self.KINDS, len(images) // self.PER_KIND))
-        found = mixture_source.fit(along, kinds)
-        order = found.means[:, 0].argsort()
-        for buffer in (self.weights, self.means, self.factors):
-            buffer.zero_()
-        self.weights[:kinds] = found.weights[order].float()
-        self.means[:kinds, :count] = found.means[order].float()
-        self.factors[:kinds, :count, :count] = found.factors[order].float()
-
-    def widen(self, factor: float) -> None:
-        """As by ``Source``, along the components and about the mean of each kind."""
-        self.factors.mul_(factor)
-
-    @torch.no_grad()
-    def colour(self, white: Tensor) -> Tensor:
-        number, white = torch.special.ndtr(white[:, -1]), white[:, :-1].view(-1, *self.shape)
-        along = white.flatten(1) @ self.components.T
-        # Always below the last sum, so that it falls to a kind that has some weight.
-        sums = self.weights.cumsum(0)
-        kind = torch.searchsorted(sums, number.clamp_max(1 - 1e-6) * sums[-1], right=True)
-        amounts = self.means[kind] + torch.einsum("nij,nj->ni", self.factors[kind], along)
-        return self._placed(amounts, white, along)
+    return GaussianMixture(sizes / n, means, torch.linalg.cholesky(covariances))

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from make_it_real.errors import WeightsError
-from make_it_real.models.mixture_source import MixtureSource, PrincipalSource
+from make_it_real.models.mixture_source import MixtureSource
 from make_it_real.models.spectral_source import PublishedSource, Source, SpectralSource, WhiteSource
 
 
@@ -31,8 +31,8 @@ class BlendSource(Source):
 
 
 def spectral(own: Source) -> SpectralSource:
-    """A spectral source with the statistics of ``own``. Raises WeightsError if it has none."""
-    if isinstance(own, PrincipalSource):
+    """A spectral source with the statistics of ``own``. Raises ValueError if it has none."""
+    if isinstance(own, MixtureSource):
         law = SpectralSource(own.shape[0], own.shape[1]).to(own.anchor.device)
         for name, buffer in law.named_buffers():
             buffer.copy_(own.get_buffer(name))
@@ -40,7 +40,7 @@ def spectral(own: Source) -> SpectralSource:
     if isinstance(own, SpectralSource):
         return own
     if not isinstance(own, PublishedSource):
-        raise WeightsError(
+        raise ValueError(
             "the model's z is white noise: it knows no spectrum to draw by; take the law white"
         )
     # Of the full transform the half that rfft2 has; which channels go together it never knew.
@@ -51,36 +51,11 @@ def spectral(own: Source) -> SpectralSource:
     return law
 
 
-def published(own: Source) -> PublishedSource:
-    """The published copies' law with the statistics of ``own``, so with half of their variance.
-
-    A spectral source tells no real from imaginary parts: each gets half of a frequency's
-    variance, and all of it where the other is always 0. Raises WeightsError as ``spectral``.
-    """
-    if isinstance(own, PublishedSource):
-        return own
-    known = spectral(own)
-    law = PublishedSource(own.shape[0], own.shape[1]).to(own.anchor.device)
-    h, w = own.shape[1:]
-    # Frequency (i, j) of a real signal is the conjugate of (−i, −j), which rfft2 left out.
-    mirror = (-torch.arange(h)) % h
-    left_out = slice(1, (w + 1) // 2)
-    parts = torch.stack([known.std, known.std]) / math.sqrt(2)
-    for i in {0, h // 2 if h % 2 == 0 else 0}:
-        for j in {0, w // 2 if w % 2 == 0 else 0}:
-            parts[0, :, i, j], parts[1, :, i, j] = known.std[:, i, j], 0
-    for into, half, sign in ((law.std, parts, 1), (law.mean, known.mean, -1)):
-        other = half[:, :, mirror][..., left_out].flip(3)
-        signs = torch.tensor([1, sign], device=half.device).view(2, 1, 1, 1)
-        into.copy_(torch.cat([half, signs * other], 3))
-    return law
-
-
 def source(law: str, own: Source) -> Source:
     """What draws z by a law of ``LAWS``, with the statistics that a model's ``own`` source has.
 
-    A spectral or published source is its own law. Raises WeightsError where the law needs
-    statistics and there are none, KeyError for another name.
+    A spectral source is its own law. Raises ValueError where the law needs statistics and
+    there are none, KeyError for another name.
     """
     return _MAKERS[law](own)
 
@@ -95,10 +70,11 @@ def _blend(own: Source) -> Source:
 
 
 _MAKERS: dict[str, Callable[[Source], Source]] = {
-    "white": _white, "spectral": spectral, "published": published, "blend": _blend,
+    "white": _white, "spectral": spectral, "blend": _blend,
 }  # fmt: skip
 LAWS = tuple(_MAKERS)
-SOURCES: dict[str, type[Source]] = {
-    "spectral": SpectralSource, "principal": PrincipalSource, "mixture": MixtureSource,
-    "published": PublishedSource, "white": WhiteSource,
+# What a model may have, by name: (channels, image_size) → a source.
+SOURCES: dict[str, Callable[[int, int], Source]] = {
+    "spectral": SpectralSource, "principal": partial(MixtureSource, kinds=1),
+    "mixture": MixtureSource, "published": PublishedSource, "white": WhiteSource,
 }  # fmt: skip

@@ -3,12 +3,11 @@
 The paper draws z from a Gaussian in frequency space whose
 statistics are those of the training images, so that z and x share their spectrum. Three laws:
 ``spectral`` does so with all of the variance, ``published`` as copies of the paper do, and
-``white`` is plain standard normal noise. ``principal.py`` has two that know of places too,
+``white`` is plain standard normal noise. ``principal.py`` has one that knows of places too,
 ``laws.py`` draws by another law than a model's own.
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ class Source(nn.Module):
     """
 
     anchor: Tensor
-    picks: ClassVar[bool] = False
+    picks: bool = False
 
     def __init__(self, channels: int, image_size: int) -> None:
         super().__init__()
@@ -34,13 +33,6 @@ class Source(nn.Module):
     def fit(self, images: Tensor) -> None:
         """Take the statistics of ``images`` (N, C, H, W) in [−1, 1], N ≥ 2."""
         raise NotImplementedError
-
-    def widen(self, factor: float) -> None:
-        """Draw z so many times as far from its mean as the images lie, wider where over 1.
-
-        f then sees more of what is rare. Raises ValueError where the images have no part in z.
-        """
-        raise ValueError("z of this law is as wide as it is, whatever the images are")
 
     def colour(self, white: Tensor) -> Tensor:
         """Shape standard normal noise (N, *noise_shape) into z (N, C, H, W) of this source."""
@@ -97,9 +89,6 @@ class SpectralSource(Source):
         self.mean.copy_(torch.stack([mean.real, mean.imag]))
         self.std.copy_((spectrum - mean).abs().square().mean(0).sqrt())
         self.mixing.copy_(channel_mixing(images.double() - images.double().mean(0)))
-
-    def widen(self, factor: float) -> None:
-        self.std.mul_(factor)
 
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:
@@ -177,9 +166,6 @@ class PublishedSource(Source):
         spectrum = torch.view_as_real(torch.fft.fft2(images, norm="ortho")).movedim(-1, 1)
         self.mean.copy_(spectrum.mean(0))
         self.std.copy_(spectrum.std(0))
-
-    def widen(self, factor: float) -> None:
-        self.std.mul_(factor)
 
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:

@@ -221,12 +221,17 @@ def push(
     return str(done.commit_url)
 
 
-def cached() -> dict[str, Path]:
-    """The mir models' files in the cache, by owner/name@commit, without the network."""
+def cache_folder() -> Path:
+    """Where huggingface_hub keeps what it fetched."""
     from huggingface_hub import constants
 
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached() -> dict[str, Path]:
+    """The mir models' files in the cache, by owner/name@commit, without the network."""
     found = {}
-    for path in sorted(Path(constants.HF_HUB_CACHE).glob(f"models--*--*/snapshots/*/{MODEL}")):
+    for path in sorted(cache_folder().glob(f"models--*--*/snapshots/*/{MODEL}")):
         repo = path.parents[2].name.removeprefix("models--").replace("--", "/", 1)
         found[f"{repo}@{path.parent.name[:12]}"] = path
     return found

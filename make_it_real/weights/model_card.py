@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,19 @@ def headlines(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{n} {v:.4g}" for n, v in kept if isinstance(v, int | float))
 
 
+def degradations(settings: Mapping[str, Any]) -> dict[str, float]:
+    """The kinds of damage that a model learned to repair, with the weight of each.
+
+    settings: a header's ``training``, whose ``damage`` is such weights or a list in which a
+    kind stands as often as it weighs.
+    """
+    damage = settings.get("damage")
+    if isinstance(damage, Mapping):
+        numbers = {str(kind): n for kind, n in damage.items() if isinstance(n, int | float)}
+        return {kind: float(n) for kind, n in numbers.items()}
+    return dict(Counter(map(str, damage))) if isinstance(damage, list) else {}
+
+
 def training_command(info: ModelInfo) -> str:
     """The mir train that makes such a model, as far as the header's settings say."""
     settings = info.training
@@ -47,8 +61,9 @@ def training_command(info: ModelInfo) -> str:
     for name in ("steps", "decay_steps", "batch", "lr", "seed", "augment"):
         if settings.get(name) is not None:
             words.append(f"--{name.replace('_', '-')} {shlex.quote(str(settings[name]))}")
-    if isinstance(damage := settings.get("damage"), list):
-        words.append(f"--damage {shlex.quote(','.join(map(str, damage)))}")
+    if damage := degradations(settings):
+        parts = (kind if n == 1 else f"{kind}={n:g}" for kind, n in damage.items())
+        words.append(f"--damage {shlex.quote(','.join(parts))}")
     if settings.get("flip"):
         words.append("--flip")
     return " ".join(words)
@@ -72,7 +87,9 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
     )
     facts = {
         "Data": info.data, "Licence": info.licence, "Objective": info.objective,
-        "Steps": f"{info.steps:,}" if info.steps else "", "Made by": f"make-it-real {info.version}",
+        "Steps": f"{info.steps:,}" if info.steps else "",
+        "Repairs": ", ".join(f"{k} {n:g}" for k, n in degradations(info.training).items()),
+        "Made by": f"make-it-real {info.version}",
     }  # fmt: skip
     lines = [f"- {what}: {fact}" for what, fact in facts.items() if fact]
     parts.append("## Training\n\n" + "\n".join(lines))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.weights.safetensors_file import (
     check_tensors,
+    halved,
     read_header,
     read_tensors,
     rewrite,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DEFAULT_MODEL = "faces"
+# What bundled models are also called: by what they make.
+ALIASES = {"digits": "mnist", "clothes": "fashion"}
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,14 @@ def bundled() -> dict[str, Path]:
 
 
 def resolve(name: str) -> Path:
-    """A bundled name, a ``.safetensors`` file, a folder with one, or owner/name[@revision].
+    """A bundled name or alias, a ``.safetensors`` file, a folder or owner/name[@revision].
 
     Raises WeightsError if nothing is found; only the last form uses the network.
     """
     if not name:
         raise WeightsError("no model named; the bundled models are " + ", ".join(bundled()))
     known = bundled()
+    name = ALIASES.get(name, name)
     if name in known:
         # Even where a folder is called so: MNIST's own files often lie in one called mnist.
         return known[name]
@@ -152,9 +156,13 @@ def header(info: ModelInfo) -> str:
     return json.dumps({"format": FORMAT, **asdict(info)})
 
 
-def save(f: "IGN", info: ModelInfo, path: Path) -> None:
-    """Write f and its header as one file, whole or not at all."""
-    save_tensors(f.state_dict(), {"mir": header(info)}, path)
+def save(f: "IGN", info: ModelInfo, path: Path, *, half: bool = False) -> None:
+    """Write f and its header as one file, whole or not at all; ``half`` in float16.
+
+    A probe in ``info`` is of other tensors then: ``probe.add`` writes that of the file.
+    """
+    state = f.state_dict()
+    save_tensors(halved(state) if half else state, {"mir": header(info)}, path)
 
 
 def describe(info: ModelInfo, path: Path) -> None:
@@ -166,19 +174,6 @@ def describe(info: ModelInfo, path: Path) -> None:
     rewrite(path, metadata | {"mir": header(info)})
 
 
-def load(path: Path) -> "IGN":
-    """f with its parameters, on the CPU, in evaluation mode and float32.
-
-    Raises WeightsError as ``read`` does.
-    """
-    from make_it_real.models.ign import IGN
-
-    config, state = read(path)
-    f = IGN(config)
-    f.load_state_dict(state)
-    return f.eval().requires_grad_(False)
-
-
 def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
     """f's config and its parameters, on the CPU, in float32.
 
@@ -187,7 +182,8 @@ def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
     """
     import torch
 
-    from make_it_real.models.ign import IGN, IGNConfig
+    from make_it_real.models.architectures import build
+    from make_it_real.models.ign import IGNConfig
 
     info = inspect(path)
     _, table = read_header(path)
@@ -199,7 +195,7 @@ def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
         if config.architecture == "projector" and not least < len(table):
             raise ValueError(f"{blocks} blocks out of {len(table)} tensors")
         with torch.device("meta"):
-            expected = IGN(config).state_dict()
+            expected = build(config).state_dict()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise WeightsError(
             f"{path}: a config that this mir can't build ({one_line(error)})"

@@ -1,4 +1,4 @@
-"""f as huggingface_hub's users know models: from_pretrained, save_pretrained, push_to_hub.
+"""f out of its file, with from_pretrained, save_pretrained, push_to_hub as on the hub.
 
 Stricter than the mixin's own: weights are safetensors files whose every tensor is checked, an
 unknown key in config.json is an error, nothing is unpickled or ignored, and nothing printed.
@@ -15,30 +15,30 @@ from huggingface_hub import ModelHubMixin
 from make_it_real import files
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import encode, pixels
-from make_it_real.inference import projection
-from make_it_real.models import ign
-from make_it_real.models.ign import IGNConfig
+from make_it_real.models.dcgan import DCGANIGN
+from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.projector import Projector
 from make_it_real.weights import hub, model_card, model_file, verify
 
 SAMPLES = 64
 MAX_CONFIG_BYTES = 100_000
 
 
-class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
-    """f, with what the hub needs. ``f.info`` is what its file said of itself."""
+class PretrainedIGN(IGN, ModelHubMixin, library_name=model_card.LIBRARY):
+    """f, with what the hub needs. ``f.info`` is what its file said of itself.
+
+    Of a config, ``PretrainedIGN(config)``, it is an untrained f of the config's architecture.
+    """
+
+    def __new__(cls, config: IGNConfig | None = None) -> Self:
+        # Copies are made without a config, of the class that they are of.
+        kind: Any = cls if config is None else PRETRAINED[config.architecture]
+        f: Self = super().__new__(kind, config)
+        return f
 
     def __init__(self, config: IGNConfig) -> None:
         super().__init__(config)
         self.info = model_file.ModelInfo("unnamed", asdict(config))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """As ``weights.load``."""
-        config, state = model_file.read(path)
-        f = cls(config)
-        f.load_state_dict(state)
-        f.info = model_file.inspect(path)
-        return f.eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -50,7 +50,7 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         revision: str | None = None,
-    ) -> Self:
+    ) -> "PretrainedIGN":
         """f from a folder (config.json and model.safetensors) or owner/name on the hub.
 
         On the CPU, in evaluation mode. revision: a branch, tag or commit; also owner/name@it.
@@ -65,7 +65,7 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
                 force=force_download, local_only=local_files_only,
             )  # fmt: skip
         check_config(path.with_name(hub.CONFIG), path)
-        return cls.load(path)
+        return load(path)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         info = replace(self.info, config=asdict(self.config))
@@ -101,6 +101,32 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
             )  # fmt: skip
 
 
+class PretrainedProjector(PretrainedIGN, Projector):
+    """A projector, with what the hub needs."""
+
+
+class PretrainedDCGAN(PretrainedIGN, DCGANIGN):
+    """The paper's f, with what the hub needs."""
+
+
+# As ``architectures.NETWORKS``, with the hub's methods.
+PRETRAINED: dict[str, type[PretrainedIGN]] = {
+    "projector": PretrainedProjector, "dcgan": PretrainedDCGAN,
+}  # fmt: skip
+
+
+def load(path: Path) -> PretrainedIGN:
+    """f with its parameters, on the CPU, in evaluation mode and float32.
+
+    Raises WeightsError as ``weights.read`` does.
+    """
+    config, state = model_file.read(path)
+    f = PretrainedIGN(config)
+    f.load_state_dict(state)
+    f.info = model_file.inspect(path)
+    return f.eval().requires_grad_(False)
+
+
 def check_config(path: Path, weights_path: Path) -> None:
     """Raises WeightsError unless config.json says of f what the weights file's header does."""
     try:
@@ -116,13 +142,11 @@ def check_config(path: Path, weights_path: Path) -> None:
         raise WeightsError(f"{path}: another config than the weights file's own")
 
 
-def write_folder(f: ign.IGN, info: model_file.ModelInfo, folder: Path, repo: str = "") -> None:
+def write_folder(f: IGN, info: model_file.ModelInfo, folder: Path, repo: str = "") -> None:
     """A folder as the hub has it: config.json, model.safetensors, README.md, samples.png."""
     verify.save(f, info, folder / hub.MODEL)
     config = json.dumps(asdict(f.config), indent=2, sort_keys=True) + "\n"
-    training = f.training
-    sheet = pixels.grid(projection.generate(f.eval(), range(SAMPLES)).cpu())
-    f.train(training)
+    sheet = pixels.grid(verify.sample(f, range(SAMPLES)))
     contents = {
         hub.CONFIG: config.encode(),
         model_card.SAMPLES: encode.encode(sheet),
@@ -136,10 +160,10 @@ def push_file(
     path: Path, repo: str, *, revision: str | None = None, private: bool | None = None
 ) -> str:
     """Send a model file to the hub as it is, byte by byte, its critic with it where it has one."""
-    f, info = model_file.load(path), model_file.inspect(path)
+    f = load(path)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_folder(f, info, folder, repo)
+        write_folder(f, f.info, folder, repo)
         (folder / hub.MODEL).write_bytes(path.read_bytes())
         if model_file.critic_path(path).is_file():
             (folder / hub.CRITIC).write_bytes(model_file.critic_path(path).read_bytes())

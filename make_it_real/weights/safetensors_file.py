@@ -127,6 +127,11 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
     return state
 
 
+def halved(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Tensors whose floats are float16, of half the size; whole numbers stay as they are."""
+    return {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
 def save_tensors(tensors: "Mapping[str, Tensor]", metadata: dict[str, str], path: Path) -> None:
     """Write a safetensors file that appears whole or not at all. Raises WeightsError."""
     from safetensors.torch import save

@@ -6,7 +6,7 @@ its probe. That a file is the one that was published is told by its SHA-256.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from make_it_real.errors import WeightsError
 from make_it_real.images.pixels import to_pixels
-from make_it_real.inference.projection import generate
-from make_it_real.models.ign import IGN
+from make_it_real.models.ign import IGN, evaluation_mode
 from make_it_real.weights import model_file
 from make_it_real.weights.safetensors_file import read_tensors
 
@@ -27,12 +26,17 @@ SIDE = 8
 TOLERANCE = 4
 
 
-def pixels(f: IGN, seeds: tuple[int, ...] = SEEDS) -> Tensor:
-    """f(z) of the seeds in evaluation mode, as 8-bit pixels averaged to 8×8: (N, C, 8, 8)."""
-    training = f.training
-    made = generate(f.eval(), seeds).cpu()
-    f.train(training)
-    return to_pixels(F.adaptive_avg_pool2d(made, SIDE))
+@torch.inference_mode()
+def sample(f: IGN, seeds: Iterable[int]) -> Tensor:
+    """f(z) of a few seeds in evaluation mode, (N, C, S, S), on the CPU; f's mode stays."""
+    with evaluation_mode(f):
+        images: Tensor = f(f.source.from_seeds(seeds))
+    return images.cpu()
+
+
+def pixels(f: IGN, seeds: Iterable[int] = SEEDS) -> Tensor:
+    """``sample`` as 8-bit pixels averaged to 8×8: (N, C, 8, 8)."""
+    return to_pixels(F.adaptive_avg_pool2d(sample(f, seeds), SIDE))
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -54,21 +58,20 @@ def measure(f: IGN, tensors: Mapping[str, Tensor] | None = None) -> dict[str, An
     }
 
 
-def check(path: Path) -> dict[str, Any]:
-    """Load the model at ``path`` and hold it against its probe; what was found.
+def check(f: IGN, path: Path) -> dict[str, Any]:
+    """Hold f, as loaded from ``path``, against its file's probe; what was found.
 
-    That it loads says that the file is whole, its shapes those of its config and all values
+    That it loaded says that the file is whole, its shapes those of its config and all values
     finite. "difference": the largest of the probe's pixels, in 8-bit levels. Raises
-    WeightsError where the file does not load, has no probe, or is not what its probe says.
+    WeightsError where the file has no probe, or is not what its probe says.
     """
     info = model_file.inspect(path)
-    f = model_file.load(path)
     if not info.probe:
         raise WeightsError(f"{path}: loads, but has no probe to be checked against")
     try:
         seeds = tuple(int(seed) for seed in info.probe["seeds"][:64])
-        if not all(0 <= seed < 2**63 for seed in seeds):
-            raise ValueError("a seed out of range")
+        if not seeds or not all(0 <= seed < 2**63 for seed in seeds):
+            raise ValueError("no seeds, or one out of range")
         stored = torch.tensor(list(bytes.fromhex(info.probe["pixels"])))
         tensors = str(info.probe["tensors"])
     except (KeyError, TypeError, ValueError) as error:
@@ -87,10 +90,13 @@ def check(path: Path) -> dict[str, Any]:
     return {"seeds": len(seeds), "difference": difference, "tensors": tensors}
 
 
-def add(path: Path) -> None:
-    """Write the probe into an existing model file's header; its tensors stay as they are."""
-    info, f = model_file.inspect(path), model_file.load(path)
-    model_file.describe(replace(info, probe=measure(f, read_tensors(path))), path)
+def add(f: IGN, path: Path) -> None:
+    """Write the probe of f into the header of the file that it was loaded from.
+
+    The file's tensors stay as they are.
+    """
+    probe = measure(f, read_tensors(path))
+    model_file.describe(replace(model_file.inspect(path), probe=probe), path)
 
 
 def save(f: IGN, info: model_file.ModelInfo, path: Path) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from make_it_real.cli import app
 from make_it_real.cli.generate import _short
 from make_it_real.cli.options import parse_seeds
-from make_it_real.images.pixels import grid, to_pixels
+from make_it_real.images.pixels import enlarged, grid, to_pixels
 from make_it_real.inference import projection as generation
 from make_it_real.inference.projection import generate
 from make_it_real.models.ign import IGN
@@ -292,3 +292,20 @@ def test_a_folder_done_before_is_skipped_and_said(here: Path, tiny_model: Path) 
     again = mir(tiny_model, "-n", 3, "-o", "out", "--json")
     assert "2 skipped" in again.stderr
     assert [json.loads(line)["seed"] for line in again.stdout.splitlines()] == [2]
+
+
+@pytest.mark.parametrize("output", ["grid.png", "folder"])
+def test_scale_makes_each_pixel_a_square(here: Path, tiny_model: Path, output: str) -> None:
+    def saved(scale: int) -> Tensor:
+        target = f"{scale}/{output}"
+        result = mir(tiny_model, "--seeds", "3-8", "-o", target, "--scale", scale)
+        assert result.exit_code == 0, result.output
+        return pixels(here / target if target.endswith("png") else here / target / "000003.png")
+
+    small, large = saved(1), saved(3)
+    assert torch.equal(large, enlarged(small, 3))
+
+
+@pytest.mark.parametrize("scale", [0, 33])
+def test_a_scale_out_of_range_is_wrong_usage(here: Path, tiny_model: Path, scale: int) -> None:
+    assert mir(tiny_model, "--scale", scale).exit_code == 2

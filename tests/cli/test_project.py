@@ -79,6 +79,33 @@ def test_a_picture_is_projected_beside_itself(here: Path, tiny_model: Path, tiny
     assert (found.int() - expected.int()).abs().max() <= 1
 
 
+def test_scale_enlarges_a_result_without_smoothing_its_transparency_too(
+    here: Path, tiny_model: Path
+) -> None:
+    with Image.open("a.png") as image:
+        image.putalpha(image.point(lambda level: 255 - level))
+        image.save("b.png")
+    for name in ("a.png", "b.png"):
+        found = []
+        for scale in ("1", "3"):
+            out = f"{scale}_{name}"
+            result = mir(tiny_model, name, "-o", out, "--fit", "pad", "--scale", scale)
+            assert result.exit_code == 0, result.output
+            found.append(decode.read(here / out))
+        small, large = found
+        assert torch.equal(large.colour, pixels.enlarged(small.colour, 3))
+        if small.alpha is not None and large.alpha is not None:
+            assert torch.equal(large.alpha, pixels.enlarged(small.alpha, 3))
+        assert (large.alpha is None) is (name == "a.png")
+
+
+def test_scale_and_the_inputs_own_size_exclude_each_other(here: Path, tiny_model: Path) -> None:
+    result = mir(tiny_model, "a.png", "--restore-size", "--scale", "2")
+    assert result.exit_code == 2
+    assert "--restore-size" in result.stderr
+    assert set(everything_in(here)) == {"a.png"}
+
+
 def test_the_input_stays_as_it_was_and_no_output_is_replaced(here: Path, tiny_model: Path) -> None:
     for number in range(3):
         (here / "a.png").write_bytes(sketch(number))

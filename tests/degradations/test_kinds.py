@@ -17,8 +17,8 @@ from make_it_real.degradations.kinds import (
     randomly_degraded,
 )
 from make_it_real.models.ign import IGNConfig
-from make_it_real.training.adversarial import Trainer
-from make_it_real.training.config import TrainConfig, default_config
+from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.config import AdversarialConfig, default_config
 
 KINDS = sorted(DEGRADATIONS)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 12, 20), (3, 12, 20)]
@@ -352,9 +352,9 @@ def test_the_training_mixtures_run_on_any_shape(shape: tuple[int, int, int]) -> 
 def test_training_refuses_the_kinds_that_are_kept_out(channels: int, kind: str) -> None:
     assert kind in kept_out(channels)
     model = IGNConfig(12, channels, 8, (8, 16), 8, 2)
-    config = TrainConfig(damage=("noise", kind))
+    config = AdversarialConfig(damage=("noise", kind))
     with pytest.raises(ValueError, match=f"kept out of training on purpose: {kind}"):
-        Trainer(model, config, torch.device("cpu"))
+        AdversarialObjective(model, config, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("channels", "kinds"), [(1, GREY_DAMAGE), (3, COLOUR_DAMAGE)])

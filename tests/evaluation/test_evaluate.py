@@ -1,7 +1,6 @@
 """The figures are figures of what they say."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from make_it_real.errors import DataError
 from make_it_real.evaluation import evaluate, measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Classifier
-from make_it_real.evaluation.measurements import Group, Subject
+from make_it_real.evaluation.measurements import Figure, Group, Subject
 from make_it_real.evaluation.report import Findings, html, markdown
 from make_it_real.inference.projection import apply, generate
 from make_it_real.models.ign import IGN
@@ -220,10 +219,8 @@ def test_some_images_of_all_are_damaged_and_all_are_left_alone(
         found.pop("classifier_accuracy", None)
         return found
 
-    assert test.labels is not None
     of_damage = ("realness", "projection")
-    part = replace(test, pixels=test.pixels[::2], labels=test.labels[::2])
-    other = measured(part, *of_damage)
+    other = measured(test.take(slice(None, None, 2)), *of_damage)
     assert measured(test, *of_damage) != other
     of_all = measured(test, "fidelity")
     monkeypatch.setattr(evaluate, "DAMAGED", 20)
@@ -236,7 +233,7 @@ def test_without_features_or_labels_the_rest_is_measured(
 ) -> None:
     monkeypatch.setattr(measurements, "COLOUR_ONLY", ())
     monkeypatch.setattr(measurements, "DAMAGE", measurements.DAMAGE[:1])
-    test = evaluate.first(noise(40, channels=3, size=32), 30)
+    test = noise(40, channels=3, size=32).take(slice(30))
     wanted = ("generation", "projection")
     found = figures(list(evaluate.evaluate(tiny_colour_f, None, test, test, n=20, wanted=wanted)))
     assert {name.split("_")[0] for name in found} == {"idempotence", "psnr", "ssim"}
@@ -257,17 +254,47 @@ def test_halves_share_no_image() -> None:
 
 def group() -> Group:
     made = Group("projection")
-    made.add("psnr_salt-and-pepper_0.2_before", 10.0, (9.5, 10.5))
-    made.add("psnr_salt-and-pepper_0.2_after", 20.0)
-    made.add("feature_lite0_mask_0.25_after2", 0.5)
+    made.add("psnr", 10.0, (9.5, 10.5), of="salt-and-pepper", level=0.2, k=0)
+    made.add("psnr", 20.0, of="salt-and-pepper", level=0.2, k=1)
+    made.add("feature", 0.5, features="lite0", of="mask", level=0.25, k=2)
     made.pictures["a <picture>"] = torch.zeros(1, 4, 4)
     return made
 
 
+@pytest.mark.parametrize(
+    ("figure", "name"),
+    [
+        (Figure("generation", "fd", 0, k=0, features="digits"), "fd_floor_train"),
+        (Figure("generation", "fd", 0, k=1, features="inception"), "fid_f"),
+        (Figure("generation", "kd", 0, k=2, features="lite0"), "kd_lite0_ff"),
+        (Figure("generation", "recall", 0, k=3, features="inception"), "recall_inception_fff"),
+        (Figure("generation", "class_share_min", 0), "class_share_min"),
+        (Figure("idempotence", "step", 0, of="p99", k=1000), "step_1000_p99"),
+        (Figure("idempotence", "way", 0, k=10), "way_10"),
+        (Figure("idempotence", "rest_share", 0), "rest_share"),
+        (Figure("fidelity", "fidelity_psnr", 0), "fidelity_psnr"),
+        (Figure("realness", "auroc", 0, of="shuffled"), "auroc_shuffled"),
+        (Figure("projection", "acc", 0, of="jpeg", level=5, k=0), "acc_jpeg_5_before"),
+        (
+            Figure("projection", "feature", 0, of="blur", level=1.5, k=3, features="lite0"),
+            "feature_lite0_blur_1.5_after3",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_figure_has_the_name_that_headers_keep(figure: Figure, name: str) -> None:
+    assert figure.name == name
+
+
 def test_tables_find_each_figures_place() -> None:
-    generation = Group("generation", {"fid_f": 3.0, "fd_lite0_ff": 2.0, "recall_floor_train": 1.0})
+    generation, steps = Group("generation"), Group("idempotence")
+    generation.add("fd", 3.0, features="inception", k=1)
+    generation.add("fd", 2.0, features="lite0", k=2)
+    generation.add("recall", 1.0, features="digits", k=0)
     generation.add("idempotence", 0.25)
-    steps = Group("idempotence", {"step_1000_p99": 0.5, "way_10": 0.125, "rest_share": 1.0})
+    steps.add("step", 0.5, of="p99", k=1000)
+    steps.add("way", 0.125, k=10)
+    steps.add("rest_share", 1.0)
     found = Findings("all", {}, [generation, steps, group()])
     tables = [table for _, some in found.tables() for table in some]
     rows = {row[0]: row[1:] for table in tables for row in table.rows}
