@@ -366,8 +366,8 @@ def test_padding_is_cut_off_again(here: Path, mir: Mir, size: tuple[int, int], h
 @pytest.mark.parametrize(
     ("size", "options", "wanted"),
     [((90, 60), [], (90, 60)), ((33, 9), [], (33, 9)), ((32, 32), [], (32, 32)),
-     ((16, 8), [], (32, 16)), ((90, 60), ["--crop"], (32, 21)), ((90, 60), ["--scale", "2"], (64, 42)),
-     ((16, 8), ["--restore-size"], (16, 8))],
+     ((16, 8), [], (32, 16)), ((90, 60), ["--crop"], (32, 21)),
+     ((90, 60), ["--scale", "2"], (64, 42)), ((16, 8), ["--restore-size"], (16, 8))],
 )  # fmt: skip
 def test_of_photographs_larger_than_the_model_all_is_written(
     here: Path, mir: Mir, size: tuple[int, int], options: list[str], wanted: tuple[int, int]
