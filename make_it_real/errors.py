@@ -2,8 +2,11 @@
 
 MirError                    anything below; exit code 1
 ├── ImageError              an image can't be read, used or written; exit code 1
-│   └── OutputExistsError   the file to write is there already; exit code 1
+│   ├── OutputExistsError   the file to write is there already; exit code 1
+│   └── NoFaceError         a picture for a model of faces shows none; exit code 1
+├── ShapeError              images that f can't take; a ValueError too; exit code 1
 ├── DataError               a data set can't be read; exit code 2
+├── ReportError             a file named for a report holds something else; exit code 2
 ├── SettingsError           settings that can't be trained with; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
@@ -11,6 +14,11 @@ MirError                    anything below; exit code 1
 """
 
 import textwrap
+
+NO_FACE = "no face was found"
+NO_DETECTOR = (
+    "faces can't be looked for without an extra: pip install -c .ci/constraints.txt '.[faces]'"
+)
 
 
 class MirError(Exception):
@@ -25,6 +33,27 @@ class ImageError(MirError):
 
 class OutputExistsError(ImageError):
     """The file to write is there already, and nobody asked for it to be replaced."""
+
+
+class NoFaceError(ImageError):
+    """A picture for a model of faces shows none, or nothing is installed that could tell.
+
+    others: how many things were seen that may be faces, but too small or turned away.
+    """
+
+    def __init__(self, reason: str, others: int = 0) -> None:
+        super().__init__(reason)
+        self.others = others
+
+
+class ShapeError(MirError, ValueError):
+    """Images are not of the shape that f takes."""
+
+
+class ReportError(MirError):
+    """A file that a report is to be appended to is no report, and is left as it is."""
+
+    exit_code = 2
 
 
 class DataError(MirError):

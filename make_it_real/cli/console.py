@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 NO_INPUT = 3
+# What becomes of a file, in the order of a summary; a test keeps it the library's.
+STATUSES = ("changed", "unchanged", "skipped", "failed")
 _flag = partial(typer.Option, rich_help_panel="Messages")
 # What ``command`` adds to the options of each.
 FLAGS = {
@@ -205,9 +207,10 @@ def job_bar(total: int) -> "Iterator[Callable[[int], None]]":
 
 def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds: float) -> None:
     """What became of a job's files: a table on a terminal, else one line."""
-    rows = [(status, n) for status, n in sorted(counts.items()) if n]
+    rows = [(status, n) for status in STATUSES if (n := counts[status])]
     rows += [("not reached", left)] if left else []
-    rate = f"{counts['done'] / seconds:.1f} images/s" if seconds and counts["done"] else ""
+    written = counts["changed"] + counts["unchanged"]
+    rate = f"{written / seconds:.1f} images/s" if seconds and written else ""
     if _quiet:
         return
     if not sys.stderr.isatty():
@@ -218,7 +221,8 @@ def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds:
 
     table = Table(show_header=False)
     for status, n in rows:
-        table.add_row(status, f"{n:,}", rate if status == "done" else "")
+        first = status == ("changed" if counts["changed"] else "unchanged")
+        table.add_row(status, f"{n:,}", rate if first else "")
     for reason, n in reasons.most_common(5):
         table.add_row("", f"{n:,}", reason)
     Console(stderr=True, markup=False).print(table)

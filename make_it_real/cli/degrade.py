@@ -88,8 +88,8 @@ def degrade(
     from make_it_real.images import encode, pixels
     from make_it_real.images.pixels import mean_abs
     from make_it_real.inference.gallery import Gallery
-    from make_it_real.inference.jobs import OUTPUT_SUFFIXES
     from make_it_real.inference.jobs import plan as planned
+    from make_it_real.inference.naming import OUTPUT_SUFFIXES
 
     damage = DEGRADATIONS[kind]
     value = damage.default if level is None else level

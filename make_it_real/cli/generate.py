@@ -1,6 +1,7 @@
 """mir generate: images out of noise."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +10,7 @@ import typer
 
 from make_it_real.cli import console, inputs, options
 from make_it_real.cli.help import OUTPUT
-from make_it_real.errors import ImageError, WeightsError
+from make_it_real.errors import ImageError, OutputExistsError, WeightsError
 from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
@@ -104,10 +105,14 @@ def generate(
         text["source"] = law
     page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
 
+    def is_there(number: int) -> bool:
+        return not (to_grid or overwrite) and os.path.lexists(_file(target, number))
+
     def made(numbers: list[int]) -> "Iterator[tuple[int, torch.Tensor]]":
         with console.progress_bar(len(numbers), "generating") as advance:
             for start in range(0, len(numbers), batch):
-                chunk = numbers[start : start + batch]
+                # Another job on the same folder may have been here meanwhile.
+                chunk = [s for s in numbers[start : start + batch] if not is_there(s)]
                 for item in zip(chunk, make(f, chunk, steps, batch=batch).cpu(), strict=True):
                     if gallery:
                         z = f.source.from_seeds([item[0]])[0]
@@ -130,17 +135,22 @@ def generate(
         print(json.dumps(report) if as_json else target)
         return
     make_folder(target)
-    missing = [s for s in wanted if overwrite or not _file(target, s).exists()]
-    for number, image in made(missing):
+    written = 0
+    for number, image in made([s for s in wanted if not is_there(s)]):
         file = _file(target, number)
         image = pixels.enlarged(image, scale)
         data = encode.encode(image, text={**text, "seed": str(number)})
-        write_bytes(file, data, overwrite=overwrite)
+        try:
+            write_bytes(file, data, overwrite=overwrite)
+        except OutputExistsError:
+            # The other job was quicker, and its image of this seed is the same.
+            continue
+        written += 1
         report = {"seed": number, "output": str(file), "steps": steps, "model": info.name}
         print(json.dumps(report) if as_json else file)
     if gallery:
         page.write(gallery, overwrite=overwrite)
-    if skipped := len(wanted) - len(missing):
+    if skipped := len(wanted) - written:
         console.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
 
 

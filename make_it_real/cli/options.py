@@ -73,7 +73,10 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        low, high = int(first), int(last if dash else first)
+        try:
+            low, high = int(first), int(last if dash else first)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no list of seeds such as 5, 0-63 or 0-63,80") from error
         if high < low or high - low >= 10_000_000 or high >= 2**63:
             raise ValueError(f"not a range of seeds: {part.strip()}")
         seeds += range(low, high + 1)

@@ -61,8 +61,6 @@ def _fitted(picture: Picture, size: int, channels: int, faces: bool = False) -> 
     """The images that a picture comes to, uint8 (N, C, size, size)."""
     how: Fit = "auto" if faces else "crop"
     fitted = fit_all(picture, size, channels, Framing(faces=faces), how=how)
-    if fitted[0].warnings:
-        raise ImageError("no face was found")
     return to_pixels(torch.stack([one.image for one in fitted]))
 
 

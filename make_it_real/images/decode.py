@@ -78,7 +78,7 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises ImageError with a reason of one line for what is missing, empty, truncated, no
     image, or has over ``max_pixels`` pixels.
     """
-    data = source if isinstance(source, bytes) else _bytes(source)
+    data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
         raise ImageError("the file is empty")
     heic = _is_heic(data)
@@ -103,8 +103,8 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
         raise ImageError(f"damaged image ({one_line(error)})") from error
 
 
-def _bytes(path: Path) -> bytes:
-    """The file's bytes, of a pipe too, but never without end."""
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes, of a pipe too, but never without end. Raises ImageError."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

@@ -1,7 +1,8 @@
 """Images → the bytes of PNG, JPEG and WebP files."""
 
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from PIL import Image
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from make_it_real._version import __version__
 from make_it_real.errors import ImageError
+from make_it_real.images.decode import Picture
 from make_it_real.images.icc import from_srgb
 from make_it_real.images.pixels import to_pixels
 
@@ -57,7 +59,8 @@ def encode(
     if format == "PNG":
         options["pnginfo"] = info = PngInfo()
         for key, value in (text or {}).items():
-            info.add_text(key, value)
+            # File names need not be text, and PNG takes nothing else.
+            info.add_text(key, value.encode(errors="backslashreplace").decode())
     elif format == "WEBP" and quality is None:
         options |= {"lossless": True, "exact": True}
     else:
@@ -69,6 +72,83 @@ def encode(
             # JPEG ends at 65,535 pixels a side, WEBP at 16,383, an EXIF block at 64 KiB.
             raise ImageError(f"can't be written as {format}: {error}") from error
         return file.getvalue()
+
+
+# What a file of nothing but pixels may consist of: PNG's and WebP's chunks, JPEG's markers (JFIF's
+# header, Adobe's on colours, tables, frames, scans, the end).
+BARE = {
+    "PNG": {"IHDR", "PLTE", "tRNS", "IDAT", "IEND", "sRGB", "gAMA", "cHRM", "sBIT", "pHYs"},
+    "WEBP": {"VP8 ", "VP8L", "VP8X", "ALPH"},
+    "JPEG": {"JFIF", "EE", "DB", "DD", "DA", "D9", *(f"C{digit}" for digit in "0123456789ABCDEF")},
+}
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+
+
+def format_of(data: bytes) -> str:
+    """PNG, JPEG or WEBP, by how a file begins; empty for any other."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    return "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else ""
+
+
+def may_copy(
+    data: bytes, picture: Picture, format: str, *, quality: int | None, keep_metadata: bool
+) -> bool:
+    """Whether a picture's file serves as a result in a format as well as its pixels written anew.
+
+    It does in the format asked for, if no other quality is, where it holds no metadata, or these
+    are to be kept: as they are, and not damaged nor with an orientation that does not hold for
+    results.
+    """
+    if format_of(data) != format or picture.warnings:
+        return False
+    if quality is not None and format != "PNG":
+        return False
+    if is_bare(data, format):
+        return True
+    # EXIF of which nothing can be kept is damaged.
+    has_exif = any(mark in data for mark in (b"Exif\0\0", b"eXIf", b"EXIF"))
+    whole = bool(picture.metadata.exif) or not has_exif
+    return keep_metadata and whole and "turned upright" not in picture.notes
+
+
+def is_bare(data: bytes, format: str) -> bool:
+    """Whether a PNG, JPEG or WEBP file holds nothing but pixels: no text, EXIF, profile or preview.
+
+    False where anything follows after its end.
+    """
+    parts = _segments(data) if format == "JPEG" else _chunks(data, format)
+    return all(name in BARE[format] for name in parts)
+
+
+def _chunks(data: bytes, format: str) -> Iterator[str]:
+    """The names of a PNG's or a WEBP's chunks, and "" for what does not fit in."""
+    at, end = 8 if format == "PNG" else 12, len(data)
+    while at < end:
+        if format == "PNG":
+            name, size = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4], "big")
+            at += 12 + size
+        else:
+            name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+            at += 8 + size + size % 2
+        fits = at == end if name == b"IEND" else at <= end
+        yield name.decode("latin-1") if fits else ""
+
+
+def _segments(data: bytes) -> Iterator[str]:
+    """The markers of a JPEG in hexadecimal, "JFIF" for its plain header, "" for what follows D9."""
+    at = 2
+    while found := MARKER.search(data, at):
+        name, at = f"{found[0][1]:X}", found.end()
+        if name == "D9":
+            yield name if at == len(data) else ""
+            return
+        size = int.from_bytes(data[at : at + 2], "big")
+        plain = name == "E0" and size == 16 and data[at + 2 : at + 7] == b"JFIF\0"
+        yield "JFIF" if plain else name
+        at += size
 
 
 def provenance(model: str, fingerprint: str, steps: int) -> dict[str, str]:

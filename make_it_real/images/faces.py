@@ -59,9 +59,16 @@ def available() -> bool:
 
 
 def find(colour: Tensor) -> list[Face] | None:
-    """The faces in a photo (C, H, W) in [0, 1], the largest first; None without the extra.
+    """The faces in a photo (C, H, W) in [0, 1], the largest first; None without the extra."""
+    both = search(colour)
+    return None if both is None else both[0]
 
-    What is no face when looked at by itself, turned upright, is dropped.
+
+def search(colour: Tensor) -> tuple[list[Face], int] | None:
+    """The faces in a photo (C, H, W) in [0, 1], the largest first, and how many others there are.
+
+    Others are left out: they looked like faces at first, but not by themselves, turned upright,
+    as they are too small, turned away, or none. None without the extra.
     """
     detector = _detector()
     if detector is None:
@@ -70,12 +77,15 @@ def find(colour: Tensor) -> list[Face] | None:
     longer = max(colour.shape[1:])
     near, far = SIDES
     sides = [min(near, longer * ENLARGED)] + [min(far, longer)] * (longer > near)
-    found: list[Face] = []
+    clear: list[Face] = []
+    unclear: list[Face] = []
     for seen in (face for side in sides for face in _look(detector, colour, side)):
         face = _look_again(detector, colour, seen)
-        if face and not any(_same(face, other) for other in found):
-            found.append(face)
-    return sorted(found, key=lambda face: face.place(1).side(1), reverse=True)
+        known = clear if face else unclear
+        if not any(_same(face or seen, other) for other in known):
+            known.append(face or seen)
+    others = sum(not any(_same(one, face) for face in clear) for one in unclear)
+    return sorted(clear, key=lambda face: face.place(1).side(1), reverse=True), others
 
 
 def _look(detector: Any, colour: Tensor, side: int) -> list[Face]:

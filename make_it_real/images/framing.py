@@ -14,20 +14,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from make_it_real.errors import WeightsError, one_line
+from make_it_real.errors import NO_DETECTOR, NO_FACE, NoFaceError, WeightsError, one_line
 from make_it_real.images.alignment import Frame, Similarity, cut_out
 from make_it_real.images.decode import Picture
-from make_it_real.images.faces import find
+from make_it_real.images.faces import search
 from make_it_real.images.pixels import scaled, to_channels
 from make_it_real.images.strokes import find_ink, place_ink, stroke_width
 
 Whole = Literal["auto", "pad", "crop", "stretch"]
 Fit = Literal[Whole, "faces"]
-NO_DETECTOR = (
-    "faces were not looked for, as that needs pip install 'make-it-real[faces]'; "
-    "the central square is taken"
-)
-NO_FACE = "no face was found; the central square is taken"
+# Where faces can't be looked for, square pictures of up to so many pixels a side are taken for
+# aligned faces: photos are larger.
+ALIGNED_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,9 @@ def fit_all(
     """Bring a picture of any size to the model's: each face that it shows, or all of it.
 
     faces: find them, the largest first, whatever the framing. auto does so where the framing
-    says faces and the picture is not of the model's size. Where none is found, the central
-    square is taken, with a warning. Else, and for the rest, as ``fit``.
+    says faces and the picture is not of the model's size; without the extra it takes square
+    pictures of at most 256 pixels a side for aligned faces, with a warning. Else, and for the
+    rest, as ``fit``. Raises NoFaceError where none is found or can be looked for.
     """
     framed = tuple(picture.colour.shape[1:]) == (size, size)
     if how != "faces" and (how != "auto" or framed or not framing.faces):
@@ -130,10 +129,20 @@ def fit_all(
     colour = picture.colour
     if picture.alpha is not None:
         colour = _flatten(colour, picture.alpha, done)
-    faces = find(colour)
-    if not faces:
+    both = search(colour)
+    if both is None:
+        height, width = colour.shape[1:]
+        if how == "faces" or height != width or width > ALIGNED_SIDE:
+            raise NoFaceError(NO_DETECTOR)
         whole = fit(picture, size, channels, framing, how="crop", invert=invert)
-        return (replace(whole, warnings=(NO_DETECTOR if faces is None else NO_FACE,)),)
+        return (replace(whole, warnings=(NO_DETECTOR,)),)
+    faces, others = both
+    if not faces:
+        raise NoFaceError(NO_FACE, others)
+    cautions: tuple[str, ...] = ()
+    if others:
+        rest = "the rest is too small, turned away or none"
+        cautions = (f"{len(faces)} of {len(faces) + others} faces: {rest}",)
     inverted = bool(invert)
     colour = to_channels(1 - colour if inverted else colour, channels)
     fitted = []
@@ -150,7 +159,8 @@ def fit_all(
         if picture.alpha is not None:
             alpha = cut_out(picture.alpha[None], place, size)[0].clamp(0, 1)
         said = _said([*done, note], inverted)
-        fitted.append(Fitted(image, inverted, said, place, alpha=alpha))
+        warnings = cautions if number == 1 else ()
+        fitted.append(Fitted(image, inverted, said, place, alpha=alpha, warnings=warnings))
     return tuple(fitted)
 
 

@@ -5,6 +5,7 @@ picture, so that whatever f left alone stays as sharp as it was.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +14,40 @@ from torch.nn import functional as F
 from make_it_real.images.alignment import Place, Similarity
 from make_it_real.images.decode import Picture
 from make_it_real.images.framing import Fitted
-from make_it_real.images.pixels import LUMA, scaled
+from make_it_real.images.pixels import LUMA, same_levels, scaled
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of a picture: image (C, h, w) in [−1, 1] and alpha (h, w), or None.
+
+    changed: f changed an 8-bit level of what the image shows. as_given: the image has the
+    picture's own size, 8-bit levels and transparency.
+    """
+
+    image: Tensor
+    alpha: Tensor | None
+    changed: bool
+    as_given: bool
+
+
+def outcome(picture: Picture, made: Sequence[tuple[Fitted, Tensor]], *, restore: bool) -> Outcome:
+    """A picture with what f changed: all of it, or (not ``restore``) what f made of one image.
+
+    made: the images that the picture was fitted to, each with what f made of it, (C, S, S); none
+    where f was not asked.
+    """
+    if not made:
+        return Outcome(picture.colour * 2 - 1, picture.alpha, False, True)
+    if restore:
+        image, alpha = restored(picture, made)
+        same = same_levels(image, picture.colour * 2 - 1)
+        return Outcome(image, alpha, not same, same)
+    (fitted, y), *_ = made
+    image, alpha = finished(picture, fitted, y)
+    changed = not same_levels(image, finished(picture, fitted, fitted.image)[0])
+    whole = image.shape[1:] == picture.colour.shape[1:] and alpha is picture.alpha
+    return Outcome(image, alpha, changed, whole and same_levels(image, picture.colour * 2 - 1))
 
 
 def finished(picture: Picture, fitted: Fitted, y: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -75,6 +75,19 @@ def scaled(image: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)[0]
 
 
+def same_levels(a: Tensor, b: Tensor) -> bool:
+    """Whether images (C, H, W) in [−1, 1] have the same 8-bit levels; grey has all channels equal.
+
+    False for other sizes.
+    """
+    if a.shape[1:] != b.shape[1:]:
+        return False
+    channels = max(len(a), len(b))
+    pairs = zip(a.expand(channels, -1, -1), b.expand(channels, -1, -1), strict=True)
+    # A channel at a time: photos are large.
+    return all(torch.equal(to_pixels(one), to_pixels(other)) for one, other in pairs)
+
+
 def mean_abs(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference per image (N,), in image units: 2 is black against white."""
     return (a - b).abs().flatten(1).mean(1)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from make_it_real.inference.projection import DEFAULT_BATCH, apply
+from make_it_real.inference.projection import DEFAULT_BATCH, apply, check_shape
 from make_it_real.models.ign import IGN
 
 Rule = Literal["exact", "cycle", "last bits", "contraction", "until"]
@@ -160,11 +160,10 @@ def refine(
 
     at: k of which to keep the images, 0 being those given. until: leave an image be once no
     pixel of it changes by more than this in a step. progress: called with k and the number of
-    images still moving. Raises ValueError for steps under 1 or images that are not f's.
+    images still moving. Raises ValueError for steps under 1, ShapeError for images that are not
+    f's.
     """
-    config = f.config
-    if tuple(images.shape[1:]) != (config.channels, config.image_size, config.image_size):
-        raise ValueError("the images are not of the shape that f takes")
+    check_shape(f, images)
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
     images = images.to(f.device, torch.float32)

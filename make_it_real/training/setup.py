@@ -33,7 +33,8 @@ class Request:
     images, where the files leave them open. faces: find faces and align them; None does as the
     model at hand has it. source: the kind of z (``source.SOURCES``). recipe: the name of a recipe
     to follow; None takes the one for such images, if there is one. settings: NAME=VALUE of the
-    objective's config (``settings.parse_settings``), for every stage. name, licence: for the model's file.
+    objective's config (``settings.parse_settings``), for every stage. name, licence: for the
+    model's file.
     """
 
     folder: Path
