@@ -1,7 +1,7 @@
 """A file's pixels and its metadata, taken apart: no metadata can keep pixels from being read.
 
-PNG, JPEG and TIFF are taken apart here. The libraries of the other formats hand their metadata
-over without looking into it, or (AVIF) can be asked again without it.
+PNG, JPEG and TIFF are taken apart here, and AVIF and HEIC get their EXIF hidden. The libraries of
+the other formats hand metadata over without looking into it.
 """
 
 import re
@@ -33,9 +33,9 @@ class Parts:
     """A file, taken apart.
 
     pixels: a file of the same format and the same pixels. exif, icc, xmp: the EXIF block, colour
-    profile and XMP packet, where ``pixels`` has them no more. frames: how many pictures it has;
-    0 where only the format's decoder knows. tiff: a TIFF's directory. warnings: what of the
-    metadata can't be used.
+    profile and XMP packet; None where the decoder of ``pixels`` is to be asked for them. frames:
+    how many pictures it has, or 0, likewise. tiff: a TIFF's directory. whole: an AVIF or HEIC
+    file with its EXIF block. warnings: what of the metadata can't be used.
     """
 
     pixels: bytes
@@ -44,6 +44,7 @@ class Parts:
     xmp: bytes | None = None
     frames: int = 0
     tiff: Directory | None = None
+    whole: bytes | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -53,13 +54,13 @@ def split(data: bytes) -> Parts:
         return _png(data)
     if data.startswith(JPEG):
         return _jpeg(data)
+    if data[4:8] == b"ftyp":
+        # The EXIF block's entry in the list of items is given a type that nobody knows. How a
+        # picture is turned is said elsewhere.
+        pixels, hidden = EXIF_ITEM.subn(rb"\1none", data)
+        return Parts(pixels, whole=data if hidden else None)
     tags = directory(data)
     return _tiff(tags) if tags else Parts(data)
-
-
-def without_exif(data: bytes) -> bytes:
-    """Hide the EXIF block of an AVIF or HEIC file, whose library refuses it if it is damaged."""
-    return EXIF_ITEM.sub(rb"\1none", data)
 
 
 def _inflated(data: bytes | memoryview) -> bytes:
@@ -196,7 +197,7 @@ def _tiff(tags: Directory) -> Parts:
         for tag, (kind, count, _) in tags.entries.items()
         if tag in NEEDED
     }
-    frames, after, places = 1, tags.after, {0}
+    frames, after, places = 1, tags.after, {0, tags.start}
     while after not in places and frames < MAX_FRAMES:
         places.add(after)
         following = directory(tags.data, after)

@@ -6,7 +6,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -160,18 +160,10 @@ def _decoded(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Picture:
         return _deep(tiff.read(file.tiff, layout), file)
     try:
         return _opened(file, formats, max_pixels)
-    except ImageError:
-        raise
-    except Exception as error:
-        if isinstance(error, UnidentifiedImageError) and (kind := _tiff_kind(file.tiff)):
+    except UnidentifiedImageError as error:
+        if kind := _tiff_kind(file.tiff):
             raise ImageError(f"can't read TIFFs {kind}") from error
-        bare = replace(file, pixels=container.without_exif(file.pixels))
-        if bare.pixels == file.pixels:
-            raise
-        try:
-            return _opened(bare, formats, max_pixels)
-        except Exception:
-            raise error from None
+        raise
 
 
 def _tiff_kind(tags: exif.Directory | None) -> str:
@@ -253,7 +245,9 @@ def _upright(
     file: container.Parts, colour: Array, alpha: Array | None, *, converted: bool
 ) -> Picture:
     """The picture of pixels as they are stored: colour (H, W, C), alpha (H, W)."""
-    way = exif.orientation(file.exif, file.xmp)
+    way, block = exif.orientation(file.exif, file.xmp), file.exif
+    if file.whole is not None:
+        block = _exif_of(file.whole)
     notes = ["turned upright"] * (way > 1) + ["colours converted to sRGB"] * converted
     if file.frames > 1:
         file.warnings.insert(0, f"{file.frames} frames: only the first is used")
@@ -261,8 +255,17 @@ def _upright(
     opacity = None if alpha is None else _levels(_turned(alpha, way))
     if opacity is not None and bool((opacity == 1).all()):
         opacity = None
-    metadata = Metadata(exif.kept(file.exif), file.icc)
+    metadata = Metadata(exif.kept(block), file.icc)
     return Picture(planes, opacity, tuple(notes), tuple(file.warnings), metadata)
+
+
+def _exif_of(data: bytes) -> bytes | None:
+    """The EXIF block of an AVIF or HEIC file; None where its library can't read it."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("AVIF", "HEIF")) as image:
+            return image.info.get("exif")
+    except Exception:
+        return None
 
 
 def _turned(pixels: Array, way: int) -> Array:

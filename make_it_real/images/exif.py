@@ -31,14 +31,14 @@ XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 class Directory:
     """A directory (IFD) of a TIFF structure.
 
-    data: the whole structure. order: "<" or ">". big: whether it is a BigTIFF. entries: the
-    type, number of values, and first byte of the values of each tag. after: where the next
+    data: the whole structure. order: "<" or ">". start: where the directory starts. entries:
+    the type, number of values, and first byte of the values of each tag. after: where the next
     directory starts; 0 for none.
     """
 
     data: bytes
     order: str
-    big: bool
+    start: int
     entries: dict[int, tuple[int, int, int]]
     after: int = 0
 
@@ -75,20 +75,20 @@ def directory(data: bytes, at: int | None = None) -> Directory | None:
         if at is None:
             (at,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
         (count,) = struct.unpack_from(order + head, data, at)
-        start = at + struct.calcsize("=" + head)
+        end = at + struct.calcsize("=" + head)
         for _ in range(min(count, MAX_ENTRIES)):
-            tag, kind, length, place = struct.unpack_from(order + row, data, start)
-            start += struct.calcsize("=" + row)
+            tag, kind, length, place = struct.unpack_from(order + row, data, end)
+            end += struct.calcsize("=" + row)
             inline, size = struct.calcsize("=" + pointer), SIZES.get(kind, 0) * length
             if size <= inline:
-                place = start - inline
+                place = end - inline
             if 0 < size <= len(data) - place:
                 entries.setdefault(tag, (kind, length, place))
-        (after,) = struct.unpack_from(order + pointer, data, start)
+        (after,) = struct.unpack_from(order + pointer, data, end)
     except (struct.error, OverflowError):
         # It begins or goes on beyond the end of the data.
-        return Directory(data, order, big, entries) if entries else None
-    return Directory(data, order, big, entries, after)
+        return Directory(data, order, at or 0, entries) if entries else None
+    return Directory(data, order, at, entries, after)
 
 
 def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
