@@ -5,19 +5,23 @@ import os
 import stat
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from make_it_real.errors import ImageError, one_line
-from make_it_real.images.icc import colour_profile, converted, grey_curve, is_srgb, lab_profile
+from make_it_real.images import container, deep, exif, icc, tiff
 
+Array = NDArray[Any]
+T = TypeVar("T", Image.Image, Array)
 # MPO, the format of 3D cameras, is opened as the JPEG that it begins with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
 SUFFIXES = frozenset(
@@ -28,15 +32,6 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**31
-ORIENTATION, PHOTOMETRIC = 0x0112, 0x0106
-# TIFF's tags on size, samples, strips, tiles and palette (TIFF 6.0), ICC's and Photoshop's.
-LAYOUT = frozenset(
-    (
-        ORIENTATION, PHOTOMETRIC, *range(254, 260), 263, 264, 265, 266, 273, 277, 278,
-        279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 301, 317, *range(320, 326), 330, 332, 334,
-        336, *range(338, 344), 347, *range(512, 522), *range(529, 533), 34377, 34675,
-    )
-)  # fmt: skip
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -44,11 +39,10 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 class Metadata:
     """What a file says besides its pixels.
 
-    format: Pillow's name of its format. exif: its EXIF block without the orientation (which
-    has been applied) and the embedded thumbnail, or None. icc: its colour profile, or None.
+    exif: its EXIF block without the orientation (which has been applied) and the embedded
+    thumbnail, or None. icc: its colour profile, or None.
     """
 
-    format: str = ""
     exif: bytes | None = None
     icc: bytes | None = None
 
@@ -85,15 +79,8 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if heic and not _heic_opener():
         raise ImageError("HEIC needs an extra: pip install 'make-it-real[heic]'")
     try:
-        formats = (*FORMATS, "HEIF") if heic else FORMATS
-        with HUSHED, Image.open(io.BytesIO(data), formats=formats) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageError(
-                    f"{image.width}×{image.height} pixels are more than the limit of "
-                    f"{max_pixels:,} (--max-pixels)"
-                )
-            image.load()
-            return _picture(image)
+        with HUSHED:
+            return _decoded(data, (*FORMATS, "HEIF") if heic else FORMATS, max_pixels)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -166,110 +153,132 @@ class _Hush:
 HUSHED = _Hush()
 
 
-def _picture(image: Image.Image) -> Picture:
-    notes: list[str] = []
-    cautions: list[str] = []
-    if (frames := getattr(image, "n_frames", 1)) > 1:
-        cautions.append(f"{frames} frames: only the first is used")
-    # Read before anything is converted: Pillow's conversions lose one or the other.
-    icc, exif = image.info.get("icc_profile") or None, image.getexif()
-    metadata = Metadata(image.format or "", _kept(exif), icc)
-    if exif.get(ORIENTATION) in range(2, 9):
-        notes.append("turned upright")
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep(image, notes, cautions, metadata)
+def _decoded(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Picture:
+    file = container.split(data)
+    if file.tiff and (layout := tiff.layout(file.tiff)):
+        _check_size(layout.size[1], layout.size[0], max_pixels)
+        return _deep(tiff.read(file.tiff, layout), file)
+    try:
+        return _opened(file, formats, max_pixels)
+    except UnidentifiedImageError as error:
+        if kind := _tiff_kind(file.tiff):
+            raise ImageError(f"can't read TIFFs {kind}") from error
+        raise
+
+
+def _tiff_kind(tags: exif.Directory | None) -> str:
+    """What sort of pixels a TIFF has, in words; empty where its directory does not say."""
+    if tags is None or not tags.integer(tiff.WIDTH) or not (bits := tags.integers(tiff.BITS)):
+        return ""
+    samples, compression = tags.integer(tiff.SAMPLES, 1), tags.integer(tiff.COMPRESSION, 1)
+    return f"of {samples} × {bits[0]} bits with compression {compression}"
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width}×{height} pixels are more than the limit of {max_pixels:,} (--max-pixels)"
+        )
+
+
+def _opened(file: container.Parts, formats: tuple[str, ...], max_pixels: int) -> Picture:
+    """The picture of a file that Pillow opens."""
+    with Image.open(io.BytesIO(file.pixels), formats=formats) as image:
+        _check_size(image.width, image.height, max_pixels)
+        if image.format == "PNG" and (samples := deep.of_png(image, file.pixels)):
+            return _deep(samples, file)
+        image.load()
+        file.frames = file.frames or getattr(image, "n_frames", 1)
+        # Before anything is converted: Pillow's conversions lose one or the other.
+        for name, key in (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp")):
+            if getattr(file, name) is None and isinstance(image.info.get(key), bytes):
+                setattr(file, name, image.info[key])
+        if image.mode.startswith("I") or image.mode == "F":
+            return _deep(deep.of_grey(image), file)
+        return _shallow(image, file)
+
+
+def _shallow(image: Image.Image, file: container.Parts) -> Picture:
+    """The picture of an image of at most 8 bits a sample."""
     alpha = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "1", "LA", "La") else "RGBA")
-        alpha = _planes(image.getchannel("A"))[0]
+        alpha = np.asarray(image.getchannel("A"))
         image = image.convert("L" if image.mode == "LA" else "RGB")
-        alpha = None if bool((alpha == 1).all()) else alpha
     elif image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("RGB")
-    image = _in_srgb(image, icc, notes, cautions)
-    return Picture(_planes(image), alpha, tuple(notes), tuple(cautions), metadata)
-
-
-def _kept(exif: Image.Exif) -> bytes | None:
-    """An EXIF block as it may be written again; None where there is none, or a damaged one.
-
-    It goes without what is no longer so, or is kept elsewhere: the orientation, and of a TIFF
-    how its pixels were stored, and its colour profile.
-    """
-    if not exif:
-        return None
-    try:
-        kept = Image.Exif()
-        kept.load(exif.tobytes())
-        for tag in LAYOUT:
-            kept.pop(tag, None)
-        return kept.tobytes() if len(kept) else None
-    except Exception:
-        # Written by cameras and phones of all kinds, and then cut by other tools.
-        return None
-
-
-def _deep(image: Image.Image, notes: list[str], cautions: list[str], metadata: Metadata) -> Picture:
-    """The picture of 16- and 32-bit grey, which Pillow can't convert."""
-    levels, alpha = _levels(image), None
-    if image.info.get("transparency") is not None:
-        alpha = (np.asarray(image) != image.info["transparency"]).astype(np.float32)
-    if metadata.icc:
-        try:
-            profile = colour_profile(metadata.icc)
-            if not is_srgb(profile):
-                curve = grey_curve(profile)
-                levels = np.interp(levels, np.linspace(0, 1, 256), curve / 255).astype(np.float32)
-                notes.append("colours converted to sRGB")
-        except Exception as error:
-            cautions.append(f"its colour profile can't be used ({one_line(error)})")
-    opaque = None if alpha is None or bool(alpha.all()) else torch.from_numpy(alpha)
-    return Picture(torch.from_numpy(levels)[None], opaque, tuple(notes), tuple(cautions), metadata)
-
-
-def _levels(image: Image.Image) -> Any:
-    """16- and 32-bit grey → float32 array (H, W) in [0, 1], scaled by the full range in use."""
-    values = np.asarray(image, dtype=np.float32)
-    if image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
-        # Pillow turns TIFF's "white is zero" round for 1 and 8 bits only.
-        values = 65535 - values
-    # Neither "I" nor "F" says what white is: the narrowest usual range that holds the peak.
-    peak = float(values[np.isfinite(values)].max(initial=0))
-    ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0, 2.0**31 - 1)
-    full = next((r for r in ranges if peak <= r), peak)
-    return np.nan_to_num(values / full).clip(0, 1)
-
-
-def _planes(image: Image.Image) -> Tensor:
-    """An 8-bit Pillow image → float32 (C, H, W) in [0, 1]."""
-    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
-    return (pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)).float() / 255
-
-
-def _in_srgb(
-    image: Image.Image, icc: bytes | None, notes: list[str], cautions: list[str]
-) -> Image.Image:
-    """An L, RGB, CMYK or LAB image → L or RGB, its colour profile converted to sRGB."""
-    target = "L" if image.mode == "L" else "RGB"
-    if icc and image.mode != "LAB":
-        try:
-            profile = colour_profile(icc)
-            if is_srgb(profile):
-                return image.convert(target)
-            if image.mode == "L":
-                out = image.point([round(level) for level in grey_curve(profile)])
-            else:
-                out = converted(image, profile, colour_profile(None), "RGB")
-        except Exception as error:
-            # Little CMS reports damaged and mismatched profiles by several types.
-            cautions.append(f"its colour profile can't be used ({one_line(error)})")
-        else:
-            notes.append("colours converted to sRGB")
-            return out
     if image.mode == "LAB":
-        notes.append("colours converted to sRGB")
-        return converted(image, lab_profile(), colour_profile(None), "RGB", exact=True)
-    return image.convert(target)
+        # Its numbers are colours, whatever profile comes with them.
+        to = icc.colour_profile(None)
+        shown: Image.Image | None = icc.converted(image, icc.lab_profile(), to, "RGB", exact=True)
+    else:
+        shown = _in_srgb(image, file, icc.image_to_srgb)
+    pixels = np.asarray(shown or image.convert("L" if image.mode == "L" else "RGB"))
+    return _upright(file, pixels.reshape(*pixels.shape[:2], -1), alpha, converted=shown is not None)
+
+
+def _deep(samples: deep.Samples, file: container.Parts) -> Picture:
+    """The picture of samples of more than 8 bits."""
+    colour, alpha = samples.levels()
+    shown = _in_srgb(colour, file, icc.to_srgb)
+    return _upright(file, colour if shown is None else shown, alpha, converted=shown is not None)
+
+
+def _in_srgb(pixels: T, file: container.Parts, convert: Callable[[T, bytes], T]) -> T | None:
+    """Convert pixels from the file's colour profile; None where they are in sRGB already.
+
+    So are those whose profile is missing, or can't be used, which ``file.warnings`` then say.
+    """
+    try:
+        if not file.icc or icc.is_srgb(file.icc):
+            return None
+        return convert(pixels, file.icc)
+    except Exception as error:
+        # Little CMS reports damaged and mismatched profiles by several types.
+        file.warnings.append(f"its colour profile can't be used ({one_line(error)})")
+        return None
+
+
+def _upright(
+    file: container.Parts, colour: Array, alpha: Array | None, *, converted: bool
+) -> Picture:
+    """The picture of pixels as they are stored: colour (H, W, C), alpha (H, W)."""
+    way, block = exif.orientation(file.exif, file.xmp), file.exif
+    if file.whole is not None:
+        block = _exif_of(file.whole)
+    notes = ["turned upright"] * (way > 1) + ["colours converted to sRGB"] * converted
+    if file.frames > 1:
+        file.warnings.insert(0, f"{file.frames} frames: only the first is used")
+    planes = _levels(_turned(colour, way)).permute(2, 0, 1)
+    opacity = None if alpha is None else _levels(_turned(alpha, way))
+    if opacity is not None and bool((opacity == 1).all()):
+        opacity = None
+    metadata = Metadata(exif.kept(block), file.icc)
+    return Picture(planes, opacity, tuple(notes), tuple(file.warnings), metadata)
+
+
+def _exif_of(data: bytes) -> bytes | None:
+    """The EXIF block of an AVIF or HEIC file; None where its library can't read it."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("AVIF", "HEIF")) as image:
+            return image.info.get("exif")
+    except Exception:
+        return None
+
+
+def _turned(pixels: Array, way: int) -> Array:
+    """Turn pixels (H, W, …) that are stored in one of the 8 ways of EXIF upright."""
+    if way >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if way in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if way in (3, 4, 7, 8) else pixels
+
+
+def _levels(pixels: Array) -> Tensor:
+    """uint8 in 0–255 or float32 in [0, 1] → float32 in [0, 1]."""
+    # A copy, since Pillow's own memory can't be written to, nor has it steps backwards.
+    levels = torch.from_numpy(np.array(pixels, order="C"))
+    return levels.float() / 255 if levels.dtype == torch.uint8 else levels

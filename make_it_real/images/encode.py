@@ -11,11 +11,14 @@ from torch import Tensor
 
 from make_it_real._version import __version__
 from make_it_real.errors import ImageError
+from make_it_real.images.container import MAX_BYTES
 from make_it_real.images.decode import Picture
 from make_it_real.images.icc import from_srgb
 from make_it_real.images.pixels import to_pixels
 
 QUALITY = 95
+# What a JPEG has room for: one segment of EXIF, 255 of a colour profile.
+JPEG_EXIF, JPEG_PROFILE = 65_533, 255 * 65_519
 
 
 def to_pillow(image: Tensor) -> Image.Image:
@@ -38,8 +41,9 @@ def encode(
 
     text: for a PNG's text chunks; the other formats leave it out. alpha: (H, W) in [0, 1];
     JPEG has none, so the image is laid on white. quality: 1–100 of JPEG (95 by default) and
-    WEBP (lossless by default). exif, icc: written with it, the colours converted from sRGB to
-    that profile.
+    WEBP (lossless by default). exif, icc: written with it, where the format has room for them;
+    colours are converted from sRGB to that profile. Raises ImageError for an image that is too
+    large for the format.
     """
     picture = to_pillow(image)
     if alpha is not None:
@@ -48,11 +52,15 @@ def encode(
             paper = Image.new(picture.mode, picture.size, "white")
             picture = Image.composite(picture, paper, levels)
     if icc:
-        picture, icc = from_srgb(picture, icc)
+        tagged, icc = from_srgb(picture, icc)
+        if icc and len(icc) <= (JPEG_PROFILE if format == "JPEG" else MAX_BYTES):
+            picture = tagged
+        else:
+            icc = None
     if alpha is not None and format != "JPEG":
         picture.putalpha(levels)
     options: dict[str, Any] = {}
-    if exif:
+    if exif and (format != "JPEG" or len(exif) <= JPEG_EXIF):
         options["exif"] = exif
     if icc:
         options["icc_profile"] = icc
@@ -69,7 +77,7 @@ def encode(
         try:
             picture.save(file, format, **options)
         except (OSError, ValueError) as error:
-            # JPEG ends at 65,535 pixels a side, WEBP at 16,383, an EXIF block at 64 KiB.
+            # JPEG ends at 65,535 pixels a side, WEBP at 16,383.
             raise ImageError(f"can't be written as {format}: {error}") from error
         return file.getvalue()
 

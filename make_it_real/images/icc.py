@@ -1,14 +1,138 @@
-"""ICC colour profiles: colours to sRGB and back, by Little CMS."""
+"""ICC colour profiles: what is sRGB already, and colours to sRGB and back.
+
+Little CMS converts 8-bit images. Deeper ones, which Pillow hands to it in 8 bits only, are
+converted here, by the curves and primaries of their profile (ICC.1:2022, annex F.3).
+"""
 
 import io
+import struct
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+Array = NDArray[Any]
+# sRGB's red, green and blue, in columns, as CIE XYZ adapted to D50.
+SRGB_TO_XYZ = np.array(
+    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
+)
+# Steps of a curve. By how much colours may move under a profile that counts as sRGB: a level.
+STEPS, SAME = 4096, 1 / 255
+# The light of L* = 50.
+MAX_BLACK = 0.184
+# Little CMS uses these tables instead of the curves and primaries where a profile has both.
+TABLES = {b"A2B0", b"A2B1", b"D2B0", b"D2B1"}
+MAX_TAGS = 100
+
+
+@dataclass(frozen=True)
+class Shaper:
+    """The curves and primaries of a profile.
+
+    curves: (C, STEPS + 1) in [0, 1], the linear light of each channel at even steps, C 3 for
+    RGB or 1 for grey. matrix: (3, 3), linear light → linear sRGB; None for grey.
+    """
+
+    curves: Array
+    matrix: Array | None
+
+    def to_srgb(self, values: Array) -> Array:
+        """Colours (…, C) in [0, 1] → the same colours in sRGB, float32."""
+        steps = np.linspace(0, 1, STEPS + 1)
+        light = np.empty(values.shape, np.float32)
+        for i, curve in enumerate(self.curves):
+            light[..., i] = np.interp(values[..., i], steps, curve)
+        if self.matrix is not None:
+            light = light @ self.matrix.T.astype(np.float32)
+        # Black stays black (ISO 18619), unless it is lighter than middle grey.
+        black = min(float(self.curves[:, 0].mean()), MAX_BLACK)
+        light = ((light - black) / (1 - black)).clip(0, 1)
+        # The curve of sRGB (IEC 61966-2-1).
+        high = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+        result: Array = np.where(light <= 0.0031308, 12.92 * light, high)
+        return result
+
+
+def shaper(icc: bytes) -> Shaper | None:
+    """Read the curves and primaries of a profile; None where it has none, or is damaged."""
+    try:
+        (count,) = struct.unpack_from(">I", icc, 128)
+        rows = [struct.unpack_from(">4sII", icc, 132 + 12 * i) for i in range(min(count, MAX_TAGS))]
+        tags = {key: icc[start : start + size] for key, start, size in rows}
+        if icc[20:24] != b"XYZ " or not TABLES.isdisjoint(tags):
+            return None
+        if icc[16:20] == b"GRAY":
+            return Shaper(_curve(tags[b"kTRC"])[None], None)
+        curves = np.stack([_curve(tags[key]) for key in (b"rTRC", b"gTRC", b"bTRC")])
+        columns = [struct.unpack_from(">3i", tags[key], 8) for key in (b"rXYZ", b"gXYZ", b"bXYZ")]
+        return Shaper(curves, np.linalg.inv(SRGB_TO_XYZ) @ np.array(columns).T / 65536)
+    except (struct.error, ValueError, LookupError, ArithmeticError):
+        return None
+
+
+def _curve(tag: bytes) -> Array:
+    """A curve of a profile, as a table (STEPS + 1) in [0, 1]. Raises ValueError for another tag."""
+    x = np.linspace(0, 1, STEPS + 1)
+    if tag[:4] == b"curv":
+        (count,) = struct.unpack_from(">I", tag, 8)
+        table = np.frombuffer(tag, ">u2", count, 12)
+        if count > 1:
+            return np.interp(x, np.linspace(0, 1, count), table / 65535)
+        result: Array = x ** (int(table[0]) / 256) if count else x
+        return result
+    if tag[:4] != b"para":
+        raise ValueError("no curve")
+    (kind,) = struct.unpack_from(">H", tag, 8)
+    # Five kinds, of which each has the parameters of those before it, in the standard's letters.
+    numbers = struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12)
+    given = [n / 65536 for n in numbers]
+    g, a, b, c, d, e, f = given + [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0][len(given) :]
+    with np.errstate(all="ignore"):
+        power = np.maximum(a * x + b, 0) ** g
+        if kind in (1, 2):
+            y = np.where(x >= -b / a, power, 0) + c
+        else:
+            y = np.where(x >= d, power + e, c * x + f)
+    curve: Array = np.nan_to_num(y).clip(0, 1)
+    return curve
+
+
+_JUDGED: dict[bytes, bool] = {}
+
+
+def is_srgb(icc: bytes) -> bool:
+    """Whether a profile leaves sRGB's colours as they are, by its curves and primaries.
+
+    Its name is not asked. The answer is kept, since cameras write a few profiles only.
+    """
+    key = blake2b(icc).digest()
+    if key not in _JUDGED:
+        if len(_JUDGED) > 1000:
+            _JUDGED.clear()
+        profile = shaper(icc)
+        if profile is None:
+            same = False
+        else:
+            colours = _samples()[:, : len(profile.curves)]
+            same = bool(np.abs(profile.to_srgb(colours) - colours).max() <= SAME)
+        _JUDGED[key] = same
+    return _JUDGED[key]
+
+
+@cache
+def _samples() -> Array:
+    """Colours (N, 3) in [0, 1]: the 256 greys, then an even grid over the cube."""
+    greys = np.repeat(np.linspace(0, 1, 256)[:, None], 3, 1)
+    cube = np.stack(np.meshgrid(*[np.linspace(0, 1, 9)] * 3), -1).reshape(-1, 3)
+    return np.concatenate([greys, cube])
 
 
 def colour_profile(icc: bytes | None) -> Any:
-    """An ImageCmsProfile of an ICC profile's bytes; None is sRGB. Raises OSError on damage."""
+    """Make an ImageCmsProfile of a profile's bytes; None is sRGB. Raises OSError on damage."""
     # Little CMS is loaded for the few files that need it only.
     from PIL import ImageCms
 
@@ -18,31 +142,18 @@ def colour_profile(icc: bytes | None) -> Any:
 
 
 def lab_profile() -> Any:
-    """CIE L*a*b* under D50, as TIFF has it, as an ImageCmsProfile."""
+    """Make an ImageCmsProfile of CIE L*a*b* under D50, which TIFF uses."""
     from PIL import ImageCms
 
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
 
 
-def is_srgb(profile: Any) -> bool:
-    """Whether a profile names itself sRGB, as nearly all that cameras write do."""
-    return "srgb" in (profile.profile.profile_description or "").lower()
-
-
-def grey_curve(profile: Any) -> Any:
-    """What sRGB has for the 256 levels of grey of a profile for grey or RGB, (256,) in 0–255."""
-    grey = "L" if profile.profile.xcolor_space.strip() == "GRAY" else "RGB"
-    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(grey)
-    out = converted(ramp, profile, colour_profile(None), "RGB", exact=True)
-    return np.asarray(out.convert("L"), dtype=np.float32)[0]
-
-
 def converted(
     image: Image.Image, source: Any, target: Any, mode: str, *, exact: bool = False
 ) -> Image.Image:
-    """Colours from one profile to another, by relative colorimetry with black kept black.
+    """Convert an 8-bit image between two profiles: relative colorimetry, black stays black.
 
-    exact: slower, without Little CMS's tables, which blur the shadows of steep grey curves.
+    exact: slower, without Little CMS's own tables, which blur the shadows of steep curves.
     """
     from PIL import ImageCms
 
@@ -57,17 +168,63 @@ def converted(
     return out
 
 
+def image_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
+    """Convert an 8-bit L, RGB or CMYK image from a profile to sRGB: L stays L, others are RGB.
+
+    Raises what Little CMS raises for damaged profiles and for those of other kinds of images.
+    """
+    profile = colour_profile(icc)
+    if image.mode != "L":
+        return converted(image, profile, colour_profile(None), "RGB")
+    curve = grey_curve(icc)
+    levels = np.interp(np.linspace(0, 1, 256), np.linspace(0, 1, len(curve)), curve)
+    return image.point((levels * 255).round().astype(int).tolist())
+
+
+def to_srgb(values: Array, icc: bytes) -> Array:
+    """Convert colours (H, W, C) in [0, 1], C 1 or 3, from a profile to sRGB, float32.
+
+    Colours of a profile of tables are rounded to 8 bits. Raises as ``image_to_srgb`` does.
+    """
+    profile = colour_profile(icc)
+    if values.shape[-1] == 1:
+        curve = grey_curve(icc)
+        return np.interp(values, np.linspace(0, 1, len(curve)), curve).astype(np.float32)
+    curves = shaper(icc)
+    if curves is not None and curves.matrix is not None:
+        return curves.to_srgb(values)
+    image = Image.fromarray((values * 255).round().astype(np.uint8))
+    return np.asarray(converted(image, profile, colour_profile(None), "RGB"), np.float32) / 255
+
+
+def grey_curve(icc: bytes) -> Array:
+    """What sRGB has for grey of a profile for grey or RGB: (N,) in [0, 1] at even steps."""
+    curves = shaper(icc)
+    if curves is not None:
+        ramp = np.linspace(0, 1, STEPS + 1)[:, None]
+        levels: Array = curves.to_srgb(np.repeat(ramp, len(curves.curves), 1)).mean(1)
+        return levels
+    profile = colour_profile(icc)
+    grey = "L" if profile.profile.xcolor_space.strip() == "GRAY" else "RGB"
+    image = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(grey)
+    out = converted(image, profile, colour_profile(None), "RGB", exact=True)
+    curve: Array = np.asarray(out.convert("L"), dtype=np.float32)[0] / 255
+    return curve
+
+
 def from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None]:
-    """An L or RGB image in sRGB → its colours in the profile ``icc``, and that profile.
+    """Convert an L or RGB image from sRGB to the profile ``icc``, and return that profile too.
 
     Where it is no profile for such an image (of CMYK, of RGB for grey, damaged), the image stays
     in sRGB and None is returned for the profile.
     """
     try:
+        # Some are followed by megabytes of nothing.
+        icc = icc[: int.from_bytes(icc[:4], "big")]
         profile = colour_profile(icc)
         if profile.profile.xcolor_space.strip() != {"L": "GRAY"}.get(image.mode, image.mode):
             return image, None
-        if is_srgb(profile):
+        if is_srgb(icc):
             return image, icc
         return converted(image.convert("RGB"), colour_profile(None), profile, image.mode), icc
     except Exception:

@@ -3,8 +3,10 @@
 import io
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,20 +37,37 @@ def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
         return file.getvalue()
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def chunk(kind: bytes, body: bytes, *, wrong: bool = False) -> bytes:
+    """A chunk of a PNG, with the right checksum or a wrong one."""
+    crc = zlib.crc32(kind + body) ^ wrong
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
 
-def profile(gamma: float, matrix: Array | None = None) -> bytes:
-    """An ICC profile (version 2), written out: for RGB with a matrix, else for grey."""
+def with_chunks(png: bytes, *chunks: bytes) -> bytes:
+    """A PNG with further chunks after its header."""
+    return png[:33] + b"".join(chunks) + png[33:]
+
+
+def profile(
+    gamma: float,
+    matrix: Array | None = None,
+    *,
+    name: str = "a profile of the tests",
+    curve: bytes = b"",
+    more: Mapping[bytes, bytes] = MappingProxyType({}),
+) -> bytes:
+    """An ICC profile (version 2), written out: for RGB with a matrix, else for grey.
+
+    curve: the tag of its curves, instead of one of gamma. more: further tags.
+    """
 
     def fixed(*values: float) -> bytes:
         return b"".join(struct.pack(">i", round(v * 65536)) for v in values)
 
-    name = b"a profile of the tests\0"
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    label = name.encode() + b"\0"
+    curve = curve or b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
     tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(78),
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(label)) + label + bytes(78),
         b"cprt": b"text" + bytes(4) + b"none\0",
         b"wtpt": b"XYZ " + bytes(4) + fixed(*D50),
     }
@@ -58,6 +77,7 @@ def profile(gamma: float, matrix: Array | None = None) -> bytes:
         for letter, column in zip((b"r", b"g", b"b"), matrix.T, strict=True):
             tags[letter + b"XYZ"] = b"XYZ " + bytes(4) + fixed(*column)
             tags[letter + b"TRC"] = curve
+    tags |= more
     table, body = struct.pack(">I", len(tags)), b""
     for tag, content in tags.items():
         table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))

@@ -16,7 +16,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from make_it_real.cli import app
-from make_it_real.images import encode
+from make_it_real.images import decode, encode
 from make_it_real.images.alignment import Frame
 from make_it_real.images.decode import Picture
 from make_it_real.images.framing import Framing, Whole, fit
@@ -24,7 +24,15 @@ from make_it_real.images.paste_back import put_back, restored
 from make_it_real.images.pixels import LUMA, to_pixels
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
-from tests.images.imagefiles import ADOBE_TO_XYZ, SWAPPED_TO_XYZ, Array, encoded, profile, restful
+from tests.images.imagefiles import (
+    ADOBE_TO_XYZ,
+    SRGB_TO_XYZ,
+    SWAPPED_TO_XYZ,
+    Array,
+    encoded,
+    profile,
+    restful,
+)  # fmt: skip
 
 WIDTH, HEIGHT = 48, 32
 Y, X = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -271,6 +279,72 @@ def test_damaged_exif_is_left_out(here: Path, mir: Mir, exif: bytes) -> None:
     (written,) = mir("x.jpg", "--keep-metadata", "-o", "out.jpg")
     with Image.open(written) as image:
         assert not image.getexif()
+
+
+# What is written can be read again
+
+
+def large_profile(length: int) -> bytes:
+    """A profile for RGB with a private tag of so many bytes that can't be packed."""
+    more = {b"PRIV": b"data" + bytes(4) + np.random.default_rng(0).bytes(length)}
+    return profile(2.2, ADOBE_TO_XYZ, more=more)
+
+
+@pytest.mark.parametrize("out", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_profile_of_3_mb_is_kept_and_read_again(
+    here: Path, mir: Mir, out: str, padded: bool
+) -> None:
+    icc = profile(2.2, ADOBE_TO_XYZ) if padded else large_profile(3_000_000)
+    stored = Image.fromarray(COLOUR // 4 + 100)
+    data = icc + bytes(3_000_000) if padded else icc
+    (here / "x.jpg").write_bytes(encoded(stored, "JPEG", icc_profile=data, quality=100))
+    (written,) = mir("x.jpg", "--restore-size", "--keep-metadata", "-o", f"kept.{out}")
+    again = decode.read(written)
+    assert again.metadata.icc == icc
+    first = decode.read(here / "x.jpg")
+    assert (again.colour - first.colour).abs().mean() < 2 / 255
+    # What follows on a profile is left behind.
+    assert (written.stat().st_size < 100_000) == padded
+    mir(str(written), "-o", "again.png")
+
+
+IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).view(3, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_profile_that_could_not_be_read_again_is_left_out(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    icc = large_profile(17_000_000 if kind == "JPEG" else 2000)
+    monkeypatch.setattr(encode, "MAX_BYTES", 2000)
+    assert encode.encode(IMAGE, kind, icc=icc) == encode.encode(IMAGE, kind)
+
+
+def test_exif_is_left_out_where_a_jpeg_has_no_room_for_it() -> None:
+    block = Image.Exif()
+    block[ExifTags.Base.Artist] = "Ada"
+    small = block.tobytes()
+    block[ExifTags.Base.ImageDescription] = "x" * 70_000
+    large = block.tobytes()
+    assert decode.read(encode.encode(IMAGE, "JPEG", exif=small)).metadata.exif == small
+    assert encode.encode(IMAGE, "JPEG", exif=large) == encode.encode(IMAGE, "JPEG")
+    for kind in ("PNG", "WEBP"):
+        assert decode.read(encode.encode(IMAGE, kind, exif=large)).metadata.exif == large
+
+
+@pytest.mark.parametrize("name", ["sRGB IEC61966-2.1", "Linear"])
+def test_colours_go_back_to_a_profile_by_its_curves_not_its_name(name: str) -> None:
+    icc = profile(1.0, SRGB_TO_XYZ, name=name)
+    # A ramp of grey, of which 8 linear bits keep the upper part.
+    image = torch.linspace(0, 1, 256).view(1, 16, 16).expand(3, -1, -1)
+    data = encode.encode(image, icc=icc)
+    with Image.open(io.BytesIO(data)) as written:
+        assert written.info["icc_profile"] == icc
+        light = ((image[0, 0, 0] + 1) / 2 + 0.055) / 1.055
+        assert abs(np.asarray(written)[0, 0, 0] - float(light**2.4) * 255) < 1
+    read = decode.read(data).colour
+    assert (read - (image + 1) / 2).abs().max() < 2 / 255
 
 
 def everything(here: Path) -> None:

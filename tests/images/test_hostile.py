@@ -1,16 +1,18 @@
 """Whatever bytes a file has: a picture, or a MirError; never another exception."""
 
 import functools
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from make_it_real.errors import MirError
 from make_it_real.images import decode, encode
-from tests.images.imagefiles import ADOBE_TO_XYZ, encoded, profile
+from tests.images.imagefiles import ADOBE_TO_XYZ, chunk, encoded, profile, with_chunks
 
 LIMIT = 100_000
 KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM", "HEIF")
@@ -57,8 +59,8 @@ def wholes(kind: str) -> list[bytes]:
     return files
 
 
-def check(data: bytes) -> None:
-    """Read some bytes; what comes of it must be sound."""
+def check(data: bytes) -> decode.Picture | None:
+    """Read some bytes; what comes of it must be sound. The picture, if there is one."""
     reason, picture = "", None
     try:
         picture = decode.read(data, max_pixels=LIMIT)
@@ -67,7 +69,7 @@ def check(data: bytes) -> None:
     if picture is None:
         assert reason
         assert "\n" not in reason
-        return
+        return None
     c, h, w = picture.colour.shape
     assert c in (1, 3)
     assert 0 < h * w <= LIMIT
@@ -85,6 +87,7 @@ def check(data: bytes) -> None:
     except MirError as error:
         reason = str(error)
     assert "\n" not in reason
+    return picture
 
 
 PLACE, SIZE = st.floats(0, 1, width=16), st.integers(1, 64)
@@ -142,5 +145,121 @@ def test_random_mutations_of_valid_files(kind: str) -> None:
     @given(st.sampled_from(wholes(kind)), st.lists(MUTATION, min_size=1, max_size=5))
     def damage(whole: bytes, mutations: list[tuple[str, float, int | bytes | None]]) -> None:
         check(mutated(whole, mutations))
+
+    damage()
+
+
+# Metadata alone
+
+
+PACKET = b'<x:xmpmeta><rdf:Description tiff:Orientation="1" dc:title="a title"/></x:xmpmeta>'
+NOTE = b"a note of some length, of which the picture does not need a word"
+
+
+def in_full(kind: str) -> tuple[bytes, list[slice], list[slice]]:
+    """A file, where its EXIF, XMP and text are, and where its colour profile is."""
+    random = np.random.default_rng(1)
+    rgb = Image.fromarray(random.integers(0, 256, (12, 16, 3)).astype(np.uint8))
+    block = Image.Exif()
+    block[0x0112], block[0x013B], block[0x011A] = 6, "Ada, who took it", 72.5
+    block[0x8769] = {0x9003: "2020:01:02 03:04:05", 0x927C: bytes(range(60))}
+    block[0x8825] = {1: "N", 2: (1.0, 2.0, 3.5)}
+    if kind in ("AVIF", "HEIF"):
+        # They say otherwise how they are turned, and change the block for that.
+        del block[0x0112]
+    exif = block.tobytes()
+    icc = profile(2.2, ADOBE_TO_XYZ)
+    if kind == "TIFF":
+        # Its own directory is its EXIF, whose own entries may change as they like.
+        info = TiffImagePlugin.ImageFileDirectory_v2()
+        info[0x013B], info[0x010E], info[700] = "Ada, who took it", NOTE.decode(), PACKET
+        whole = encoded(rgb, kind, tiffinfo=info, icc_profile=icc)
+        parts = [b"Ada, who took it", NOTE, PACKET]
+        return whole, [span(whole, part) for part in parts], [span(whole, icc)]
+    options = {"xmp": PACKET} if kind in ("JPEG", "WEBP", "AVIF") else {}
+    whole = encoded(rgb, kind, exif=exif, icc_profile=icc, **options)
+    if kind != "PNG":
+        packets = [span(whole, PACKET)] if options else []
+        return whole, [span(whole, exif[6:]), *packets], [span(whole, icc)]
+    packed = zlib.compress(NOTE)
+    whole = with_chunks(
+        whole, chunk(b"tEXt", b"Note\0" + NOTE), chunk(b"zTXt", b"Note\0\0" + packed),
+        chunk(b"iTXt", b"Note\0\1\0\0\0" + packed),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + PACKET),
+        chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\n4949\n"), chunk(b"pHYs", bytes(9)),
+        chunk(b"gAMA", bytes(4)), chunk(b"tIME", bytes(7)), chunk(b"acTL", bytes(8)),
+    )  # fmt: skip
+    spans: dict[bytes, list[slice]] = {}
+    at = 8
+    while at < len(whole):
+        length, name = struct.unpack_from(">I4s", whole, at)
+        # With the checksum, without length and kind.
+        spans.setdefault(name, []).append(slice(at + 8, at + 12 + length))
+        at += 12 + length
+    profiles = spans.pop(b"iCCP")
+    side = [one for name, found in spans.items() if name[:1].islower() for one in found]
+    return whole, side, profiles
+
+
+def span(whole: bytes, part: bytes) -> slice:
+    """Where a part lies in a file."""
+    assert whole.count(part) == 1
+    at = whole.index(part)
+    return slice(at, at + len(part))
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 9), PLACE, st.binary(min_size=1, max_size=24)), min_size=1, max_size=6
+)
+
+
+def changed(whole: bytes, spans: list[slice], changes: list[tuple[int, float, bytes]]) -> bytes:
+    """A file with other bytes in some places of some spans."""
+    data = bytearray(whole)
+    for number, place, new in changes:
+        where = spans[number % len(spans)]
+        start = where.start + int(place * (where.stop - where.start - 1))
+        new = new[: where.stop - start]
+        data[start : start + len(new)] = new
+    return bytes(data)
+
+
+FULL = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIF")
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_whatever_exif_and_text_hold_the_pixels_are_read(kind: str) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="the heic extra is not installed")
+        wholes(kind)
+    whole, spans, _ = in_full(kind)
+    before = check(whole)
+    assert before is not None
+    levels = before.colour.flatten().sort().values
+
+    @settings(BOUNDED, max_examples=120)
+    @given(CHANGES)
+    def damage(changes: list[tuple[int, float, bytes]]) -> None:
+        after = check(changed(whole, spans, changes))
+        # It may be turned otherwise: each way has the same levels.
+        assert after is not None
+        assert bool((after.colour.flatten().sort().values == levels).all())
+
+    damage()
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_whatever_a_profile_holds_there_is_a_picture(kind: str) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="the heic extra is not installed")
+        wholes(kind)
+    whole, _, spans = in_full(kind)
+
+    @settings(BOUNDED, max_examples=120)
+    @given(CHANGES)
+    def damage(changes: list[tuple[int, float, bytes]]) -> None:
+        after = check(changed(whole, spans, changes))
+        assert after is not None
+        assert sorted(after.colour.shape) == [3, 12, 16]
 
     damage()
