@@ -169,18 +169,18 @@ def damage_for(channels: int) -> tuple[tuple[str, float], ...]:
     return (*((kind, level) for kind, level in DAMAGE if kind != "thin"), *COLOUR_ONLY)
 
 
-def compare(group: Group, extractor: Extractor, made: Tensor, real: Tensor, k: int) -> None:
+def compare(group: Group, extractor: Extractor, generated: Tensor, real: Tensor, k: int) -> None:
     """Add the distances and overlaps of generated (M, D) and real (N, D) features to a group.
 
     k: of the figures.
     """
     of: dict[str, Any] = {"k": k, "features": extractor.name}
-    distance = metrics.frechet_distance(made, real)
-    group.add("fd", distance, bootstrap.of_frechet(made, real, distance), **of)
-    n = min(len(made), len(real))
-    kernel = metrics.kernel_distances(real, made, size=SUBSET)
+    distance = metrics.frechet_distance(generated, real)
+    group.add("fd", distance, bootstrap.of_frechet(generated, real, distance), **of)
+    n = min(len(generated), len(real))
+    kernel = metrics.kernel_distances(real, generated, size=SUBSET)
     group.add("kd", float(kernel.mean()), bootstrap.of_kernel(kernel, min(SUBSET, n), n), **of)
-    overlap = metrics.overlap(real, made)
+    overlap = metrics.overlap(real, generated)
     for metric in ("precision", "recall", "density", "coverage"):
         group.mean(metric, getattr(overlap, metric), **of)
 
@@ -261,7 +261,7 @@ def idempotence(s: Subject) -> Group:
     group = Group("idempotence")
     steps: dict[int, list[Tensor]] = {k: [] for k in STEPS_AT if k <= REST_STEPS}
     ways: dict[int, list[Tensor]] = {k: [] for k in steps if k > 1}
-    shown = []
+    rows = []
     # A few seeds go all the way, and many seeds through the early steps.
     few = range(FIRST_SEED, FIRST_SEED + REST_SEEDS)
     many = range(few.stop, FIRST_SEED + max(REST_SEEDS, min(s.n, EARLY_SEEDS)))
@@ -276,7 +276,7 @@ def idempotence(s: Subject) -> Group:
             if k in ways and k <= last:
                 ways[k].append(mean_abs(y, first))
             if seeds is few and k in steps:
-                shown.append(y[:SHOWN])
+                rows.append(y[:SHOWN])
             before, previous = y, before
         # The last step of the few seeds tells which images are at rest.
         if seeds is few:
@@ -296,7 +296,7 @@ def idempotence(s: Subject) -> Group:
         group.mean("way", torch.cat(parts), k=k)
     z = s.f.source.from_seeds(list(few)[:SHOWN]).cpu()
     names = ", ".join(f"{k:,}" for k in steps)
-    group.pictures[f"z, and f^k(z) for k = {names}"] = grid(torch.cat([z, *shown]), SHOWN)
+    group.pictures[f"z, and f^k(z) for k = {names}"] = grid(torch.cat([z, *rows]), SHOWN)
     return group
 
 

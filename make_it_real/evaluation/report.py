@@ -129,8 +129,8 @@ def _place(figure: Figure, k: int, channels: int) -> tuple[str, str, str]:
         return "", _label(figure), GENERATED[k]
     if figure.section == "idempotence":
         return "", f"k = {k:,}", STEPS[figure.of]
-    kept = " (kept out)" if figure.of in kept_out(channels) else ""
-    return _label(figure), f"{figure.of} {figure.level:g}{kept}", REPAIRED[k]
+    mark = " (kept out)" if figure.of in kept_out(channels) else ""
+    return _label(figure), f"{figure.of} {figure.level:g}{mark}", REPAIRED[k]
 
 
 def _label(figure: Figure) -> str:
@@ -142,6 +142,7 @@ def _label(figure: Figure) -> str:
 
 
 def _cell(value: float, interval: Interval | None) -> str:
+    """Write a value and its interval, such as 0.5 [0.4, 0.6]."""
     text = f"{value:.4g}"
     return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
 

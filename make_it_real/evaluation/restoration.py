@@ -44,6 +44,7 @@ class Comparison:
         return {measure: torch.cat(values) for measure, values in out.items()}
 
     def _batch(self, images: Tensor, at: Tensor) -> dict[Measure, Tensor]:
+        """Compare a batch of images with s.x[at]."""
         s, x = self.s, self.s.x[at]
         values: dict[Measure, Tensor] = {}
         if s.extractor is not None and self.real is not None:

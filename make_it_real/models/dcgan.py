@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from make_it_real.models.ign import IGN, IGNConfig
 
 
-def _normed(channels: int, norm: str) -> nn.Module:
+def _norm_layer(channels: int, norm: str) -> nn.Module:
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(8, channels)
 
 
@@ -40,11 +40,11 @@ class DCGAN(nn.Module):
         down: list[nn.Module] = []
         for index, (a, b) in enumerate(pairwise((channels, *widths))):
             down += [nn.Conv2d(a, b, kernels[index], 2, 1, bias=not index)]
-            down += [_normed(b, norm)] if index else []
+            down += [_norm_layer(b, norm)] if index else []
             down += [nn.LeakyReLU(0.2)]
         up: list[nn.Module] = []
         for index, (b, a) in reversed(list(enumerate(pairwise((channels, *widths))))):
-            up += [_normed(a, norm), nn.ReLU()]
+            up += [_norm_layer(a, norm), nn.ReLU()]
             up += [nn.ConvTranspose2d(a, b, kernels[index], 2, 1, bias=not index)]
         self.top = (widths[-1], sides[-1], sides[-1])
         # The paper's convolutions to and from 1×1 positions are written as linear layers, which

@@ -165,6 +165,7 @@ def rewrite(path: Path, metadata: dict[str, str]) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, in a folder that is made if need be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.sweep(path.parent)

@@ -10,7 +10,7 @@ from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.mixture_source import MixtureSource, fit_mixture, log_shares
 from make_it_real.models.spectral_source import SpectralSource
-from tests.models.textures import textures
+from tests.models.helpers import textures
 
 
 def aligned(n: int, channels: int = 3, size: int = 16) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from make_it_real.models.source import SOURCES
 from make_it_real.models.spectral_source import PublishedSource, SpectralSource, WhiteSource, like
-from tests.models.textures import textures
+from tests.models.helpers import textures
 
 
 def fitted(images: Tensor) -> SpectralSource:
