@@ -1,4 +1,4 @@
-"""Pixels ⇄ images, grids, encoding. Files are read by ``decoding``."""
+"""Pixels ⇄ images in [−1, 1]; channels, resizing, grids, mean |a − b|."""
 
 import numpy as np
 import torch

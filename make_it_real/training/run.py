@@ -63,7 +63,7 @@ class Request:
     """What is asked of a run.
 
     data: paths of images, as one set. start: the model to start from. size, channels: of the
-    images, where the files leave them open; source: the kind of z (``laws.SOURCES``). settings:
+    images, where the files leave them open; source: the kind of z (``source.SOURCES``). settings:
     fields of the objective's config that are not to be as by default, and ``norm`` of the paper's
     network. faces: find faces and align them; None does as the model at hand has it. name,
     licence: for the model's file.
