@@ -1,4 +1,4 @@
-"""Make It Real: project any image onto the images that a network was trained on, in one step.
+"""Make It Real: map any image onto images like those that a network was trained on, in one step.
 
     import make_it_real
 
@@ -6,7 +6,8 @@
     faces = make_it_real.generate(f, seeds=range(64))    # (64, 3, 64, 64) in [−1, 1]
     cleaned = make_it_real.project(f, damaged, steps=2)
 
-The names are imported when first used: importing the package does not import torch.
+Names are imported when they are first used, so that importing the package does not import torch.
+Errors that a user can fix are ``make_it_real.errors.MirError``.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -44,10 +45,10 @@ _HOMES = {
 
 
 def load(model: str = "faces", device: str = "auto") -> "IGN":
-    """A trained f, ready to be called on images (N, C, S, S) in [−1, 1].
+    """Load a trained f, to be called on images (N, C, S, S) in about [−1, 1].
 
-    model: a bundled name, a ``.safetensors`` file, a folder or owner/name[@revision]; device:
-    auto, cpu, cuda[:n] or mps. Raises WeightsError or DeviceError (``make_it_real.errors``).
+    model: a bundled name, a ``.safetensors`` file, a folder of a run, or owner/name[@revision] on
+    the Hugging Face hub. device: auto, cpu, cuda[:n] or mps. Raises WeightsError or DeviceError.
     """
     from make_it_real import devices
     from make_it_real.models.ign import place

@@ -1,9 +1,9 @@
-"""One of several processes that ``torchrun`` started: rank, world size, sums, barrier.
+"""Processes that ``torchrun`` started: rank, world size, sums, averages, barrier.
 
-To train one f, every process draws its own images, and gradients are averaged over all of them, so
-that parameters stay the same everywhere. A plain all-reduce does it: the hooks of
-DistributedDataParallel expect one forward and one backward pass of one network a step. torch is
-imported where it is needed: a command that works alone starts without it.
+To train one f, each process draws its own images, and gradients are averaged over all processes, so
+that the weights stay the same everywhere. A plain all-reduce does this: DistributedDataParallel
+expects one forward and one backward pass of one network in a step. torch is imported in the
+functions that need it, so that a command in a single process starts without it.
 """
 
 import atexit
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-# Those that are done wait for the slowest, which may take days.
+# Processes that are done wait for the slowest, which may take days.
 PATIENCE = timedelta(days=365)
 
 
 @dataclass(frozen=True)
 class Share:
-    """This process among ``world``: rank 0 to world − 1, local_rank among those of its machine."""
+    """This process's place among all.
+
+    rank: its number, from 0 to world − 1. world: number of processes. local_rank: its number
+    among the processes of its machine.
+    """
 
     rank: int = 0
     world: int = 1
@@ -32,10 +36,11 @@ class Share:
 
     @property
     def first(self) -> bool:
+        """Whether this is the process of rank 0."""
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device of this process where ``name`` leaves that open: each its own GPU."""
+        """Name the device of this process: its own GPU where ``name`` is auto or cuda."""
         if self.world > 1 and name in ("auto", "cuda"):
             import torch
 
@@ -44,12 +49,12 @@ class Share:
         return name
 
     def meet(self) -> None:
-        """Wait until all are here."""
+        """Wait until all processes are here."""
         if self.world > 1:
             meet()
 
     def gathered(self, item: Any) -> list[Any]:
-        """Everyone's item, by rank; waits for all."""
+        """Return the items of all processes, by rank. Waits for all."""
         items = [item] * self.world
         if self.world > 1:
             _group().all_gather_object(items, item)
@@ -57,9 +62,10 @@ class Share:
 
 
 def join(environment: Mapping[str, str] = os.environ) -> Share:
-    """This process's share, by the variables that torchrun sets; alone where there are none.
+    """Join the other processes, and return this one's share of the work.
 
-    Processes meet through gloo: what they share is the list of files, not tensors.
+    environment: has the variables that torchrun sets; without them the process is alone. The
+    processes communicate through gloo: they share lists of files, not tensors.
     """
     world = int(environment.get("WORLD_SIZE", "1"))
     if world == 1 or "RANK" not in environment:
@@ -70,9 +76,10 @@ def join(environment: Mapping[str, str] = os.environ) -> Share:
 
 
 def begin(device: "torch.device") -> "torch.device":
-    """Join the other processes if torchrun started this one; the device it should use.
+    """Join the other processes if torchrun started this one; return the device to use.
 
-    gloo carries what lies on the CPU, NCCL what lies on GPUs, one a process.
+    Tensors on the CPU are sent through gloo, those on GPUs through NCCL. Each process has its own
+    GPU.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or _group():
         return device
@@ -87,11 +94,12 @@ def begin(device: "torch.device") -> "torch.device":
 
 
 def start(backend: str) -> None:
-    """Join the processes that torchrun started, in a group that ends when it is left.
+    """Join the processes that torchrun started, in a group that ends in ``leave``.
 
-    torch.distributed.nn, which compiling or an optimizer's first step imports, keeps the group of
-    that time in default arguments. Its threads would live on, and a thread that wants the
-    interpreter as it goes down aborts the process: so the module is imported before there is one.
+    torch.distributed.nn keeps the group that exists when it is imported in default arguments.
+    Compiling and an optimizer's first step import it. The threads of that group would then live
+    on, and a thread that needs the interpreter while it shuts down aborts the process. So this
+    function imports the module before there is a group.
     """
     import torch.distributed as dist
     import torch.distributed.nn  # noqa: F401
@@ -100,34 +108,35 @@ def start(backend: str) -> None:
 
 
 def end() -> None:
-    """Part from the other processes once all are done; what no error path must wait for.
+    """Leave the other processes once all are done.
 
-    A process that leaves while another still works may be aborted by gloo's threads.
+    A process that leaves while another still works may be aborted by gloo's threads. Do not call
+    this after an error: the others may never get here.
     """
     meet()
     leave()
 
 
 def leave() -> None:
-    """Part from the others, if there are any."""
+    """Leave the other processes at once, if there are any."""
     if group := _group():
         group.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number, 0 where there is one alone."""
+    """Return the number of this process, 0 where it is alone."""
     group = _group()
     return group.get_rank() if group else 0
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     group = _group()
     return group.get_world_size() if group else 1
 
 
 def leads_machine() -> bool:
-    """Whether this process does what is to be done once on each machine."""
+    """Tell whether this is the process that does what is done once on each machine."""
     return size() < 2 or os.environ.get("LOCAL_RANK", "0") == "0"
 
 
@@ -136,19 +145,19 @@ def meet() -> None:
     if size() > 1:
         import torch
 
-        # A sum on the CPU goes through gloo, which leaves GPUs alone while it waits.
+        # A sum on the CPU goes through gloo, which does not use GPUs while it waits.
         add_up(torch.zeros(1))
 
 
 def add_up(tensor: "Tensor") -> "Tensor":
-    """The sum of all processes' tensors, in place."""
+    """Add up the tensors of all processes, in place, and return the sum."""
     if group := _group():
         group.all_reduce(tensor)
     return tensor
 
 
 def average_gradients(parameters: Iterable["nn.Parameter"]) -> None:
-    """Give every process the mean of all processes' gradients, sent as one."""
+    """Replace the gradients by their means over all processes, sent as one tensor."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if size() < 2 or not gradients:
         return
@@ -161,17 +170,17 @@ def average_gradients(parameters: Iterable["nn.Parameter"]) -> None:
 
 
 def same(tensors: Iterable["Tensor"]) -> None:
-    """Give every process the first one's tensors: other machines round the last bits otherwise."""
+    """Give all processes the tensors of the first: machines may round the last bits differently."""
     if group := _group():
         for tensor in tensors:
-            # Channels-last tensors can't be sent as they lie.
+            # Channels-last tensors can't be sent as they are.
             sent = tensor.detach().contiguous()
             group.broadcast(sent, 0)
             tensor.detach().copy_(sent)
 
 
 def agreed(flag: bool) -> bool:
-    """Whether the flag is set in any process: all stop at the same step or none does."""
+    """Tell whether the flag is set in any process, so that all stop at the same step."""
     if size() < 2:
         return flag
     import torch
@@ -180,7 +189,7 @@ def agreed(flag: bool) -> bool:
 
 
 def _group() -> Any:
-    """torch.distributed where this process is in a group, None where it is alone."""
+    """Return torch.distributed where this process is in a group, None where it is alone."""
     import torch.distributed as dist
 
     return dist if dist.is_available() and dist.is_initialized() else None

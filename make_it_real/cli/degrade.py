@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# Of ``degradations.DEGRADATIONS``, whose import would cost --help the import of torch; a test
+# Of ``kinds.DEGRADATIONS``, whose import would cost --help the import of torch; a test
 # keeps the two the same.
 KINDS = (
     "noise", "coarse-noise", "low-resolution", "mask", "blur", "anisotropic-blur", "plateau-blur",

@@ -19,11 +19,11 @@ from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
     from make_it_real.data.dataset import ImageSet
-    from make_it_real.evaluation.report import Findings
+    from make_it_real.evaluation.report import Report
     from make_it_real.models.ign import IGNConfig
 
 
-# The sections of an evaluation; evaluation.py holds the same, but imports torch.
+# The sections of an evaluation; evaluation/evaluate.py has the same, but imports torch.
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
 QUICK = 1_000
 
@@ -138,7 +138,7 @@ def evaluate(
         "sections": ", ".join(wanted),
     }  # fmt: skip
     detail(f"features: {judge}")
-    found = evaluation_report.Findings(f"mir evaluate: {info.name}", facts, channels=channels)
+    found = evaluation_report.Report(f"mir evaluate: {info.name}", facts, channels=channels)
     total = applications(len(test or ()), n, len(_kinds(channels)), wanted)
     plain = not as_json and not sys.stdout.isatty()
     with _bar(total) as tick:
@@ -222,7 +222,7 @@ def _bar(total: int) -> "Iterator[Callable[[int], None]]":
         yield lambda images: bar.advance(task, images)
 
 
-def _show(found: "Findings") -> None:
+def _show(found: "Report") -> None:
     """The tables on a terminal."""
     from rich.console import Console
     from rich.table import Table

@@ -99,7 +99,7 @@ def generate(
         console.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
     if law is not None:
         try:
-            f.source = source.source(law, f.source)
+            f.source = source.convert(f.source, law)
         except ValueError as error:
             raise WeightsError(str(error)) from error
         text["source"] = law

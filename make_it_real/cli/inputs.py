@@ -1,4 +1,4 @@
-"""Options and checks of the commands that write a few files of their own choosing."""
+"""A few inputs, in files or on stdin, brought to images for f."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence

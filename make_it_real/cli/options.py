@@ -1,4 +1,4 @@
-"""What all commands share: options, messages, errors and exit codes.
+"""Options that commands share, and their parsers.
 
 Nothing here imports torch, so that --help and wrong usage answer at once.
 """

@@ -1,4 +1,7 @@
-"""f by the name of its architecture; ``pretrained.py`` has the same with the hub's methods."""
+"""f by the name of its architecture.
+
+``weights/pretrained.py`` has the same classes with the methods of the Hugging Face hub.
+"""
 
 from make_it_real.models.dcgan import DCGANIGN
 from make_it_real.models.ign import IGN, IGNConfig
@@ -8,8 +11,8 @@ NETWORKS: dict[str, type[IGN]] = {"projector": Projector, "dcgan": DCGANIGN}
 
 
 def build(config: IGNConfig) -> IGN:
-    """An untrained f of the architecture, sizes and source that its config names.
+    """Build an untrained f with the architecture, sizes and source that its config names.
 
-    Raises ValueError where they make no network.
+    Raises ValueError where these do not make a network.
     """
     return NETWORKS[config.architecture](config)

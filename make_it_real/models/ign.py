@@ -1,8 +1,9 @@
-"""f: the idempotent generative network, with its gate and the source that its z come from.
+"""f: the idempotent generative network, its config, its gate and the source of its z.
 
-f maps any image onto the target images in one step. Its layers, which are those of an
-architecture, propose a change r(x), and a small change of an image is not made, f(x) = clamp(x +
-gate(r(x))): for f(x) = x and for f^k to rest, r need only be small, not zero.
+f maps any image onto the target images in one step. The layers of an architecture propose a change
+r(x), and a gate drops the change where it is small: f(x) = clamp(x + gate(r(x))). So f(x) = x, and
+f^k comes to rest, as soon as r is small; r need not be 0. The method is that of Shocher et al.
+2024, arXiv:2311.01462.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def place(net: Net, device: torch.device) -> Net:
-    """Move a network to a device, its weights laid out channels last (faster everywhere)."""
+    """Move a network to a device and store its weights channels last, which is faster."""
     net.to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
@@ -29,7 +30,7 @@ def place(net: Net, device: torch.device) -> Net:
 
 @contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[None]:
-    """Have a network in evaluation mode for as long as this lasts, then as it was before."""
+    """Put a network into evaluation mode for a block of code, then back into its own mode."""
     training = net.training
     net.eval()
     try:
@@ -40,24 +41,32 @@ def evaluation_mode(net: nn.Module) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class IGNConfig:
-    """What f is built from.
+    """Sizes, architecture and source of f. Raises ValueError where they do not fit together.
 
-    image_size: side of the square images in pixels, a multiple of 2^len(widths).
+    image_size: side of the square images in pixels, for the projector a multiple of
+        2^len(widths).
     channels: 1 for grey, 3 for colour.
-    stem: channels kept at full resolution.
-    widths: channels after each halving of the resolution; the last ones carry most of the
-        work. ``bottleneck``: width of the fully connected layer that sees the whole image.
-    blocks: residual blocks at the lowest resolution, half before the bottleneck.
-    attention: one layer of self-attention at the lowest resolution. code: channels of it that the
-        bottleneck sees, 0 for all: most of a large f's parameters would be there.
+    architecture: one of ``ARCHITECTURES``. norm: "group", or "batch" for dcgan alone.
+    source: the source of z, a name in ``source.SOURCES``.
+
+    Of the projector:
+    stem: channels at full resolution.
+    widths: channels after each halving of the resolution (of dcgan too).
+    bottleneck: width of the fully connected layer that sees the whole image (of dcgan too).
+    blocks: residual blocks at the lowest resolution, half of them before the bottleneck.
+    attention: whether a layer of self-attention follows the first half of the blocks.
+    code: channels that the bottleneck sees, 0 for all. It saves parameters, most of which a large
+        f would have there.
     fine: residual blocks at full resolution, before the last convolution.
-    filters: whether f also mixes band-pass filters of the image, each pixel by its own weights
-        (``filters.py``): what sharpens and denoises. patches: residual blocks over squares of 2×2
-        pixels (``patches.py``), 0 for none: depth where pixels are.
-    dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
-        white). rest: an image whose change would come to a root mean square up to this is left
-        exactly as it is; from ``rest_ramp`` times that on, the change is made in full. Near 1 a
-        change is made whole or not at all: half a change leaves another half to be made.
+    filters: whether f also mixes band-pass filters of the image, with weights for each pixel
+        (``layers.AdaptiveFilters``), which sharpens and denoises.
+    patches: residual blocks over patches of 2×2 pixels (``layers.Patches``), 0 for none.
+
+    Of the gate, in image units, of which 2 is black against white:
+    dead_zone: changes of a pixel up to this are dropped.
+    rest: an image is left exactly as it is if the root mean square of its change is up to this.
+    rest_ramp: the change is made in full from ``rest_ramp`` · ``rest`` on. Near 1 it is made in
+        full or not at all; half a change would leave the other half for the next step.
     """
 
     image_size: int = 28
@@ -108,11 +117,11 @@ class IGNConfig:
 
 
 class IGN(nn.Module):
-    """f, mapping images (N, C, H, W) to images (N, C, H, W) within [−1, 1].
+    """f: maps images (N, C, H, W) to images (N, C, H, W) in [−1, 1].
 
-    Inputs are expected in about [−1, 1] but may lie outside (noise does). ``f.source`` draws
-    the z that f maps to new images; ``f.config`` is what f was built from. Each architecture is
-    a subclass, whose layers propose what the gate lets through (``architectures.build``).
+    Inputs are in about [−1, 1]; noise may lie outside. ``f.source`` draws the z that f maps to
+    new images, and ``f.config`` is what f was built from. Each architecture is a subclass that
+    implements ``propose``; ``architectures.build`` picks it.
     """
 
     def __init__(self, config: IGNConfig) -> None:
@@ -121,7 +130,7 @@ class IGN(nn.Module):
         self.source = SOURCES[config.source](config.channels, config.image_size)
 
     def propose(self, images: Tensor) -> Tensor:
-        """What f would make of images before its gate: (N, C, H, W) → the same, float32."""
+        """Compute f without its gate: images (N, C, H, W) → (N, C, H, W) in [−1, 1], float32."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
@@ -134,15 +143,16 @@ class IGN(nn.Module):
         return out
 
     def gate(self, change: Tensor) -> Tensor:
-        """0 for images that are left as they are, up to 1, (N, C, H, W) → (N, 1, 1, 1).
+        """Compute the share of each change that is made: (N, C, H, W) → (N, 1, 1, 1) in [0, 1].
 
-        Closed in evaluation only: in training every proposed change is made, so that the
-        losses go on making those of real images small, well below where the gate closes.
+        The gate is used in evaluation mode only. In training every proposed change is made, so
+        that the losses go on shrinking those of real images, to well below where the gate closes.
         """
-        # Of an image that is at rest the root has no gradient: kept from 0, it has none to pass on.
+        # The root has no gradient at 0, where an image is at rest. Clamping makes it 0 instead.
         rms = change.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
         return ((rms / self.config.rest - 1) / (self.config.rest_ramp - 1)).clamp(0, 1)
 
     @property
     def device(self) -> torch.device:
+        """The device that f is on."""
         return self.source.anchor.device

@@ -1,7 +1,8 @@
-"""The projector: f of aligned images of one size, as digits, clothes and faces are.
+"""The projector: f for aligned images of one size, such as digits, clothes and faces.
 
-An encoder and a decoder with skips, f(x) = clamp(x + shrink(r(x))). Between them a fully connected
-bottleneck sees the whole image: it lets f invent what z lacks.
+An encoder and a decoder with skip connections compute a change r(x), and a proposal is
+clamp(x + shrink(r(x))). Between them a fully connected bottleneck sees the whole image, which lets
+f invent what z lacks.
 """
 
 from itertools import pairwise
@@ -23,7 +24,7 @@ from make_it_real.models.layers import (
 
 
 class Projector(IGN):
-    """f as an adversarial projector, its sizes those that ``IGNConfig`` names."""
+    """f with the architecture "projector". The names of its layers are those in weights files."""
 
     def __init__(self, config: IGNConfig) -> None:
         super().__init__(config)
@@ -37,9 +38,10 @@ class Projector(IGN):
             nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(levels)
         )
         self.down_norm = nn.ModuleList(norm(b) for b in levels[1:])
-        # Convolutions can't tell where they are; digits and faces sit at known places.
+        # Convolutions can't tell where they are, but digits and faces lie at known places.
         self.position = nn.Parameter(torch.zeros(1, top, side, side))
         half = config.blocks // 2
+        # The bottleneck, with residual blocks before and after it.
         self.encode = nn.Sequential(*(ResidualBlock(top) for _ in range(half)))
         if config.attention:
             self.encode.append(Attention(top))
@@ -48,6 +50,7 @@ class Projector(IGN):
         self.expand = nn.Linear(config.bottleneck, code * side * side)
         self.widen = nn.Conv2d(code, top, 1) if config.code else nn.Identity()
         self.decode = nn.Sequential(*(ResidualBlock(top) for _ in range(config.blocks - half)))
+        # Up to full resolution, and the layers that make a change of the features there.
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
             for a, b in zip(levels[-2::-1], levels[:0:-1], strict=True)
@@ -63,23 +66,23 @@ class Projector(IGN):
             self.patches = Patches(config.stem, config.channels, config.patches)
 
     def propose(self, images: Tensor) -> Tensor:
-        # Down to the lowest resolution, keeping what each level saw.
+        # Down to the lowest resolution, keeping the features of each level.
         h = self.stem(images)
         skips = [h]
         for conv, normed in zip(self.down, self.down_norm, strict=True):
             h = F.silu(normed(conv(h)))
             skips.append(h)
         h = self.encode(skips.pop() + self.position.to(h.dtype))
-        # Through the bottleneck, beside which its input goes on as it is.
+        # Through the bottleneck, whose output is added to its input.
         narrow = self.narrow(h)
         code = F.silu(self.squeeze(narrow.flatten(1)))
         h = self.decode(h + self.widen(self.expand(code).view_as(narrow)))
-        # Up again, each level merged with what it saw on the way down.
+        # Up again, merging each level with its features from the way down.
         for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
             h = F.silu(normed(conv(h)))
             h = F.silu(h + merge(h + skips.pop()))
         h = self.fine(h)
-        # What is to change, by colours, filters and squares of pixels.
+        # The change, in three parts: by convolutions, by filters and by patches.
         proposed = (self.last(h) + self.seen(images)).float()
         if self.config.filters:
             proposed = proposed + self.filters(h, images)

@@ -95,7 +95,7 @@ class AdversarialConfig(TrainingConfig):
         cheaper, are of L_rec and L_restore alone, on whole batches of damaged images. 0: they have
         none, and f(z) is held to what the f that training starts from makes of z
         (``restoration.py``).
-    projected: how much the projected critic (``projected.py``) leads f(z), beside C, which
+    projected: how much the projected critic (``projected_critic.py``) leads f(z), beside C, which
         leads it with 1; 0 does without.
     """
 

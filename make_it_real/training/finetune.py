@@ -29,7 +29,7 @@ def begin_from(
 
     f and its average start from the model's parameters and the critic from those in the file
     beside it, as far as they fit the images' size and channels; what does not begins anew. The
-    source, of the kind (``laws.SOURCES``) that the model has or, if given, of another, takes the
+    source, of the kind (``source.SOURCES``) that the model has or, if given, of another, takes the
     statistics of the new images. Without a critic a new one is trained alone for ``HEAD_START``
     steps first. ``changes`` are fields of ``AdversarialConfig``. Raises WeightsError, and
     ValueError where the model can't be built at the images' size.

@@ -1,4 +1,4 @@
-"""A model's card: what its header says, for people to read and for the hub to sort by."""
+"""A model's card: its header as Markdown to read, and as metadata that the hub sorts by."""
 
 import re
 import shlex
@@ -10,31 +10,31 @@ from make_it_real.weights.model_file import ModelInfo
 
 LIBRARY = "make-it-real"
 SAMPLES = "samples.png"
-# The few figures worth a line in a list; all of them are in the header.
+# The figures that a list of models shows; the header has all of them.
 HEADLINES = ("fd_f", "fd_ff", "idempotence", "fidelity", "rest_share", "held_out_distance")
 # Settings that mir train has options for, and others that any header has.
 OPTIONS = ("steps", "batch", "lr", "seed", "damage", "flip", "source")
 SETTINGS = ("decay_steps", "augment")
-# Licences by the identifiers that the hub knows; others are "other", with their name.
+# Identifiers of licences that the hub knows; others are given as "other", with their name.
 LICENCE = re.compile(r"(cc0|cc-by(-nc)?(-sa|-nd)?|mit|apache|bsd|gpl|openrail)[\w.-]*")
 
 
 def licence_tag(licence: str) -> str | None:
-    """ "CC BY-SA 3.0" → "cc-by-sa-3.0", None for what is no common licence's name."""
+    """Return the hub's identifier: "CC BY-SA 3.0" → "cc-by-sa-3.0"; None for other licences."""
     tag = "-".join(licence.lower().split())
     return tag if LICENCE.fullmatch(tag) else None
 
 
 def resolution(info: ModelInfo) -> str:
-    """Channels and size, as in 1×28×28."""
+    """Return channels and size in words, such as 1×28×28."""
     size = info.config.get("image_size")
     return f"{info.config.get('channels')}×{size}×{size}"
 
 
 def headlines(figures: Mapping[str, Any]) -> str:
-    """The headline figures among a model's, on one line."""
-    kept = ((name, figures[name]) for name in HEADLINES if name in figures)
-    return ", ".join(f"{n} {v:.4g}" for n, v in kept if isinstance(v, int | float))
+    """Return those of a model's figures that are in ``HEADLINES``, on one line."""
+    chosen = ((name, figures[name]) for name in HEADLINES if name in figures)
+    return ", ".join(f"{n} {v:.4g}" for n, v in chosen if isinstance(v, int | float))
 
 
 def degradations(settings: Mapping[str, Any]) -> dict[str, float]:
@@ -51,7 +51,7 @@ def degradations(settings: Mapping[str, Any]) -> dict[str, float]:
 
 
 def training_command(info: ModelInfo) -> str:
-    """The mir train that makes such a model, as far as the header's settings say."""
+    """Return the ``mir train`` command of the model, as far as its header has the settings."""
     settings = info.training
     if not settings:
         return ""
@@ -101,7 +101,11 @@ def _value(value: Any) -> str:
 
 
 def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
-    """The card's Markdown, without metadata. samples: whether ``SAMPLES`` lies beside it."""
+    """Write the card as Markdown, without metadata.
+
+    repo: owner/name on the hub, where the model is there. samples: whether the image ``SAMPLES``
+    lies beside the card.
+    """
     command = training_command(info)
     parts = [
         f"# {info.name}",
@@ -142,7 +146,7 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
 
 
 def with_metadata(info: ModelInfo, repo: str) -> str:
-    """The whole README.md for the hub: YAML metadata, then ``text``."""
+    """Write the whole README.md for the hub: YAML metadata, then ``text``."""
     from huggingface_hub import EvalResult, ModelCardData
 
     tag = licence_tag(info.licence)
@@ -171,6 +175,6 @@ def with_metadata(info: ModelInfo, repo: str) -> str:
 
 
 def _dataset(data: str) -> str | None:
-    """The data set's name as an identifier: "mnist, 60,000 images" → "mnist"."""
+    """Return the data set's name as an identifier: "mnist, 60,000 images" → "mnist"."""
     name = "-".join(data.partition(",")[0].lower().split())
     return name if re.fullmatch(r"[\w.-]+", name) else None

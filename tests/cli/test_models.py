@@ -301,9 +301,9 @@ def test_an_export_that_differs_is_not_kept(
 ) -> None:
     f, path = pretrained.load(probed), tmp_path / "f.pt2"
     with pytest.raises(ExportError, match=r"off by .* from torch; nothing was written"):
-        export._exported(f, path, lambda temporary: None, lambda temporary, z: f(z) + 2e-4)
+        export._export(f, path, lambda temporary: None, lambda temporary, z: f(z) + 2e-4)
     with pytest.raises(ExportError, match="off by nan"):
-        export._exported(f, path, lambda temporary: None, lambda temporary, z: f(z) * torch.nan)
+        export._export(f, path, lambda temporary: None, lambda temporary, z: f(z) * torch.nan)
     assert [p.name for p in tmp_path.iterdir()] == [probed.name]
 
 

@@ -374,13 +374,13 @@ def test_memory_stays_flat_while_a_set_is_decoded(
     # Rows reach the file before more are decoded: never more than a chunk is alive.
     monkeypatch.setattr(image_folder, "CHUNK", 1)
     alive: list[int] = []
-    decode = image_folder._decoded
+    decode = image_folder.decode_images
 
     def watched(*arguments: Any) -> Iterator[list[Tensor | str]]:
         for rows in decode(*arguments):
             alive.append(len(rows))
             yield rows
 
-    monkeypatch.setattr(image_folder, "_decoded", watched)
+    monkeypatch.setattr(image_folder, "decode_images", watched)
     assert levels(dataset.load(photos, size=16)) == [10, 30, 40]
     assert alive == [1, 1, 1, 1]

@@ -74,7 +74,7 @@ def test_features_are_of_one_image_each(trained: tuple[DigitClassifier, list[flo
 def test_jitter_moves_images_and_keeps_their_background() -> None:
     x = to_images(two_classes(6, 3).pixels)
     x[..., :5, :], x[..., :, :5], x[..., 23:, :], x[..., :, 23:] = -1, -1, -1, -1
-    y = classifier._jittered(x, torch.Generator().manual_seed(0))
+    y = classifier._jitter(x, torch.Generator().manual_seed(0))
     assert y.shape == x.shape
     assert (y - x).abs().flatten(1).mean(1).min() > 0.01
     assert y.min() >= -1 - 1e-6

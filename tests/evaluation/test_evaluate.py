@@ -17,7 +17,7 @@ from make_it_real.evaluation import evaluate, measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Classifier
 from make_it_real.evaluation.measurements import Figure, Group, Subject
-from make_it_real.evaluation.report import Findings, html, markdown
+from make_it_real.evaluation.report import Report, html, markdown
 from make_it_real.inference.projection import apply, generate
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
@@ -139,7 +139,7 @@ def test_projection_judges_before_and_after(
     half: Half, judge: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measurements, "DAMAGE", (("noise", 0.5), ("jpeg", 5)))
-    monkeypatch.setattr(restoration, "MORE", 15)
+    monkeypatch.setattr(restoration, "REPEATED_IMAGES", 15)
     s = subject(half, judge)
     real, _ = judge.read(s.x)
     generator = torch.Generator().manual_seed(0)
@@ -159,7 +159,7 @@ def test_f_again_of_a_part_is_added_to_the_figure_over_all(
     s = subject(half)
 
     def measured(more: int) -> dict[str, float]:
-        monkeypatch.setattr(restoration, "MORE", more)
+        monkeypatch.setattr(restoration, "REPEATED_IMAGES", more)
         return figures(list(restoration.projection(s, None, torch.Generator().manual_seed(0))))
 
     whole, part = measured(40), measured(30)
@@ -295,8 +295,8 @@ def test_tables_find_each_figures_place() -> None:
     steps.add("step", 0.5, of="p99", k=1000)
     steps.add("way", 0.125, k=10)
     steps.add("rest_share", 1.0)
-    found = Findings("all", {}, [generation, steps, group()])
-    tables = [table for _, some in found.tables() for table in some]
+    report = Report("all", {}, [generation, steps, group()])
+    tables = [table for _, some in report.tables() for table in some]
     rows = {row[0]: row[1:] for table in tables for row in table.rows}
     assert rows["FID"] == ("3", "", "")
     assert rows["Fréchet distance (lite0)"] == ("", "2", "")
@@ -309,12 +309,12 @@ def test_tables_find_each_figures_place() -> None:
 
 
 def test_reports_are_whole_files_with_their_pictures() -> None:
-    found = Findings("mir evaluate: <x>", {"data": "a & b"}, [group()])
-    page, text = html(found), markdown(found)
-    for report in (page, text):
-        assert report.count("data:image/png;base64,") == 1
-        assert "10 [9.5, 10.5]" in report
-        assert "http" not in report.replace("http-equiv", "")
+    report = Report("mir evaluate: <x>", {"data": "a & b"}, [group()])
+    page, text = html(report), markdown(report)
+    for written in (page, text):
+        assert written.count("data:image/png;base64,") == 1
+        assert "10 [9.5, 10.5]" in written
+        assert "http" not in written.replace("http-equiv", "")
     assert "<x>" not in page
     assert "a &amp; b" in page
 

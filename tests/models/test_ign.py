@@ -266,7 +266,7 @@ def test_a_batch_of_none_stays_one(part: dict[str, Any]) -> None:
 def test_a_band_without_power_is_as_weak_as_any() -> None:
     power = torch.tensor([0.0, 1e-9, 1e-8, 1e-4, 1e-2, 1.0])
     wanted = torch.tensor([-3.0, -3.0, -3.0, -1.0, 0.0, 1.0])
-    torch.testing.assert_close(layers.scaled(power), wanted)
+    torch.testing.assert_close(layers.log_scale(power), wanted)
 
 
 def test_filters_that_begin_at_nothing_leave_f_as_it_was() -> None:

@@ -1,4 +1,4 @@
-"""The laws of z that know of places: the images' covariance, and their kinds."""
+"""The sources that know the layout of images: their covariance, and their kinds."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.mixture_source import MixtureSource, fit_mixture, log_shares
 from make_it_real.models.spectral_source import SpectralSource
-from tests.models.textures import textures
+from tests.models.helpers import textures
 
 
 def aligned(n: int, channels: int = 3, size: int = 16) -> Tensor:
@@ -41,7 +41,7 @@ def test_principal_components_are_those_of_the_covariance() -> None:
     torch.testing.assert_close(source.average, images.mean(0))
 
 
-def test_z_of_the_principal_law_has_the_covariance_of_the_images() -> None:
+def test_z_of_the_principal_source_has_the_covariance_of_the_images() -> None:
     images = aligned(800)
     source = MixtureSource(3, 16, kinds=1)
     source.fit(images)
@@ -177,7 +177,7 @@ def test_points_too_alike_or_too_few_for_a_covariance_have_one_all_the_same(
     assert float(found.weights.sum()) == pytest.approx(1)
 
 
-# --- The law of several kinds ---
+# --- Several kinds ---
 
 
 def two_kinds(n: int) -> Tensor:
@@ -232,7 +232,7 @@ def test_kinds_are_in_the_order_of_the_first_component() -> None:
     torch.testing.assert_close(found, ends, atol=1e-5, rtol=1e-4)
 
 
-def test_a_mixture_has_the_principal_laws_statistics_and_its_spectral_law() -> None:
+def test_a_mixture_has_the_principal_sources_statistics_and_its_spectrum() -> None:
     images = aligned(300)
     kinds, one = MixtureSource(3, 16), MixtureSource(3, 16, kinds=1)
     for each in (kinds, one):
@@ -242,9 +242,9 @@ def test_a_mixture_has_the_principal_laws_statistics_and_its_spectral_law() -> N
         assert len(shared.pop(name)) == 1
     for name, buffer in shared.items():
         assert torch.equal(buffer, kinds.get_buffer(name))
-    spectral = models_source.source("spectral", kinds)
+    spectral = models_source.convert(kinds, "spectral")
     assert torch.equal(
-        spectral.from_seeds([3]), models_source.source("spectral", one).from_seeds([3])
+        spectral.from_seeds([3]), models_source.convert(one, "spectral").from_seeds([3])
     )
 
 

@@ -58,7 +58,7 @@ def pixels() -> Tensor:
 
 def test_folding_the_norms_changes_nothing() -> None:
     images = noise(2, 3, 64, 64).clamp(-1, 1)
-    plain = efficientnet_lite._lite1().requires_grad_(False)
+    plain = efficientnet_lite._load_lite1().requires_grad_(False)
     wanted, h = [], plain._swish(plain._bn0(plain._conv_stem(images)))
     for block in plain._blocks:
         h = block(h)
