@@ -20,7 +20,7 @@ WORK_SIDE = 400
 # and the outside: up to LINE a drawn line, up to BAND a strap or a handle, beyond that cloth.
 LINE, BAND = 0.025, 0.09
 # Marks narrower than this are those of a drawing; half the gaps in it that are bridged, in turn.
-PEN, GAPS = 0.04, (0.0, 0.01, 0.02, 0.04)
+PEN, GAPS = 0.04, (0.0, 0.01, 0.02, 0.04, 0.06)
 # A drawing's paper inside its outline gets this level, and lines this much contrast to it.
 FILL, SEAM = 0.6, 0.45
 
