@@ -88,6 +88,12 @@ def same_levels(a: Tensor, b: Tensor) -> bool:
     return all(torch.equal(to_pixels(one), to_pixels(other)) for one, other in pairs)
 
 
+def border(images: Tensor) -> Tensor:
+    """The outermost pixels of images (N, C, H, W), channels averaged, (N, 2·(H+W))."""
+    grey = images.mean(1)
+    return torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], 1)
+
+
 def mean_abs(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference per image (N,), in image units: 2 is black against white."""
     return (a - b).abs().flatten(1).mean(1)
