@@ -30,6 +30,8 @@ BYTES = {
     "BOOL": 1,
 }  # fmt: skip
 FLOATS = ("F64", "F32", "F16", "BF16")
+# Ends the name of what an int8 tensor's rows are to be multiplied by.
+SCALE = ".scale"
 
 Table = dict[str, dict[str, Any]]
 
@@ -136,6 +138,33 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
 def halved(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """Convert floating-point tensors to float16; those of whole numbers stay as they are."""
     return {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def quantize(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Convert weights (out, …) of two dimensions and more to int8, with a float32 scale a row.
+
+    A row is rounded to 255 levels of its largest absolute value; the scales (out,) are called
+    after their tensors, with ``SCALE`` at the end. Tensors of fewer dimensions become float16.
+    """
+    out: dict[str, Tensor] = {}
+    for name, t in tensors.items():
+        if t.ndim < 2:
+            out[name] = t.half()
+            continue
+        scale = t.float().flatten(1).abs().amax(1).clamp_min(1e-12) / 127
+        out[name] = (t / scale.view(-1, *[1] * (t.ndim - 1))).round().char()
+        out[name + SCALE] = scale
+    return out
+
+
+def dequantize(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Undo ``quantize``, up to rounding: float32 tensors, without the scales."""
+    out: dict[str, Tensor] = {}
+    for name, t in tensors.items():
+        if not name.endswith(SCALE):
+            scale = tensors.get(name + SCALE)
+            out[name] = t.float() if scale is None else t * scale.view(-1, *[1] * (t.ndim - 1))
+    return out
 
 
 def save_tensors(tensors: "Mapping[str, Tensor]", metadata: dict[str, str], path: Path) -> None:
