@@ -43,6 +43,12 @@ _HOMES = {
     "score": ("inference.scoring", "score"),
 }
 
+# Modules that are offered by their names, and those that come with them.
+_MODULES = {
+    "framing": ("images.framing",),
+    "images": ("images", "images.decode", "images.encode", "images.pixels"),
+}
+
 
 def load(model: str = "faces", device: str = "auto") -> "IGN":
     """Load a trained f, to be called on images (N, C, S, S) in about [−1, 1].
@@ -61,8 +67,10 @@ def load(model: str = "faces", device: str = "auto") -> "IGN":
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "framing":
-        return import_module(f"{__name__}.images.framing")
+    if name in _MODULES:
+        for module in _MODULES[name]:
+            import_module(f"{__name__}.{module}")
+        return import_module(f"{__name__}.{_MODULES[name][0]}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]
