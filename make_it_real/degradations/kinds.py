@@ -113,7 +113,7 @@ def damage_weights(damage: Mapping[str, float] | Iterable[str]) -> dict[str, flo
 
 
 def check_damage(kinds: Iterable[str], channels: int) -> None:
-    """Raise ValueError if training on images of so many channels is to leave one of the kinds out."""
+    """Raise ValueError if one of the kinds is kept out of training on so many channels."""
     if found := sorted(set(kept_out(channels)) & set(kinds)):
         raise ValueError(f"kept out of training on purpose: {', '.join(found)}")
 

@@ -145,7 +145,7 @@ def fit_all(
 ) -> tuple[Fitted, ...]:
     """Bring a picture of any size to the model's: each face that it shows, or all of it.
 
-        how: "faces" finds faces, the largest first, for any model. "auto" does so for a model of
+    how: "faces" finds faces, the largest first, for any model. "auto" does so for a model of
     faces, unless the picture has the model's size; without the extra it takes square pictures of
     at most 256 pixels a side for aligned faces, with a warning. In all other cases ``fit`` is
     called. Raises NoFaceError where no face is found, or nothing is there to look for one.
