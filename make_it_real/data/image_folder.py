@@ -22,7 +22,7 @@ from make_it_real.images.pixels import to_pixels
 Ref = tuple[Path, str | None]
 CHUNK = 256
 # To be counted up when decoding or framing gives other pixels than before.
-DECODING = 1
+DECODING = 2
 
 
 def _is_image(name: Path) -> bool:

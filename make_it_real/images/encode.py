@@ -20,7 +20,7 @@ JPEG_EXIF, JPEG_PROFILE = 65_533, 255 * 65_519
 
 
 def to_pillow(image: Tensor) -> Image.Image:
-    """One image (C, H, W) in [−1, 1] → an 8-bit Pillow image, grey or RGB."""
+    """Convert one image (C, H, W) in [−1, 1] to an 8-bit Pillow image, grey or RGB."""
     pixels = to_pixels(image).cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
@@ -35,13 +35,13 @@ def encode(
     exif: bytes | None = None,
     icc: bytes | None = None,
 ) -> bytes:
-    """One image (C, H, W) in [−1, 1] → the bytes of a PNG, JPEG or WEBP file.
+    """Encode one image (C, H, W) in [−1, 1], in sRGB, as the bytes of a PNG, JPEG or WEBP file.
 
-    text: for a PNG's text chunks; the other formats leave it out. alpha: (H, W) in [0, 1];
-    JPEG has none, so the image is laid on white. quality: 1–100 of JPEG (95 by default) and
-    WEBP (lossless by default). exif, icc: written with it, where the format has room for them;
-    colours are converted from sRGB to that profile. Raises ImageError for an image that is too
-    large for the format.
+    text: a PNG's text chunks; not written to other formats. alpha: (H, W) in [0, 1]; a JPEG
+    has none, so the image is laid on white. quality: 1–100, of JPEG (95 by default) and WEBP
+    (lossless by default). exif, icc: metadata, written where the format has room for them;
+    colours are converted to the profile. Raises ImageError if the image is too large for the
+    format.
     """
     picture = to_pillow(image)
     if alpha is not None:
@@ -50,11 +50,7 @@ def encode(
             paper = Image.new(picture.mode, picture.size, "white")
             picture = Image.composite(picture, paper, levels)
     if icc:
-        tagged, icc = from_srgb(picture, icc)
-        if icc and len(icc) <= (JPEG_PROFILE if format == "JPEG" else MAX_BYTES):
-            picture = tagged
-        else:
-            icc = None
+        picture, icc = _in_profile(picture, icc, JPEG_PROFILE if format == "JPEG" else MAX_BYTES)
     if alpha is not None and format != "JPEG":
         picture.putalpha(levels)
     options: dict[str, Any] = {}
@@ -74,13 +70,19 @@ def encode(
         try:
             picture.save(file, format, **options)
         except (OSError, ValueError) as error:
-            # JPEG ends at 65,535 pixels a side, WEBP at 16,383.
+            # JPEG's limit is 65,535 pixels a side, WEBP's 16,383.
             raise ImageError(f"can't be written as {format}: {error}") from error
         return file.getvalue()
 
 
+def _in_profile(picture: Image.Image, icc: bytes, room: int) -> tuple[Image.Image, bytes | None]:
+    """Convert a picture to a profile; it stays in sRGB if there is no room for the profile."""
+    tagged, written = from_srgb(picture, icc)
+    return (tagged, written) if written and len(written) <= room else (picture, None)
+
+
 def provenance(model: str, fingerprint: str, steps: int) -> dict[str, str]:
-    """The text that says how an image was made: Software, and the model, its hash and k."""
+    """Text chunks that say how an image was made: software, model, hash of its weights, k."""
     return {
         "Software": f"make-it-real {__version__}",
         "model": model,

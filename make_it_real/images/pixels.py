@@ -1,4 +1,4 @@
-"""Pixels ⇄ images, grids, encoding. Files are read by ``decoding``."""
+"""Pixels ⇄ images in [−1, 1]: conversion, channels, resampling, grids, mean differences."""
 
 import numpy as np
 import torch
@@ -9,17 +9,17 @@ from make_it_real.images.decode import Picture as Picture
 
 
 def to_images(pixels: Tensor) -> Tensor:
-    """uint8 (…) in 0–255 → float32 images (…) in [−1, 1]."""
+    """Convert uint8 (…) in 0–255 to float32 images (…) in [−1, 1]."""
     return pixels.float() / 127.5 - 1
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Images (…) in [−1, 1] (clipped to it) → uint8 (…), rounded to nearest."""
+    """Convert images (…), clipped to [−1, 1], to uint8 (…), rounded to nearest."""
     return ((images.detach().clamp(-1, 1) + 1) * 127.5).round().byte()
 
 
 def on_white(picture: Picture) -> Tensor:
-    """A picture at its own size as an image (C, H, W) in [−1, 1], laid on white."""
+    """Lay a picture on white, at its own size: an image (C, H, W) in [−1, 1]."""
     colour = picture.colour
     if picture.alpha is not None:
         colour = colour * picture.alpha + (1 - picture.alpha)
@@ -27,9 +27,10 @@ def on_white(picture: Picture) -> Tensor:
 
 
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
-    """Images (N, C, H, W) → one (C, rows·(H+gap)−gap, columns·(W+gap)−gap), row by row.
+    """Lay images (N, C, H, W) out row by row: (C, rows·(H+gap)−gap, columns·(W+gap)−gap).
 
-    Columns default to the square root of N, rounded up; gaps and missing cells are black.
+    columns: the square root of N, rounded up, by default. gap: pixels between images. Gaps and
+    empty cells are black.
     """
     n, c, h, w = images.shape
     columns = columns or int(np.ceil(n**0.5))
@@ -42,7 +43,7 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
 
 
 def to_channels(image: Tensor, channels: int) -> Tensor:
-    """(C, H, W) → (channels, H, W): grey repeated, colour as luma."""
+    """Convert (C, H, W) to (channels, H, W): grey is repeated, colour becomes luma."""
     if len(image) == channels:
         return image
     if channels == 3:
