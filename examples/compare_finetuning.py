@@ -31,7 +31,10 @@ from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.metrics import frechet_distance
 from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.inference.projection import generate
-from make_it_real.training import adversarial, config, finetune
+from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.config import default_config
+from make_it_real.training.finetune import begin_from
+from make_it_real.training.trainer import Trainer, begin
 from make_it_real.weights import model_file
 
 HERE = Path(__file__).parent
@@ -43,7 +46,7 @@ Point = dict[str, Any]
 class Contestant:
     """One run: its trainer, and what its training took."""
 
-    def __init__(self, name: str, trainer: adversarial.Trainer, kept: Path) -> None:
+    def __init__(self, name: str, trainer: Trainer[Any], kept: Path) -> None:
         self.name, self.trainer, self.kept = name, trainer, kept
         self.seconds = self.cpu_seconds = 0.0
 
@@ -56,7 +59,7 @@ class Contestant:
 
     def keep(self, n: int) -> None:
         """Write n images of f's average, with what it took to get there."""
-        f = copy.deepcopy(self.trainer.f_ema).eval()
+        f = copy.deepcopy(self.trainer.objective.shipped).eval()
         fz = generate(f, range(FIRST_SEED, FIRST_SEED + n), batch=250)
         point = {
             "run": self.name, "step": self.trainer.step,
@@ -71,10 +74,11 @@ def compete(train: ImageSet, options: argparse.Namespace) -> None:
     """Train both runs in turn and keep their images."""
     device = devices.pick("cpu")
     changes: dict[str, Any] = {"steps": 10**9, "decay_steps": 0}
-    tuned, notes = finetune.begin_from(model_file.resolve(options.start), train, device, **changes)
+    tuned, notes = begin_from(model_file.resolve(options.start), train, device, **changes)
     print("\n".join(notes), flush=True)
-    model = tuned.f.config
-    scratch = adversarial.begin(train, model, config.default_config(model, **changes), device)
+    model = tuned.objective.f.config
+    config = default_config(model, **changes)
+    scratch = begin(AdversarialObjective(model, config, device), train)
     options.output.mkdir(parents=True)
     runs = [
         Contestant(name, trainer, options.output)

@@ -19,6 +19,7 @@ from make_it_real.images import decode, encode
 from make_it_real.images.framing import Framing, described
 from make_it_real.inference import batch
 from make_it_real.inference.jobs import Job
+from make_it_real.inference.report import WRITTEN
 from make_it_real.weights import model_file
 
 HERE = Path(__file__).parent
@@ -74,7 +75,7 @@ def overview(f: make_it_real.IGN, rows: list[tuple[str, list[Path]]], framing: F
         y += 24
         jobs = [Job(path, results / f"{path.stem}.png") for path in paths]
         for result in batch.run(f, jobs, batch.Settings(framing, overwrite=True)):
-            if result.status != "done":
+            if result.status not in WRITTEN:
                 raise SystemExit(f"{result.input}: {result.reason}")
         for i, (path, job) in enumerate(zip(paths, jobs, strict=True)):
             x = GAP + i * step

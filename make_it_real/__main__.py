@@ -1,4 +1,4 @@
-"""``python -m make_it_real`` is ``mir``."""
+"""Run ``mir`` as ``python -m make_it_real``."""
 
 from make_it_real.cli import app
 

@@ -1,4 +1,4 @@
-"""Which device f runs on."""
+"""Devices: choose the one that f runs on."""
 
 import torch
 
@@ -6,9 +6,9 @@ from make_it_real.errors import DeviceError
 
 
 def pick(name: str = "auto") -> torch.device:
-    """auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:n or mps → a device that is there.
+    """Choose a device by name: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:n or mps.
 
-    Raises DeviceError for a name that is none of these, or one asked for and absent.
+    Raises DeviceError for any other name, and for a device that this machine does not have.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -24,8 +24,8 @@ def pick(name: str = "auto") -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) < count:
             return device
-        found = f"only {count} CUDA device(s)" if count else "no CUDA device"
-        raise DeviceError(f"--device {name}: {found} here; use --device cpu or auto")
+        available = f"only {count} CUDA device(s)" if count else "no CUDA device"
+        raise DeviceError(f"--device {name}: {available} here; use --device cpu or auto")
     if device.type == "mps":
         if torch.backends.mps.is_available():
             return device
@@ -33,8 +33,19 @@ def pick(name: str = "auto") -> torch.device:
     raise DeviceError(f"no device is called {name!r}: auto, cpu, cuda[:n] or mps")
 
 
+def describe(device: torch.device) -> str:
+    """A device in words: "cpu, 8 threads" or "cuda, NVIDIA H100, 80 GB"."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{device}, {properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    if device.type == "mps":
+        return "mps, Apple GPU"
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
+
+
 def fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is done in hardware there, and so about twice as fast as float32."""
+    """Tell whether a device computes bfloat16 in hardware, about twice as fast as float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":

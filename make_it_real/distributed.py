@@ -1,9 +1,9 @@
-"""Several processes that train one f, as torchrun starts them: who I am, and adding things up.
+"""Processes that ``torchrun`` started: rank, world size, sums, averages, barrier.
 
-Every process draws the same random numbers for the whole batch, works on its own part of it and
-adds its gradients to the others'; so f and all state stay the same everywhere, and what is
-trained does not depend on how many take part. That is simpler than DistributedDataParallel,
-whose hooks expect one forward and one backward pass of one network a step.
+To train one f, each process draws its own images, and gradients are averaged over all processes, so
+that the weights stay the same everywhere. A plain all-reduce does this: DistributedDataParallel
+expects one forward and one backward pass of one network in a step. torch is imported in the
+functions that need it, so that a command in a single process starts without it.
 """
 
 import atexit
@@ -11,18 +11,24 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch import distributed as dist
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
-from make_it_real import distributed
+
+# Processes that are done wait for the slowest, which may take days.
+PATIENCE = timedelta(days=365)
 
 
 @dataclass(frozen=True)
 class Share:
-    """This process among ``world``: rank 0 to world − 1, local_rank among those of its machine."""
+    """This process's place among all.
+
+    rank: its number, from 0 to world − 1. world: number of processes. local_rank: its number
+    among the processes of its machine.
+    """
 
     rank: int = 0
     world: int = 1
@@ -30,10 +36,11 @@ class Share:
 
     @property
     def first(self) -> bool:
+        """Whether this is the process of rank 0."""
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device of this process where ``name`` leaves that open: each its own GPU."""
+        """Name the device of this process: its own GPU where ``name`` is auto or cuda."""
         if self.world > 1 and name in ("auto", "cuda"):
             import torch
 
@@ -42,163 +49,147 @@ class Share:
         return name
 
     def meet(self) -> None:
-        """Wait until all are here."""
+        """Wait until all processes are here."""
         if self.world > 1:
-            import torch.distributed as dist
-
-            dist.barrier()
+            meet()
 
     def gathered(self, item: Any) -> list[Any]:
-        """Everyone's item, by rank; waits for all."""
-        if self.world == 1:
-            return [item]
-        import torch.distributed as dist
-
-        items: list[Any] = [None] * self.world
-        dist.all_gather_object(items, item)
+        """Return the items of all processes, by rank. Waits for all."""
+        items = [item] * self.world
+        if self.world > 1:
+            _group().all_gather_object(items, item)
         return items
 
 
 def join(environment: Mapping[str, str] = os.environ) -> Share:
-    """This process's share, by the variables that torchrun sets; alone where there are none.
+    """Join the other processes, and return this one's share of the work.
 
-    Processes meet through gloo: what they share is the list of files, not tensors.
+    environment: has the variables that torchrun sets; without them the process is alone. The
+    processes communicate through gloo: they share lists of files, not tensors.
     """
     world = int(environment.get("WORLD_SIZE", "1"))
     if world == 1 or "RANK" not in environment:
         return Share()
-    import torch.distributed as dist
-
-    if not dist.is_initialized():
-        # At the end, those that are done wait for the slowest, which may take days.
-        start("gloo", timeout=timedelta(days=365))
+    if not _group():
+        start("gloo")
     return Share(int(environment["RANK"]), world, int(environment.get("LOCAL_RANK", "0")))
 
 
-def start(backend: str, **options: Any) -> None:
-    """Join the processes that torchrun started, in a group that ends when it is left.
+def begin(device: "torch.device") -> "torch.device":
+    """Join the other processes if torchrun started this one; return the device to use.
 
-    torch.distributed.nn, which compiling or an optimizer's first step imports, keeps the group of
-    that time in default arguments. Its threads would live on, and a thread that wants the
-    interpreter as it goes down aborts the process: so the module is imported before there is one.
+    Tensors on the CPU are sent through gloo, those on GPUs through NCCL. Each process has its own
+    GPU.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or _group():
+        return device
+    if device.type == "cuda":
+        import torch
+
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    start("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    atexit.register(leave)
+    return device
+
+
+def start(backend: str) -> None:
+    """Join the processes that torchrun started, in a group that ends in ``leave``.
+
+    torch.distributed.nn keeps the group that exists when it is imported in default arguments.
+    Compiling and an optimizer's first step import it. The threads of that group would then live
+    on, and a thread that needs the interpreter while it shuts down aborts the process. So this
+    function imports the module before there is a group.
     """
     import torch.distributed as dist
     import torch.distributed.nn  # noqa: F401
 
-    dist.init_process_group(backend, **options)
-
-
-def leave() -> None:
-    """Part from the others, if there are any."""
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
-Item = TypeVar("Item")
-
-
-def begin(device: torch.device) -> torch.device:
-    """Join the other processes if torchrun started this one; the device it should use.
-
-    gloo carries what lies on the CPU, NCCL what lies on GPUs, one a process.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
-        return device
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-    distributed.start("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    atexit.register(distributed.leave)
-    return device
+    dist.init_process_group(backend, timeout=PATIENCE)
 
 
 def end() -> None:
-    """Part from the other processes once all are done; what no error path must wait for.
+    """Leave the other processes once all are done.
 
-    A process that leaves while another still works may be aborted by gloo's threads.
+    A process that leaves while another still works may be aborted by gloo's threads. Do not call
+    this after an error: the others may never get here.
     """
-    if dist.is_initialized():
-        dist.barrier()
-        distributed.leave()
+    meet()
+    leave()
+
+
+def leave() -> None:
+    """Leave the other processes at once, if there are any."""
+    if group := _group():
+        group.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number, 0 where there is one alone."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    """Return the number of this process, 0 where it is alone."""
+    group = _group()
+    return group.get_rank() if group else 0
 
 
 def size() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    """Return the number of processes."""
+    group = _group()
+    return group.get_world_size() if group else 1
 
 
-def add_up(tensor: Tensor) -> Tensor:
-    """The sum of all processes' tensors, in place."""
+def leads_machine() -> bool:
+    """Tell whether this is the process that does what is done once on each machine."""
+    return size() < 2 or os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def meet() -> None:
+    """Wait until all processes are here, if there are others."""
     if size() > 1:
-        dist.all_reduce(tensor)
+        import torch
+
+        # A sum on the CPU goes through gloo, which does not use GPUs while it waits.
+        add_up(torch.zeros(1))
+
+
+def add_up(tensor: "Tensor") -> "Tensor":
+    """Add up the tensors of all processes, in place, and return the sum."""
+    if group := _group():
+        group.all_reduce(tensor)
     return tensor
 
 
-def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give every process the sum of all processes' gradients, sent as one."""
-    if size() < 2:
-        return
+def average_gradients(parameters: Iterable["nn.Parameter"]) -> None:
+    """Replace the gradients by their means over all processes, sent as one tensor."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+    if size() < 2 or not gradients:
+        return
+    import torch
+
+    flat = add_up(torch.cat([gradient.flatten() for gradient in gradients])) / size()
     pieces = flat.split([gradient.numel() for gradient in gradients])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view(gradient.shape))
 
 
-def same(tensors: Iterable[Tensor]) -> None:
-    """Give every process the first one's tensors: other machines round the last bits otherwise."""
-    if size() > 1:
+def same(tensors: Iterable["Tensor"]) -> None:
+    """Give all processes the tensors of the first: machines may round the last bits differently."""
+    if group := _group():
         for tensor in tensors:
-            # Channels-last tensors can't be sent as they lie.
+            # Channels-last tensors can't be sent as they are.
             sent = tensor.detach().contiguous()
-            dist.broadcast(sent, 0)
+            group.broadcast(sent, 0)
             tensor.detach().copy_(sent)
 
 
 def agreed(flag: bool) -> bool:
-    """Whether the flag is set in any process: all stop at the same step or none does."""
+    """Tell whether the flag is set in any process, so that all stop at the same step."""
     if size() < 2:
         return flag
+    import torch
+
     return bool(add_up(torch.tensor([float(flag)])) > 0)
 
 
-def leads_machine() -> bool:
-    """Whether this process does what is to be done once on each machine."""
-    return size() < 2 or os.environ.get("LOCAL_RANK", "0") == "0"
+def _group() -> Any:
+    """Return torch.distributed where this process is in a group, None where it is alone."""
+    import torch.distributed as dist
 
-
-def mine(items: list[Item]) -> list[Item]:
-    """This process's share of what is to be read, a stretch of it."""
-    return items[rank() * len(items) // size() : (rank() + 1) * len(items) // size()]
-
-
-def gathered(rows: list[Tensor | str]) -> list[Tensor | str]:
-    """What all processes made of their shares (``mine``), in order, in every process.
-
-    rows: uint8 tensors of one shape, or the reason why there is none; any number for an item.
-    """
-    if size() < 2:
-        return rows
-    shares: list[list[str | None]] = [[] for _ in range(size())]
-    # Reasons and the order are text, sent as such; the pixels follow as one tensor a process.
-    dist.all_gather_object(shares, [row if isinstance(row, str) else None for row in rows])
-    pixels = [row for row in rows if isinstance(row, Tensor)]
-    shapes: list[tuple[int, ...] | None] = [None] * size()
-    dist.all_gather_object(shapes, tuple(pixels[0].shape) if pixels else None)
-    shape = next(filter(None, shapes), (0,))
-    out: list[Tensor | str] = []
-    for sender, share in enumerate(shares):
-        count = sum(reason is None for reason in share)
-        own = sender == rank() and pixels
-        buffer = torch.stack(pixels) if own else torch.empty((count, *shape), dtype=torch.uint8)
-        dist.broadcast(buffer, sender)
-        sent = iter(buffer)
-        out += [next(sent) if reason is None else reason for reason in share]
-    return out
+    return dist if dist.is_available() and dist.is_initialized() else None

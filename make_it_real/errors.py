@@ -1,15 +1,24 @@
-"""Errors that a user can act on, each of one line that says what to do.
+"""Errors that a user can fix, each one line that says what to do.
 
-MirError                    anything below; exit code 1
+MirError                    the base of all; exit code 1
 ├── ImageError              an image can't be read, used or written; exit code 1
-│   └── OutputExistsError   the file to write is there already; exit code 1
+│   ├── OutputExistsError   the file to write is there already; exit code 1
+│   └── NoFaceError         a picture for a model of faces shows none; exit code 1
+├── ShapeError              images that f can't take; a ValueError too; exit code 1
 ├── DataError               a data set can't be read; exit code 2
+├── ReportError             a file named for a report holds something else; exit code 2
+├── SettingsError           settings that nothing can be trained with; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
 └── DeviceError             the device asked for is not there; exit code 4
 """
 
 import textwrap
+
+NO_FACE = "no face was found"
+NO_DETECTOR = (
+    "faces can't be looked for without an extra: pip install -c .ci/constraints.txt '.[faces]'"
+)
 
 
 class MirError(Exception):
@@ -23,7 +32,28 @@ class ImageError(MirError):
 
 
 class OutputExistsError(ImageError):
-    """The file to write is there already, and nobody asked for it to be replaced."""
+    """The file to write is there already, and replacing it was not asked for."""
+
+
+class NoFaceError(ImageError):
+    """A picture for a model of faces shows none, or nothing is installed that could tell.
+
+    others: how many things were seen that may be faces, but too small or turned away.
+    """
+
+    def __init__(self, reason: str, others: int = 0) -> None:
+        super().__init__(reason)
+        self.others = others
+
+
+class ShapeError(MirError, ValueError):
+    """Images are not of the shape that f takes."""
+
+
+class ReportError(MirError):
+    """A file that a report is to be appended to is no report, and is left as it is."""
+
+    exit_code = 2
 
 
 class DataError(MirError):
@@ -32,8 +62,14 @@ class DataError(MirError):
     exit_code = 2
 
 
+class SettingsError(MirError):
+    """Settings of a training run that do not exist, mean nothing or do not go together."""
+
+    exit_code = 2
+
+
 class ExportError(MirError):
-    """A model can't be exported, or what came out is not the model."""
+    """A model can't be exported, or its export gives other results."""
 
 
 class WeightsError(MirError):
@@ -49,5 +85,5 @@ class DeviceError(MirError):
 
 
 def one_line(error: BaseException) -> str:
-    """What another library's error says, on one line: torch's go on with lists and traces."""
+    """Put another library's error on one line; torch's have lists and traces of many lines."""
     return textwrap.shorten(str(error), 160, placeholder=" …") or type(error).__name__

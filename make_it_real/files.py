@@ -1,7 +1,7 @@
 """Files that appear whole or not at all.
 
-A file is written under another name in the same folder and gets its own when it is whole.
-What a killed process leaves there is removed by ``sweep``.
+A file is written under a temporary name in the same folder, and gets its own name when it is
+whole. ``sweep`` removes the temporary files of processes that were killed.
 """
 
 import os
@@ -19,13 +19,13 @@ PART = ".part"
 DAY = 24 * 60 * 60
 _MARK = ".mir-"
 _START = f"{_MARK}{socket.gethostname().replace('/', '_')[:64]}-"
-# A process of the same number may have been killed here before.
+# Tells this process from a killed one that had the same number.
 _TOKEN = secrets.token_hex(4)
 _NUMBERS = count()
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents. Raises ImageError where that can't be done."""
+    """Make a folder and its parents. Raises ImageError where it can't be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -33,9 +33,9 @@ def make_folder(path: Path) -> None:
 
 
 def free_path(path: Path, taken: Collection[Path] = (), *, overwrite: bool = False) -> Path:
-    """The path, or the first of path_2, path_3, … that is not taken and does not exist.
+    """Return the path, or the first of path_2, path_3, … that is free.
 
-    overwrite: the path may exist.
+    A path is free if it is not among ``taken`` and, unless ``overwrite`` is given, does not exist.
     """
     candidate, number = path, 1
     while candidate in taken or (not overwrite and os.path.lexists(candidate)):
@@ -46,13 +46,13 @@ def free_path(path: Path, taken: Collection[Path] = (), *, overwrite: bool = Fal
 
 @contextmanager
 def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield the name under which to write a file, which becomes ``path`` as the block ends.
+    """Yield a temporary name to write a file under; it becomes ``path`` when the block ends.
 
-    Where the block raises, what it wrote is removed and ``path`` stays as it was. Raises
-    OSError where the file can't get its name: FileExistsError if ``path`` is there and
+    Where the block raises an error, the temporary file is removed and ``path`` stays as it was.
+    Raises OSError where the file can't get its name, FileExistsError if ``path`` exists and
     ``overwrite`` is not given.
     """
-    # Not after the path's own name, which may have all the 255 bytes that are allowed.
+    # The name does not contain the path's own, which may already have the 255 bytes allowed.
     temporary = path.parent / f"{_START}{os.getpid()}-{_TOKEN}-{next(_NUMBERS)}{PART}"
     try:
         yield temporary
@@ -69,8 +69,8 @@ def write_whole(path: Path, *, overwrite: bool) -> Iterator[Path]:
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
     """Write a file that appears whole or not at all.
 
-    Raises OutputExistsError if it is there and ``overwrite`` is not given, ImageError if it
-    can't be written.
+    Raises OutputExistsError if it exists and ``overwrite`` is not given, ImageError if it can't be
+    written.
     """
     try:
         with write_whole(path, overwrite=overwrite) as temporary, temporary.open("xb") as file:
@@ -82,13 +82,13 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
 
 
 def _move(temporary: Path, path: Path) -> None:
-    """Give a file its name if that is free, else raise FileExistsError."""
+    """Rename a file to ``path``. Raises FileExistsError where that exists."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:
-        # Memory cards and some network folders know no hard links.
+        # Memory cards and some network folders have no hard links.
         if os.path.lexists(path):
             raise FileExistsError(path) from None
         os.replace(temporary, path)
@@ -97,10 +97,10 @@ def _move(temporary: Path, path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files in a folder that nobody writes any more.
+    """Remove the temporary files in a folder that no process writes any more.
 
-    These are files of processes that were killed on this machine, and files of any machine
-    that have not changed for a day.
+    These are files of processes that were killed on this machine, and files of any machine that
+    have not changed for a day.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -111,7 +111,7 @@ def sweep(folder: Path) -> None:
 
 
 def _is_dead(name: str) -> bool:
-    """Whether the process that began a file ran on this machine and has ended."""
+    """Tell whether the process that began a file ran on this machine and has ended."""
     parts = name.removeprefix(_START).removesuffix(PART).split("-")
     if not name.startswith(_START) or len(parts) != 3 or not parts[0].isdigit():
         return False
@@ -119,7 +119,7 @@ def _is_dead(name: str) -> bool:
     if process == os.getpid():
         return token != _TOKEN
     if os.name != "posix":
-        # Elsewhere there is no harmless way to ask.
+        # On other systems os.kill with 0 does not only ask.
         return False
     try:
         os.kill(process, 0)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.weights import model_file
 
@@ -40,7 +41,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _network(config: IGNConfig) -> IGN:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return IGN(config).eval().requires_grad_(False)
+        return build(config).eval().requires_grad_(False)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """A device asked for by name is there, or the error says what to do."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -35,6 +37,15 @@ def test_a_cuda_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices.pick("cuda:1") == torch.device("cuda:1")
+
+
+def test_a_device_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, text in ((1, "cpu, 1 thread"), (8, "cpu, 8 threads")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert devices.describe(torch.device("cpu")) == text
+    card = SimpleNamespace(name="Card", total_memory=80_000_000_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    assert devices.describe(torch.device("cuda", 1)) == "cuda:1, Card, 80 GB"
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "xpu", "meta"])

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluation",),
     ("inference", "weights", "data"),
     ("models", "images"),
-    ("degradations", "files", "devices", "distributed"),
+    ("degradations", "files", "devices", "distributed", "installation"),
     ("errors", "_version"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -152,6 +152,14 @@ def test_importing_the_package_imports_no_torch() -> None:
         f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
     )
     assert json.loads(python(code)) == []
+
+
+def test_images_and_framing_are_offered_by_name() -> None:
+    code = (
+        "import make_it_real as m; print(m.images.pixels.to_images.__name__,"
+        "m.images.decode.read.__name__, m.images.encode.encode.__name__, m.framing.fit_all.__name__)"
+    )
+    assert python(code).split() == ["to_images", "read", "encode", "fit_all"]
 
 
 def test_help_and_wrong_usage_answer_without_heavy_imports() -> None:

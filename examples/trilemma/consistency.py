@@ -13,7 +13,7 @@ from common import EMA, Draw, System, Way, adam, autocast, in_batches, mapped
 from ddpm import UNet
 from torch import Tensor
 
-from make_it_real.training.trainer import average
+from make_it_real.training.objective import average
 
 SIGMA_DATA, SIGMA_LOW, SIGMA_HIGH, RHO = 0.5, 0.002, 80.0, 7.0
 FEWEST, MOST = 10, 160

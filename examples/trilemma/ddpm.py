@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from make_it_real.training.trainer import average
+from make_it_real.training.objective import average
 
 STEPS = 1000
 DROPPED, GUIDANCE = 0.1, 1.0

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from make_it_real.models.critic import Critic
 from make_it_real.models.layers import ResidualBlock, norm
 from make_it_real.training import losses
-from make_it_real.training.trainer import average
+from make_it_real.training.objective import average
 
 LATENT = 128
 GAMMA, PENALTY_EVERY, ADJUST_EVERY = 1.0, 4, 4
@@ -74,9 +74,8 @@ def system(device: torch.device, name: str = "GAN", view: View | None = None) ->
         drawn = view.draw(len(x))
         with autocast(device):
             fake = G(torch.randn(len(x), LATENT, device=device))
-            losses.freeze(C, True)
-            loss = losses.loss_real(C(view.shown(x, drawn)), C(view.shown(fake, drawn)))
-            losses.freeze(C, False)
+            with losses.frozen(C):
+                loss = losses.loss_real(C(view.shown(x, drawn)), C(view.shown(fake, drawn)))
         opt_G.zero_grad()
         loss.backward()
         opt_G.step()

@@ -11,18 +11,26 @@ from common import System, Way, falling, in_batches, mapped
 from torch import Tensor
 
 from make_it_real.data.dataset import ImageSet
-from make_it_real.training import adversarial, ign
-from make_it_real.training.config import PublishedConfig, default_config, default_model
-from make_it_real.training.trainer import BaseTrainer
+from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.config import (
+    IGNTrainingConfig,
+    default_config,
+    default_model,
+    paper_model,
+)
+from make_it_real.training.ign import IGNObjective
+from make_it_real.training.objective import Objective
+from make_it_real.training.trainer import begin
 
 
-def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) -> System:
-    f, rate = trainer.shipped, trainer.config.lr
-    pixels = pixels.to(trainer.device)
+def _system(name: str, objective: Objective, images: ImageSet, *, decays: bool) -> System:
+    trainer = begin(objective, images)
+    f, rate = objective.shipped, objective.config.lr
+    pixels = images.pixels.to(trainer.device)
 
     def learn(x: Tensor, labels: Tensor, over: float) -> None:
         if decays:
-            trainer.config = replace(trainer.config, lr=rate * falling(over))
+            objective.config = replace(objective.config, lr=rate * falling(over))
         trainer.train_step(pixels)
 
     def z(n: int, generator: torch.Generator) -> Tensor:
@@ -54,17 +62,13 @@ def _system(name: str, trainer: BaseTrainer, pixels: Tensor, *, decays: bool) ->
 
 def paper(images: ImageSet, device: torch.device) -> System:
     # Narrower than the paper's, which has 5 million parameters at this size.
-    model = ign.default_model(28, 1, norm="batch", widths=(48, 96, 208), bottleneck=400)
+    model = paper_model(28, 1, norm="batch", widths=(48, 96, 208), bottleneck=400)
     # Trained for a time, not for steps.
-    config = PublishedConfig(steps=10**9)
-    return _system(
-        "paper's IGN", ign.begin(images, model, config, device), images.pixels, decays=False
-    )
+    config = IGNTrainingConfig(steps=10**9)
+    return _system("paper's IGN", IGNObjective(model, config, device), images, decays=False)
 
 
 def projector(images: ImageSet, device: torch.device) -> System:
     model = default_model(28, 1)
     config = default_config(model, steps=10**9)
-    return _system(
-        "mir", adversarial.begin(images, model, config, device), images.pixels, decays=True
-    )
+    return _system("mir", AdversarialObjective(model, config, device), images, decays=True)

@@ -12,7 +12,7 @@ from gan import Generator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from make_it_real.training.trainer import average
+from make_it_real.training.objective import average
 
 LATENT = 32
 

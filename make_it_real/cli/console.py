@@ -1,5 +1,6 @@
 """What commands say and how they end: messages, progress, signals, exit codes."""
 
+import codecs
 import inspect
 import os
 import re
@@ -8,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,15 +25,47 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 NO_INPUT = 3
+# What becomes of a file, in the order of a summary; a test keeps it the library's.
+STATUSES = ("changed", "unchanged", "skipped", "failed")
+_flag = partial(typer.Option, rich_help_panel="Messages")
 # What ``command`` adds to the options of each.
 FLAGS = {
-    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")],
-    "verbose": Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")],
-    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
+    "quiet": Annotated[bool, _flag("--quiet", "-q", help="Print errors only.")],
+    "verbose": Annotated[bool, _flag("--verbose", "-v", help="Say more.")],
+    "debug": Annotated[bool, _flag("--debug", help="Show the traceback of an error.")],
 }
 
 _quiet = False
 _verbose = False
+
+
+def prepare_streams() -> None:
+    """Make the standard streams take whatever a command reads or says.
+
+    One that was closed (``>&-``) is opened on nothing, so that no file gets its number. What
+    stdout's encoding can't express is escaped by ``_escape``.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = open(os.devnull, mode, encoding="utf-8", errors="replace")  # noqa: SIM115
+            setattr(sys, name, nothing)
+    codecs.register_error("mir", _escape)
+    # Python escapes on stderr whatever its encoding can't express.
+    sys.stdout.reconfigure(errors="mir")  # type: ignore[union-attr]
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write one character that an encoding can't express, and go on behind it.
+
+    A byte of a file name that is no valid text is written as it is; anything else as \\u2013.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    code, after = ord(error.object[error.start]), error.start + 1
+    if 0xDC80 <= code <= 0xDCFF:
+        return bytes([code - 0xDC00]), after
+    error.end = after
+    return codecs.backslashreplace_errors(error)[0], after
 
 
 def say(message: str) -> None:
@@ -83,8 +116,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         global _quiet, _verbose
         _quiet, _verbose = quiet, verbose
-        # A file name need not be valid text; it is printed as the bytes that it is.
-        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
         try:
             function(*args, **kwargs)
         except MirError as error:
@@ -176,9 +207,10 @@ def job_bar(total: int) -> "Iterator[Callable[[int], None]]":
 
 def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds: float) -> None:
     """What became of a job's files: a table on a terminal, else one line."""
-    rows = [(status, n) for status, n in sorted(counts.items()) if n]
+    rows = [(status, n) for status in STATUSES if (n := counts[status])]
     rows += [("not reached", left)] if left else []
-    rate = f"{counts['done'] / seconds:.1f} images/s" if seconds and counts["done"] else ""
+    written = counts["changed"] + counts["unchanged"]
+    rate = f"{written / seconds:.1f} images/s" if seconds and written else ""
     if _quiet:
         return
     if not sys.stderr.isatty():
@@ -189,7 +221,8 @@ def summary(counts: "Counter[str]", reasons: "Counter[str]", left: int, seconds:
 
     table = Table(show_header=False)
     for status, n in rows:
-        table.add_row(status, f"{n:,}", rate if status == "done" else "")
+        first = status == ("changed" if counts["changed"] else "unchanged")
+        table.add_row(status, f"{n:,}", rate if first else "")
     for reason, n in reasons.most_common(5):
         table.add_row("", f"{n:,}", reason)
     Console(stderr=True, markup=False).print(table)
@@ -239,4 +272,4 @@ def training_bar(steps: int) -> "Iterator[Callable[[dict[str, float]], None]]":
         yield show
 
 
-_NO_LOSS = frozenset(("step", "lr", "images_per_second", "mfu"))
+_NO_LOSS = frozenset(("step", "lr", "images_per_second"))

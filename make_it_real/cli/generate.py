@@ -1,6 +1,7 @@
 """mir generate: images out of noise."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli import console, inputs, options
-from make_it_real.errors import ImageError
+from make_it_real.cli.help import OUTPUT
+from make_it_real.errors import ImageError, OutputExistsError, WeightsError
 from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
@@ -20,26 +22,36 @@ if TYPE_CHECKING:
 
 @console.command
 def generate(
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many images.")] = 64,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, metavar="N", help="Number of images.")] = 64,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="The first seed; the others follow.")
+        int, typer.Option("--seed", min=0, metavar="N", help="First seed; the others follow.")
     ] = 0,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Which seeds, such as 0-63,80; instead of --n.")
+        str | None,
+        typer.Option("--seeds", metavar="SEEDS", help="Seeds, such as 0-63,80, instead of --n."),
     ] = None,
     like: Annotated[
         str | None,
-        typer.Option("--like", help="Draw z with the spectrum of this image, or of a folder's."),
+        typer.Option(
+            "--like", metavar="PATH", help="Draw z with the spectrum of this image or folder."
+        ),
     ] = None,
     law: Annotated[
-        Literal["white", "spectral", "published", "blend"] | None,
+        Literal["white", "spectral", "blend"] | None,
         typer.Option("--source", help="The law of z, or a blend of spectral and white [its own]."),
     ] = None,
     steps: options.Steps = 1,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="x.png: a grid; folder: one file a seed; -: stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="x.png for a grid, a folder for one file a seed, or - for stdout.",
+        ),
     ] = None,
+    scale: options.Scale = 1,
     gallery: options.Gallery = None,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
@@ -86,14 +98,21 @@ def generate(
         text["like"] = like
         console.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
     if law is not None:
-        f.source = source.source(law, f.source)
+        try:
+            f.source = source.convert(f.source, law)
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
         text["source"] = law
     page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
+
+    def is_there(number: int) -> bool:
+        return not (to_grid or overwrite) and os.path.lexists(_file(target, number))
 
     def made(numbers: list[int]) -> "Iterator[tuple[int, torch.Tensor]]":
         with console.progress_bar(len(numbers), "generating") as advance:
             for start in range(0, len(numbers), batch):
-                chunk = numbers[start : start + batch]
+                # Another job on the same folder may have been here meanwhile.
+                chunk = [s for s in numbers[start : start + batch] if not is_there(s)]
                 for item in zip(chunk, make(f, chunk, steps, batch=batch).cpu(), strict=True):
                     if gallery:
                         z = f.source.from_seeds([item[0]])[0]
@@ -103,6 +122,7 @@ def generate(
 
     if to_grid:
         sheet = pixels.grid(torch.stack([image for _, image in made(wanted)]))
+        sheet = pixels.enlarged(sheet, scale)
         data = encode.encode(sheet, text={**text, "seeds": _short(wanted)})
         if gallery:
             page.write(gallery, overwrite=overwrite)
@@ -115,16 +135,22 @@ def generate(
         print(json.dumps(report) if as_json else target)
         return
     make_folder(target)
-    missing = [s for s in wanted if overwrite or not _file(target, s).exists()]
-    for number, image in made(missing):
+    written = 0
+    for number, image in made([s for s in wanted if not is_there(s)]):
         file = _file(target, number)
+        image = pixels.enlarged(image, scale)
         data = encode.encode(image, text={**text, "seed": str(number)})
-        write_bytes(file, data, overwrite=overwrite)
+        try:
+            write_bytes(file, data, overwrite=overwrite)
+        except OutputExistsError:
+            # The other job was quicker, and its image of this seed is the same.
+            continue
+        written += 1
         report = {"seed": number, "output": str(file), "steps": steps, "model": info.name}
         print(json.dumps(report) if as_json else file)
     if gallery:
         page.write(gallery, overwrite=overwrite)
-    if skipped := len(wanted) - len(missing):
+    if skipped := len(wanted) - written:
         console.say(f"{skipped} skipped: the files exist; --overwrite replaces them")
 
 

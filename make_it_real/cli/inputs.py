@@ -1,8 +1,8 @@
-"""Options and checks of the commands that write a few files of their own choosing."""
+"""A few inputs, in files or on stdin, brought to images for f."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -51,13 +51,13 @@ def load(
     from make_it_real.inference.jobs import plan
 
     try:
-        planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin_of(inputs))
+        planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin_of(inputs), word="")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     complain(planned.failed)
     names: list[str] = []
     images: list[Tensor] = []
-    warnings: list[str] = []
+    warnings: dict[str, list[str]] = {}
     failed = len(planned.failed)
     for job, faces in fitted(planned.jobs, config, how):
         name = str(job.source)
@@ -67,9 +67,11 @@ def load(
         else:
             names += [name, *(f"{name} (face {n})" for n in range(2, len(faces) + 1))]
             images += [one.image for one in faces]
-            warnings += [f"{name}: {warning}" for warning in faces[0].warnings]
-    for warning in warnings:
-        console.complain(f"warning: {warning}")
+            for warning in faces[0].warnings:
+                warnings.setdefault(warning, []).append(name)
+    for warning, whose in warnings.items():
+        who = whose[0] if len(whose) == 1 else f"{len(whose)} of {len(planned.jobs)} inputs"
+        console.complain(f"warning: {who}: {warning}")
     if not names:
         raise typer.Exit(console.NO_INPUT)
     return Loaded(tuple(names), torch.stack(images), failed)
@@ -114,14 +116,21 @@ def fitted(
     jobs: "Iterable[Job]", config: "IGNConfig", fitting: Fitting
 ) -> "Iterator[tuple[Job, tuple[Fitted, ...] | str]]":
     """Each job with its images in the model's frame, or with why it has none."""
-    from make_it_real.errors import ImageError
+    from make_it_real.errors import ImageError, NoFaceError
     from make_it_real.images.framing import fit_all
 
     for job in jobs:
         try:
-            yield job, fit_all(
-                read_job(job), config.image_size, config.channels, fitting.framing,
-                how=fitting.how, invert=fitting.invert,
-            )  # fmt: skip
+            picture = read_job(job)
+            shape = config.image_size, config.channels, fitting.framing
+            try:
+                faces = fit_all(picture, *shape, how=fitting.how, invert=fitting.invert)
+            except NoFaceError as error:
+                if fitting.how == "faces":
+                    raise
+                # Here f is measured, and no picture of anybody's is changed.
+                (whole,) = fit_all(picture, *shape, how="crop", invert=fitting.invert)
+                faces = (replace(whole, warnings=(f"{error}; the central square is taken",)),)
+            yield job, faces
         except ImageError as error:
             yield job, str(error)

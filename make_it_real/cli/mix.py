@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli import console, inputs, options
+from make_it_real.cli.help import OUTPUT
 from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
 
@@ -21,15 +22,24 @@ def interpolate(
     ends: Annotated[
         list[str], typer.Argument(help="Two or more: seeds, images, or folders (their mean).")
     ],
-    n: Annotated[int, typer.Option("--n", "-n", min=2, help="Points, ends included.")] = 9,
+    n: Annotated[
+        int, typer.Option("--n", "-n", min=2, metavar="N", help="Number of points, with the ends.")
+    ] = 9,
     how: Annotated[
         Literal["spherical", "linear"], typer.Option("--how", help="Along an arc, or straight.")
     ] = "spherical",
     steps: options.Steps = 1,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A .png strip, or a .gif or .webp that moves."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A .png strip, or a .gif or .webp that moves [interpolated.png].",
+        ),
     ] = None,
+    scale: options.Scale = 1,
     gallery: options.Gallery = None,
     invert: options.Invert = None,
     fit: options.Fit = "auto",
@@ -39,7 +49,7 @@ def interpolate(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Go from one seed or image to another, f applied on the way: mir interpolate 3 8.
+    """Go from one seed or image to another, f applied on the way.
 
     The strip shows the points above f of each. A number is a seed; ./3 is a file of that name.
     """
@@ -64,10 +74,12 @@ def interpolate(
     make_folder(target.parent)
     if target.suffix.lower() == ".png":
         text = encode.provenance(info.name, fingerprint, steps) | {"ends": " ".join(ends)}
-        data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=n), text=text)
+        strip = pixels.enlarged(pixels.grid(torch.cat([y, fy]), columns=n), scale)
+        data = encode.encode(strip, text=text)
     else:
         kind = "WEBP" if target.suffix.lower() == ".webp" else "GIF"
-        data = plots.animation(list(fy), [f"t = {i / (n - 1):.2f}" for i in range(n)], kind)
+        labels = [f"t = {i / (n - 1):.2f}" for i in range(n)]
+        data = plots.animation(list(fy), labels, kind, scale)
     write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(" to ".join(one.name for one in given), score="t", about=f"{how}")
@@ -88,8 +100,12 @@ def mix(
     ] = False,
     steps: options.Steps = 1,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .png [mixed.png].")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="X.png", rich_help_panel=OUTPUT, help="A .png [mixed.png]."
+        ),
     ] = None,
+    scale: options.Scale = 1,
     gallery: options.Gallery = None,
     invert: options.Invert = None,
     fit: options.Fit = "auto",
@@ -98,7 +114,7 @@ def mix(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Add and subtract in the source space, and apply f: mir mix '3 - 5 + 8'.
+    """Add and subtract in the source space, and apply f.
 
     Above stand the terms and their sum, below f of each. Weights are written 0.5*3; names with
     spaces are quoted; begin with + rather than - where an option would be read.
@@ -128,7 +144,8 @@ def mix(
     fy = project(f, y, steps).cpu()
     text = encode.provenance(info.name, fingerprint, steps) | {"mix": expression}
     make_folder(target.parent)
-    data = encode.encode(pixels.grid(torch.cat([y, fy]), columns=len(y)), text=text)
+    sheet = pixels.enlarged(pixels.grid(torch.cat([y, fy]), columns=len(y)), scale)
+    data = encode.encode(sheet, text=text)
     write_bytes(target, data, overwrite=overwrite)
     if gallery:
         page = Gallery(expression, score="weight")

@@ -1,6 +1,7 @@
 """mir models: what models there are, and to fetch, check, send and export them."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,10 +9,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 from make_it_real.cli import console, options
+from make_it_real.cli.help import Command, Group
 from make_it_real.errors import WeightsError
 from make_it_real.weights import hub, model_card, model_file
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+# Columns from which a terminal has room for all that ``mir models list`` can say.
+WIDE = 110
+NUMBERS = ("size", "steps")
 
 Name = Annotated[
     str,
@@ -24,12 +32,14 @@ def models() -> None:
     """The models there are: list, show, fetch, check, send and export them."""
 
 
-@app.command("list")
+@app.command("list", cls=Command, epilog="Example:\n$ mir models list")
 @console.command
 def list_models(as_json: options.Json = False) -> None:
     """List the bundled models and those in the hub's cache. Uses no network."""
     found = {name: ("bundled", path) for name, path in model_file.bundled().items()}
     found |= {name: ("cached", path) for name, path in hub.cached().items()}
+    table = sys.stdout.isatty() and not as_json
+    rows: list[tuple[str, model_file.ModelInfo, int]] = []
     for name, (where, path) in found.items():
         try:
             info = model_file.inspect(path)
@@ -37,6 +47,9 @@ def list_models(as_json: options.Json = False) -> None:
             console.complain(f"{name}: {error}")
             continue
         size = path.stat().st_size
+        if table:
+            rows.append((name, info, size))
+            continue
         if as_json:
             line = _described(info) | {"model": name, "where": where, "bytes": size}
             print(json.dumps(line))
@@ -44,9 +57,36 @@ def list_models(as_json: options.Json = False) -> None:
         facts = (model_card.resolution(info), f"{size / 1e6:.1f} MB", info.data, info.licence)
         figures = model_card.headlines(info.figures)
         print("  ".join([f"{name:24}", f"{where:8}", *filter(None, (*facts, figures))]))
+    if table:
+        _print_table(rows)
+        for where in dict.fromkeys(where for where, _ in found.values()):
+            folder = model_file.bundled_folder() if where == "bundled" else hub.cache_folder()
+            print(f"{where} in {folder}")
 
 
-@app.command("info")
+def _print_table(rows: list[tuple[str, model_file.ModelInfo, int]]) -> None:
+    """Print (name, header, bytes) of models; narrow terminals are not shown the objective."""
+    from rich.console import Console
+    from rich.table import Table
+
+    screen = Console(markup=False, highlight=False)
+    wide = screen.width >= WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("name", "size", "images", *(["objective"] if wide else []), "steps"):
+        table.add_column(title, no_wrap=True, justify="right" if title in NUMBERS else "left")
+    table.add_column("licence")
+    aliases = {name: alias for alias, name in model_file.ALIASES.items()}
+    for name, info, size in rows:
+        shown = f"{name}, {aliases[name]}" if name in aliases else name
+        objective = [info.objective] if wide else []
+        table.add_row(
+            shown, f"{size / 1e6:.1f} MB", model_card.resolution(info), *objective,
+            f"{info.steps:,}", info.licence,
+        )  # fmt: skip
+    screen.print(table)
+
+
+@app.command("info", cls=Command, epilog="Example:\n$ mir models info faces")
 @console.command
 def show_info(model: Name, as_json: options.Json = False) -> None:
     """Show a model's card, out of its file's header alone."""
@@ -62,7 +102,7 @@ def show_info(model: Name, as_json: options.Json = False) -> None:
     print(f"\nFile: {path}\nSHA-256: {model_file.fingerprint(path)}…")
 
 
-@app.command()
+@app.command(cls=Command, epilog="Example:\n$ mir models pull owner/name")
 @console.command
 def pull(
     names: Annotated[list[str], typer.Argument(metavar="OWNER/NAME[@REVISION]…")],
@@ -83,7 +123,7 @@ def pull(
             print(path)
 
 
-@app.command()
+@app.command(cls=Command, epilog="Example:\n$ mir models verify faces")
 @console.command
 def verify(
     names: Annotated[
@@ -92,13 +132,14 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Check that models are whole and make what they made when they were saved. On the CPU."""
+    from make_it_real.weights import pretrained
     from make_it_real.weights.verify import check
 
     bad: WeightsError | None = None
     for name in names or list(model_file.bundled()):
         try:
             path = model_file.resolve(name)
-            found = check(path)
+            found = check(pretrained.load(path), path)
         except WeightsError as error:
             # The other models are still looked at; the exit code is that of the failure.
             bad = error
@@ -115,7 +156,7 @@ def verify(
         raise typer.Exit(bad.exit_code)
 
 
-@app.command()
+@app.command(cls=Command, epilog="Example:\n$ mir models push run/model.safetensors owner/name")
 @console.command
 def push(
     model: Name,
@@ -135,7 +176,7 @@ def push(
     print(pretrained.push_file(path, repo, revision=revision, private=private or None))
 
 
-@app.command()
+@app.command(cls=Command, epilog="Example:\n$ mir models export digits -o digits.onnx")
 @console.command
 def export(
     model: Name,
@@ -158,9 +199,10 @@ def export(
         raise typer.BadParameter(f"{output.parent}: no such folder")
     path = model_file.resolve(model)
 
+    from make_it_real.weights import pretrained
     from make_it_real.weights.export import FORMATS, SEEDS
 
-    difference = FORMATS[kind](model_file.load(path), output)
+    difference = FORMATS[kind](pretrained.load(path), output)
     console.say(f"at most {difference:.1g} from torch over {len(SEEDS)} images")
     print(output)
 

@@ -1,4 +1,4 @@
-"""What all commands share: options, messages, errors and exit codes.
+"""Options that commands share, and their parsers.
 
 Nothing here imports torch, so that --help and wrong usage answer at once.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from make_it_real.cli.console import detail, say
+from make_it_real.cli.help import INPUT, MODEL, OUTPUT
 from make_it_real.errors import ImageError
 from make_it_real.weights import model_file
 
@@ -20,24 +21,51 @@ if TYPE_CHECKING:
 
 
 def model_names() -> list[str]:
-    return list(model_file.bundled())
+    return [*model_file.bundled(), *model_file.ALIASES]
 
 
-MODEL_HELP = "faces, mnist or fashion, a .safetensors file, a folder or owner/name[@revision]."
+MODEL_HELP = (
+    "faces, mnist (or digits), fashion (or clothes); a .safetensors file, a folder or "
+    "owner/name[@revision]."
+)
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", envvar="MIR_MODEL", autocompletion=model_names, help=MODEL_HELP),
-]
+    typer.Option(
+        "--model", "-m", envvar="MIR_MODEL", autocompletion=model_names, metavar="MODEL",
+        rich_help_panel=MODEL, help=MODEL_HELP,
+    ),
+]  # fmt: skip
 Device = Annotated[
     str,
-    typer.Option("--device", "-d", envvar="MIR_DEVICE", help="auto, cpu, cuda[:n] or mps."),
+    typer.Option(
+        "--device", "-d", envvar="MIR_DEVICE", metavar="DEVICE", rich_help_panel=MODEL,
+        help="auto, cpu, cuda[:n] or mps.",
+    ),
+]  # fmt: skip
+Steps = Annotated[
+    int, typer.Option("--steps", "-k", min=1, metavar="K", help="Number of times f is applied.")
 ]
-Steps = Annotated[int, typer.Option("--steps", "-k", min=1, help="How often f is applied.")]
 Batch = Annotated[
-    int, typer.Option("--batch", min=1, help="Images at once; halved where memory runs out.")
+    int,
+    typer.Option(
+        "--batch", min=1, metavar="N", rich_help_panel=MODEL,
+        help="Number of images at once; halved where memory runs out.",
+    ),
+]  # fmt: skip
+Scale = Annotated[
+    int,
+    typer.Option(
+        "--scale", min=1, max=32, metavar="N", rich_help_panel=OUTPUT,
+        help="Enlarge what is saved N times, without smoothing.",
+    ),
+]  # fmt: skip
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace files that exist."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Json = Annotated[
+    bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object a line.")
+]
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -45,7 +73,10 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        low, high = int(first), int(last if dash else first)
+        try:
+            low, high = int(first), int(last if dash else first)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no list of seeds such as 5, 0-63 or 0-63,80") from error
         if high < low or high - low >= 10_000_000 or high >= 2**63:
             raise ValueError(f"not a range of seeds: {part.strip()}")
         seeds += range(low, high + 1)
@@ -70,9 +101,10 @@ def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
 
     from make_it_real import devices
     from make_it_real.models.ign import place
+    from make_it_real.weights import pretrained
 
     chosen = devices.pick(device)
-    f = place(model_file.load(path), chosen)
+    f = place(pretrained.load(path), chosen)
     fingerprint = model_file.fingerprint(path)
     say(f"{info.name} on {f.device}")
     detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")
@@ -81,19 +113,29 @@ def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
 
 Gallery = Annotated[
     Path | None,
-    typer.Option("--gallery", help="Write one HTML file that shows them, before and after."),
+    typer.Option(
+        "--gallery", metavar="X.html", rich_help_panel=OUTPUT,
+        help="Write one HTML file that shows them, before and after.",
+    ),
+]  # fmt: skip
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", rich_help_panel=INPUT, help="Search subfolders.")
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Search subfolders.")]
 Invert = Annotated[
-    bool | None, typer.Option("--invert/--no-invert", help="Swap dark and bright, or never do.")
+    bool | None,
+    typer.Option(
+        "--invert/--no-invert", rich_help_panel=INPUT, help="Swap dark and bright, or never do."
+    ),
 ]
 FitWord = Literal["auto", "faces", "pad", "crop", "stretch"]
 Fit = Annotated[
     FitWord,
     typer.Option(
-        "--fit", help="auto finds what is drawn, or faces if f knows these; pad, … take all of it."
+        "--fit", metavar="HOW", rich_help_panel=INPUT,
+        help="auto, faces, pad, crop or stretch: auto finds what is drawn, or faces if f knows "
+        "these; the last three take all of it.",
     ),
-]
+]  # fmt: skip
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for stdin.")]
 
 

@@ -13,7 +13,9 @@ import typer
 
 from make_it_real import distributed
 from make_it_real.cli import console, options
+from make_it_real.cli.help import FOLDERS, INPUT, OUTPUT
 from make_it_real.cli.inputs import stdin_of
+from make_it_real.errors import NO_DETECTOR
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -29,47 +31,90 @@ def project(
     steps: options.Steps = 1,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="A file for one input, a folder, or - for stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A file for one input, a folder, or - for stdout.",
+        ),
     ] = None,
     recursive: options.Recursive = False,
     invert: options.Invert = None,
     fit: options.Fit = "auto",
     restore_size: Annotated[
-        bool,
-        typer.Option("--restore-size", help="The input, at its own size, with f's change in it."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--restore-size/--crop",
+            rich_help_panel=OUTPUT,
+            help="Keep the input's own size, with f's change in it; or only what f works on, a "
+            "file a face, at the model's size [own size for photographs].",
+        ),
+    ] = None,
+    scale: options.Scale = 1,
     format: Annotated[
         Literal["png", "jpg", "webp", "same"] | None,
-        typer.Option("--format", help="Of the results; same: as the inputs. [default: png]"),
+        typer.Option(
+            "--format",
+            rich_help_panel=OUTPUT,
+            help="Format of the results: png, jpg, webp, or same as the inputs [png].",
+        ),
     ] = None,
     quality: Annotated[
         int | None,
-        typer.Option("--quality", min=1, max=100, help="Of JPEG [95] and WebP [lossless]."),
+        typer.Option(
+            "--quality",
+            min=1,
+            max=100,
+            rich_help_panel=OUTPUT,
+            help="Quality of JPEG [95] and WebP [lossless].",
+        ),
     ] = None,
     keep_metadata: Annotated[
-        bool, typer.Option("--keep-metadata", help="Pass on EXIF and colour profile.")
+        bool,
+        typer.Option(
+            "--keep-metadata", rich_help_panel=OUTPUT, help="Pass on EXIF and colour profile."
+        ),
     ] = False,
     no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Nothing but pixels: no text on origin either.")
+        bool,
+        typer.Option(
+            "--no-metadata",
+            rich_help_panel=OUTPUT,
+            help="Write nothing but pixels: no text on origin either.",
+        ),
     ] = False,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
     batch: options.Batch = 64,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels.")
+        int,
+        typer.Option(
+            "--max-pixels", min=1, rich_help_panel=INPUT, help="Refuse images with more pixels."
+        ),
     ] = 200_000_000,
     overwrite: options.Overwrite = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", rich_help_panel=FOLDERS, help="Say what would be done, and do nothing."
+        ),
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+        bool,
+        typer.Option("--fail-fast", rich_help_panel=FOLDERS, help="Stop at the first failure."),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep going as files arrive, until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch", rich_help_panel=FOLDERS, help="Keep going as files arrive, until Ctrl-C."
+        ),
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Append a JSON line a file to this file.")
+        Path | None,
+        typer.Option(
+            "--report", rich_help_panel=FOLDERS, help="Append a JSON line a file to this file."
+        ),
     ] = None,
     gallery: options.Gallery = None,
     as_json: options.Json = False,
@@ -77,15 +122,20 @@ def project(
     """Map images onto those that f was trained on: f^steps(x).
 
     Pictures of any size and kind are turned upright, brought to the model's size and to its
-    polarity; for a model of faces, each face is found and aligned. sketch.png becomes
-    sketch_real.png (its second face sketch_real-face2.png), photos/ becomes photos_real/; what
-    is there already is skipped, so that a job goes on where it was stopped.
+    polarity, and what f changes of a photograph is put back into it. For a model of faces, each
+    face is found and aligned; where there is none, nothing is changed. sketch.png becomes
+    sketch_real.png, photos/ becomes photos_real/; of folders and globs, what is there already is
+    skipped, so that a job goes on where it was stopped.
     """
     to_stdout = output == "-"
     for wrong, message in (
         (
             to_stdout and (as_json or len(inputs) > 1),
             "-o - takes one input, and no --json: stdout is the image",
+        ),
+        (
+            restore_size and scale > 1,
+            "--scale enlarges results at the model's size; --restore-size has the input's",
         ),
         (keep_metadata and no_metadata, "--keep-metadata and --no-metadata exclude each other"),
         (watch and not all(map(os.path.isdir, inputs)), "--watch takes folders"),
@@ -102,6 +152,10 @@ def project(
     options.check(gallery, "--gallery", (".html",), overwrite)
 
     from make_it_real.inference import jobs as planning
+    from make_it_real.inference import report as reporting
+
+    if report:
+        reporting.check(report)
 
     target, into_folder = options.output_path(output)
     data = stdin_of(inputs)
@@ -130,7 +184,9 @@ def project(
     share = distributed.join()
     if not share.first:
         console.be_quiet()
-    show = _Show(share, report, as_json, {"steps": steps, "model": model})
+    # Where nothing matched, nothing is written.
+    book = report if plan.jobs or watch else None
+    show = _Show(share, book, as_json, {"steps": steps, "model": model})
     if share.first:
         for failure in plan.failed:
             if not watch:
@@ -157,7 +213,7 @@ def project(
         batch=batch,
         how=fit,
         invert=invert,
-        restore_size=restore_size,
+        restore_size=False if scale > 1 else restore_size,
         drift=as_json or report is not None or gallery is not None,
         overwrite=overwrite,
         max_pixels=max_pixels,
@@ -166,6 +222,7 @@ def project(
         keep_metadata=keep_metadata,
         to_stdout=to_stdout,
         keep_before=gallery is not None,
+        scale=scale,
     )
     with console.stop_on_signals() as stop:
 
@@ -185,12 +242,15 @@ def project(
             with console.job_bar(len(mine)) as advance:
                 for result in done(mine, f, settings):
                     show(result)
-                    if gallery and result.status == "done":
+                    if gallery and result.status in reporting.WRITTEN:
                         before = result.before
                         if before is None and result.input != "-":
                             before = Path(result.input)
                         name = result.input + f" (face {result.face})" * (result.face > 1)
-                        page.add(name, Path(result.output), before, score=result.drift_before)
+                        page.add(
+                            name, Path(result.output), before, score=result.drift_before,
+                            figures={"status": result.status},
+                        )  # fmt: skip
                     if result.face == 1:
                         advance(show.counts["failed"])
             if gallery:
@@ -210,22 +270,30 @@ class _Show:
         self.share, self.as_json, self.more = share, as_json, more
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        # How many inputs one thing is true of, which is said once.
+        self.common: Counter[str] = Counter()
+        # The last that was counted.
+        self.one: Result | None = None
         self.start = time.perf_counter()
         self.report = None
         if path:
             self.report = Report(part(path, share.rank))
 
     def __call__(self, result: "Result") -> None:
-        from make_it_real.inference.report import line
+        from make_it_real.inference.report import WRITTEN, line
 
-        # An input of several faces is one all the same, unless one of them failed.
-        if result.face == 1 or result.status == "failed":
-            self.counts[result.status] += 1
+        self.count(result)
+        if result.reason and result.status in WRITTEN:
+            self.common[result.reason] += 1
+        elif NO_DETECTOR in (result.reason, *result.warnings):
+            self.common[NO_DETECTOR] += 1
         for warning in result.warnings:
-            console.complain(f"warning: {result.input}: {warning}")
+            if warning != NO_DETECTOR:
+                console.complain(f"warning: {result.input}: {warning}")
         if result.status == "failed":
             self.reasons[result.reason] += 1
-            console.complain(f"{result.input}: {result.reason}")
+            if result.reason != NO_DETECTOR:
+                console.complain(f"{result.input}: {result.reason}")
         if self.as_json or self.report:
             fields = line(result, **self.more)
             if self.report:
@@ -235,25 +303,41 @@ class _Show:
         elif self.as_json:
             sys.stdout.write(json.dumps(fields) + "\n")
             sys.stdout.flush()
-        elif result.status == "done":
+        elif result.status in WRITTEN:
             # In one piece, as print is not where nothing is buffered: others write there too.
             sys.stdout.write(f"{result.output}\n")
         if result.done:
             console.detail(f"{result.input}: {', '.join(result.done)}")
 
+    def count(self, result: "Result") -> None:
+        """Count an input once, whatever the number of its faces, and each face that failed."""
+        if result.face == 1 or result.status == "failed":
+            self.counts[result.status] += 1
+        elif result.status == "changed" and self.one and self.one.status == "unchanged":
+            self.counts.update(changed=1, unchanged=-1)
+        else:
+            return
+        self.one = result
+
     def finish(self, total: int, interrupted: bool) -> None:
         """The summary of all processes, one report of theirs, and the exit code."""
-        counts, reasons, seconds = self.counts, self.reasons, time.perf_counter() - self.start
+        counts, reasons, common = self.counts, self.reasons, self.common
+        seconds = time.perf_counter() - self.start
         if not interrupted:
             # An interrupted process does not wait: another one may be gone.
-            everyone = self.share.gathered((counts, reasons))
-            counts = sum((c for c, _ in everyone), Counter())
-            reasons = sum((r for _, r in everyone), Counter())
+            everyone = self.share.gathered((counts, reasons, common))
+            counts, reasons, common = (sum(some, Counter()) for some in zip(*everyone, strict=True))
             if self.report and self.share.first:
                 self.report.merge_parts()
         if self.report:
             self.report.close()
         distributed.leave()
+        if self.share.first:
+            for what, n in common.items():
+                who = self.one.input if self.one and total == 1 else f"{n} of {total} inputs"
+                console.complain(f"warning: {who}: {what}")
+        if total == 1 and self.one and self.one.status == "unchanged":
+            console.say(f"{self.one.input}: unchanged")
         if total > 1:
             console.summary(counts, reasons, max(0, total - counts.total()), seconds)
         if interrupted:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from make_it_real.cli import console, options
+from make_it_real.cli.help import OUTPUT
 from make_it_real.cli.inputs import fitting, load
 from make_it_real.files import free_path, make_folder, write_bytes
 from make_it_real.weights import model_file
@@ -30,24 +31,52 @@ def refine(
         str | None, typer.Option("--seeds", help="Begin at the noise of seeds, such as 0-63.")
     ] = None,
     steps: Annotated[
-        int, typer.Option("--steps", "-k", min=1, help="How often f is applied at most.")
+        int,
+        typer.Option("--steps", "-k", min=1, metavar="K", help="Number of times at most."),
     ] = 1_000,
     until: Annotated[
         float | None,
         typer.Option("--until", min=0, help="Leave an image once no pixel changes by more."),
     ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", help=f"The k to show, by commas [{AT}, up to --steps].")
+        str | None,
+        typer.Option(
+            "--at", metavar="K,K,…", help="Numbers of times to show [0,1,10,20,100,1000,…]."
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The strip, a .png [refined.png].")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="The strip [refined.png].",
+        ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="A .png of the change over k.")
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="The first images at each k, and the change over k.",
+        ),
     ] = None,
-    table: Annotated[Path | None, typer.Option("--csv", help="The change at each k.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="X.csv", rich_help_panel=OUTPUT, help="The change at each k."
+        ),
+    ] = None,
     animation: Annotated[
-        Path | None, typer.Option("--animation", help="A .gif or .webp of the way.")
+        Path | None,
+        typer.Option(
+            "--animation",
+            metavar="PATH",
+            rich_help_panel=OUTPUT,
+            help="A .gif or .webp of the way.",
+        ),
     ] = None,
     gallery: options.Gallery = None,
     recursive: options.Recursive = False,
@@ -83,6 +112,7 @@ def refine(
     import torch
 
     from make_it_real.images import encode, pixels
+    from make_it_real.images.pixels import mean_abs
     from make_it_real.inference import plots
     from make_it_real.inference.gallery import Gallery
     from make_it_real.inference.refinement import refine as run
@@ -110,7 +140,11 @@ def refine(
     lines = {"mean": done.mean, "largest": done.largest}
     extra: dict[Path | None, bytes] = {}
     if plot:
-        extra[plot] = plots.curve(done.k, lines, f"|f^(k+1) - f^k|, {len(names)} images")
+        since = max((one.since for one in done.rest if one), default=0)
+        extra[plot] = plots.refinement(
+            {k: frames[k] for k in shown}, done.k, lines, f"|f^(k+1) - f^k|, {len(names)} images",
+            since if all(done.rest) else None,
+        )  # fmt: skip
     if table:
         extra[table] = plots.table({"k": done.k, **lines})
     if animation:
@@ -123,12 +157,11 @@ def refine(
             write_bytes(path, content, overwrite=overwrite)
     if gallery:
         page = Gallery(f"f^{steps:,} of {len(names)} images", score="moved")
-        for name, before, after, rest in zip(
-            names, start.cpu(), done.images.cpu(), done.rest, strict=True
-        ):
+        before, after = start.cpu(), done.images.cpu()
+        moved = mean_abs(after, before).tolist()
+        for i, (name, rest) in enumerate(zip(names, done.rest, strict=True)):
             figures = {"rest": rest.rule, "since k": rest.since} if rest else {"rest": "moving"}
-            moved = float((after - before).abs().mean())
-            page.add(name, after, before, score=moved, figures=figures)
+            page.add(name, after[i], before[i], score=moved[i], figures=figures)
         page.write(gallery, overwrite=overwrite)
     if as_json:
         for name, one in zip(names, done.rest, strict=True):

@@ -9,6 +9,7 @@ import typer
 
 from make_it_real.cli import console, options
 from make_it_real.cli import inputs as cli_inputs
+from make_it_real.cli.help import OUTPUT
 from make_it_real.cli.inputs import fitting
 from make_it_real.errors import DataError
 from make_it_real.files import make_folder, write_bytes
@@ -27,7 +28,12 @@ def score(
     ] = None,
     heat: Annotated[
         Path | None,
-        typer.Option("--heat", help="A .png: a row an image: x, f(x), and where f changes x."),
+        typer.Option(
+            "--heat",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="Write a row an image: x, f(x), and where f changes x.",
+        ),
     ] = None,
     gallery: options.Gallery = None,
     recursive: options.Recursive = False,

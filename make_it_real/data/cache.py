@@ -1,8 +1,8 @@
 """Decoded data sets, kept in the user's cache folder and mapped into memory from there.
 
-A cache is one file: the pixels (N, C, S, S), a byte each; a JSON footer with their shape and
-why files were left out; the footer's length and a mark. It is written a chunk at a time under
-another name and gets its own when it is whole.
+A cache is one file: the pixels (N, C, S, S), a byte each; a JSON footer with their shape and the
+reasons why files were left out; the length of the footer and a mark. It is written a chunk at a
+time, under another name until it is whole.
 """
 
 import hashlib
@@ -27,7 +27,11 @@ SUFFIX = ".pixels"
 
 
 def folder() -> Path:
-    """MIR_CACHE, else ``make_it_real`` in XDG_CACHE_HOME or where the system keeps caches."""
+    """Return the folder of caches.
+
+    It is MIR_CACHE, or ``make_it_real`` in XDG_CACHE_HOME or in the system's folder of caches.
+    Raises OSError where there is no home folder to keep it in, as in some containers.
+    """
     if own := os.environ.get("MIR_CACHE"):
         return Path(own)
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -35,20 +39,28 @@ def folder() -> Path:
         shared = "~/Library/Caches"
     if not shared and sys.platform == "win32":
         shared = os.environ.get("LOCALAPPDATA")
-    return Path(shared or "~/.cache").expanduser() / "make_it_real"
+    try:
+        return Path(shared or "~/.cache").expanduser() / "make_it_real"
+    except RuntimeError as error:
+        raise OSError("there is no home folder; MIR_CACHE names another") from error
 
 
 def place(what: object, state: object) -> Path:
-    """The file for data known as ``what`` in a ``state`` that changes as it does (both JSON)."""
+    """Return the cache's path for data.
+
+    what: identifies the data. state: changes whenever the data does. Both are JSON. Raises OSError
+    as ``folder`` does.
+    """
     names = (hashlib.sha256(json.dumps(part).encode()).hexdigest()[:24] for part in (what, state))
     return folder() / ("-".join(names) + SUFFIX)
 
 
 def read(path: Path) -> tuple[Tensor, tuple[str, ...]] | None:
-    """(pixels, mapped and not copied; why files were left out), or None for no whole cache.
+    """Map a cache into memory: (pixels, reasons why files were left out).
 
-    What is written to the pixels stays in memory. Raises OSError or RuntimeError where the
-    system won't map the file.
+    Returns None where there is no whole cache. The pixels, uint8 (N, C, S, S), are not copied, and
+    what is written to them does not reach the file. Raises OSError or RuntimeError where the
+    system can't map the file.
     """
     try:
         with path.open("rb") as file:
@@ -71,10 +83,11 @@ def read(path: Path) -> tuple[Tensor, tuple[str, ...]] | None:
 
 
 def write(path: Path, chunks: Iterable[list[Tensor | str]], most: int) -> None:
-    """Write rows, uint8 (C, S, S) or the reason why there is none, as they come.
+    """Write images as they come, and remove caches of the same data in an earlier state.
 
-    most: bytes that the pixels may come to. Caches of the same data in an earlier state are
-    removed. Raises OSError where the file can't be written, at once if its disk is too full.
+    chunks: of rows, each an image, uint8 (C, S, S), or the reason why there is none. most: largest
+    size of the pixels in bytes. Raises OSError where the file can't be written, before anything
+    is written if there is too little room on the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     files.sweep(path.parent)
@@ -92,7 +105,7 @@ def write(path: Path, chunks: Iterable[list[Tensor | str]], most: int) -> None:
         footer = json.dumps({"shape": [count, *shape], "skipped": skipped}).encode()
         file.write(footer + END.pack(len(footer), MARK))
         file.flush()
-        # Else a crash soon afterwards may leave a file of the right size, full of zeros.
+        # Without fsync, a crash soon afterwards may leave a file of the right size, full of zeros.
         os.fsync(file.fileno())
     for other in path.parent.glob(f"{path.stem.split('-')[0]}-*{SUFFIX}"):
         if other != path:

@@ -1,8 +1,8 @@
-"""Data sets: IDX files, image folders and zips of images → pixels."""
+"""Data sets of pixels: loaded from IDX files, image folders and zips of images."""
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL
@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from make_it_real.data import cache, idx
-from make_it_real.data.image_folder import DECODING, _decoded, _fitted, _listed, _through_cache
+from make_it_real.data.image_folder import (
+    DECODING,
+    decode_cached,
+    decode_images,
+    fit_picture,
+    list_images,
+)
 from make_it_real.errors import DataError
 from make_it_real.images.decode import Picture
 from make_it_real.images.faces import available
@@ -18,10 +24,11 @@ from make_it_real.images.faces import available
 
 @dataclass(frozen=True)
 class ImageSet:
-    """pixels: uint8 (N, C, S, S); labels: int64 (N,) where the data has them, else None.
+    """A data set.
 
-    name: of the file or folder; skipped: "path: reason" of files that could not be used; note:
-    why there is no cache of them, where one was wanted. Pixels may be mapped from a file.
+    pixels: uint8 (N, C, S, S), which may be mapped from a file. labels: int64 (N,), or None where
+    the data has none. name: of the file or folder. skipped: "path: reason" for each file that
+    could not be used. note: why there is no cache, where one was wanted.
     """
 
     pixels: Tensor
@@ -33,6 +40,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def take(self, index: Tensor | slice) -> "ImageSet":
+        """Select the images of an index (M,), which copies them, or of a slice, which does not."""
+        labels = None if self.labels is None else self.labels[index]
+        return replace(self, pixels=self.pixels[index], labels=labels)
+
 
 def load(
     path: Path | Sequence[Path],
@@ -43,15 +55,17 @@ def load(
     faces: bool = False,
     cached: bool = True,
 ) -> ImageSet:
-    """The images at ``path``: a folder of IDX files (MNIST's names, gzipped or not), one IDX
-    file, a zip of images, or a folder of images, searched through. Of several, all as one set.
+    """Load the images at ``path``, or at several paths as one set.
 
-    split: train or test, for folders of IDX files; images have none. size, channels: what to
-    bring images to, by a central square crop and resizing; None takes an IDX file's own, and
-    64 pixels in colour for images. faces: each face in an image of another size is one, aligned
-    as CelebA's are. cached: images of folders and zips are decoded once, into
-    ``cache.folder()``, and mapped from there. Processes that train together each decode a part
-    of the images and pass it on. Raises DataError where there is nothing usable.
+    path: a folder of IDX files (with MNIST's names, gzipped or not), an IDX file, a zip of images,
+    or a folder of images and of folders with images. split: train or test, for folders of IDX
+    files. size, channels: those that images are brought to, by a central square crop and
+    resizing; None takes those of an IDX file, and 64 pixels in colour for other images. faces:
+    take each face of an image as an image, aligned as in CelebA, unless it has the size already.
+
+    cached: decode images of folders and zips once, into ``cache.folder()``, and map them from
+    there. Of processes that train together the first of each machine does so for all; without a
+    cache each decodes for itself. Raises DataError where there is nothing usable.
     """
     if faces and not available():
         raise DataError("finding faces needs an extra: pip install 'make-it-real[faces]'")
@@ -59,33 +73,33 @@ def load(
     for one in paths:
         if not one.exists():
             raise DataError(f"{one}: no such file or folder")
-    plain = [_idx(one, split, size, channels) for one in paths]
+    idx_sets = [_load_if_idx(one, split, size, channels) for one in paths]
     into = size or 64, channels or 3, faces, cached
-    if not any(plain):
+    if not any(idx_sets):
         return _load_images(paths, *into)
-    sets = [found or _load_images([one], *into) for one, found in zip(paths, plain, strict=True)]
-    return sets[0] if len(sets) == 1 else _joined(sets)
+    sets = [own or _load_images([one], *into) for one, own in zip(paths, idx_sets, strict=True)]
+    return sets[0] if len(sets) == 1 else _join(sets)
 
 
-def _idx(path: Path, split: str, size: int | None, channels: int | None) -> ImageSet | None:
-    """The images of an IDX file or a folder of such; None for a folder or zip of images."""
+def _load_if_idx(path: Path, split: str, size: int | None, channels: int | None) -> ImageSet | None:
+    """Load an IDX file or a folder of such; return None for a folder or zip of images."""
     if path.is_dir():
-        found = idx.find(path, split, "images")
-        if found is not None:
+        images = idx.find(path, split, "images")
+        if images is not None:
             labels = idx.find(path, split, "labels")
-            return _load_idx(path.resolve().name, found, labels, size, channels)
+            return _load_idx(path.resolve().name, images, labels, size, channels)
         if idx.find(path, "test" if split == "train" else "train", "images") is not None:
             raise DataError(f"{path}: no {split} images among its IDX files")
         return None
     return None if zipfile.is_zipfile(path) else _load_idx(path.stem, path, None, size, channels)
 
 
-def _joined(sets: list[ImageSet]) -> ImageSet:
-    """Several sets as one, in memory; labels where all have them."""
+def _join(sets: list[ImageSet]) -> ImageSet:
+    """Join sets into one, in memory, with labels where all have them. Raises DataError."""
     shapes = {tuple(one.pixels.shape[1:]): one.name for one in sets}
     if len(shapes) > 1:
-        said = ", ".join(f"{name} {'×'.join(map(str, shape))}" for shape, name in shapes.items())
-        raise DataError(f"not of one shape: {said}; --size and --channels bring them to one")
+        text = ", ".join(f"{name} {'×'.join(map(str, shape))}" for shape, name in shapes.items())
+        raise DataError(f"not of one shape: {text}; --size and --channels bring them to one")
     labels = [one.labels for one in sets if one.labels is not None]
     return ImageSet(
         torch.cat([one.pixels for one in sets]),
@@ -97,13 +111,14 @@ def _joined(sets: list[ImageSet]) -> ImageSet:
 
 
 def has_splits(path: Path) -> bool:
-    """Whether ``path`` is a folder of IDX files, train and test."""
+    """Tell whether ``path`` is a folder of IDX files with both splits, train and test."""
     return path.is_dir() and all(idx.find(path, split, "images") for split in idx.PREFIX)
 
 
 def _load_idx(
     name: str, path: Path, labels_path: Path | None, size: int | None, channels: int | None
 ) -> ImageSet:
+    """Load an IDX file of images, and one of labels. Raises DataError."""
     pixels = idx.read(path)
     if pixels.ndim == 3:
         pixels = pixels[:, None]
@@ -115,32 +130,39 @@ def _load_idx(
         raise DataError(f"{labels_path}: {len(labels)} labels for {len(pixels)} images")
     size, channels = size or shape[2], channels or shape[1]
     if shape[1:] != (channels, size, size):
-        pixels = torch.cat([_fitted(Picture(p.float() / 255), size, channels) for p in pixels])
+        pixels = torch.cat([fit_picture(Picture(p.float() / 255), size, channels) for p in pixels])
     return ImageSet(pixels, labels, name)
 
 
 def _load_images(
     paths: Sequence[Path], size: int, channels: int, faces: bool, cached: bool
 ) -> ImageSet:
-    """Image folders and zips as one set, out of its cache where that is whole and allowed."""
+    """Load image folders and zips as one set, from its cache where that is whole and allowed.
+
+    Raises DataError where fewer than two images can be read.
+    """
     name = " + ".join(p.stem if p.is_file() else p.resolve().name for p in paths)
     refs, states = [], []
     for path in paths:
-        found, state = _listed(path)
-        refs += found
+        images, state = list_images(path)
+        refs += images
         states.append(state)
     what = [*(str(path.resolve()) for path in paths), size, channels, faces]
-    file = cache.place(what, [states, DECODING, PIL.__version__])
-    note, held = "", None
+    note, contents = "", None
     if cached and refs:
-        held, note = _through_cache(file, refs, size, channels, faces)
-    if held is None:
-        rows = [row for chunk in _decoded(refs, size, channels, faces) for row in chunk]
+        try:
+            file = cache.place(what, [states, DECODING, PIL.__version__])
+        except OSError as error:
+            note = f"decoded into memory, not cached: {error}"
+        else:
+            contents, note = decode_cached(file, refs, size, channels, faces)
+    if contents is None:
+        rows = [row for chunk in decode_images(refs, size, channels, faces) for row in chunk]
         usable = [row for row in rows if isinstance(row, Tensor)]
         skipped = tuple(row for row in rows if isinstance(row, str))
         pixels = torch.stack(usable) if usable else torch.empty(0, channels, size, size)
     else:
-        pixels, skipped = held
+        pixels, skipped = contents
     if len(pixels) < 2:
         reason = f"; {skipped[0]}" if skipped else ""
         raise DataError(

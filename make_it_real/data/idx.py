@@ -1,4 +1,4 @@
-"""MNIST's own file format, IDX, and the names that data sets give their files."""
+"""IDX, the file format of MNIST, and the names of the files of such data sets."""
 
 import gzip
 import math
@@ -16,10 +16,10 @@ PREFIX = {"train": "train", "test": "t10k"}
 
 
 def read(path: Path) -> Tensor:
-    """One IDX file of unsigned bytes, gzipped or not: uint8 of the shape that it states.
+    """Read an IDX file of unsigned bytes, gzipped or not: uint8 with the shape in its header.
 
     The format is described on MNIST's page, http://yann.lecun.com/exdb/mnist/. Raises
-    DataError for anything else, and for a file cut short.
+    DataError for any other file, and for one that is cut short.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -39,7 +39,11 @@ def read(path: Path) -> Tensor:
 
 
 def find(folder: Path, split: str, what: str) -> Path | None:
-    """A split's ``images`` or ``labels`` file, as MNIST and its kin name them."""
+    """Find the file of a split, or return None.
+
+    split: train or test. what: images or labels. The names are those that MNIST, Fashion-MNIST
+    and similar data sets use.
+    """
     rank = 3 if what == "images" else 1
     stem = f"{PREFIX[split]}-{what}"
     for name in (f"{stem}-idx{rank}-ubyte", f"{stem}.idx{rank}-ubyte"):

@@ -1,8 +1,7 @@
-"""Folders and zips of images → pixels."""
+"""Folders and zips of images: list them, decode them, and bring them to one size."""
 
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -18,61 +17,68 @@ from make_it_real.images.decode import SUFFIXES, Picture, read
 from make_it_real.images.framing import Fit, Framing, fit_all
 from make_it_real.images.pixels import to_pixels
 
-# An image's file, or a zip and its member in it.
+# (file, None) for an image's own file, (zip, name of the member) for one in a zip.
 Ref = tuple[Path, str | None]
+# Number of images that are decoded before any are passed on.
 CHUNK = 256
-# To be counted up when decoding or framing gives other pixels than before.
+# Version of the pixels: to be counted up when decoding or framing gives others than before.
 DECODING = 2
 
 
 def _is_image(name: Path) -> bool:
-    """True for an image's suffix with nothing hidden on the way (thumbnails, a Mac's extras)."""
+    """Tell whether a path has an image's suffix and no hidden part (as thumbnails have)."""
     hidden = any(part.startswith(".") for part in name.parts)
     return name.suffix.lower() in SUFFIXES and not hidden
 
 
-def _listed(path: Path) -> tuple[list[Ref], list[object]]:
-    """The images of a folder or zip in order, and what changes when one of them does."""
+def list_images(path: Path) -> tuple[list[Ref], list[object]]:
+    """List the images of a folder or zip, sorted, and a state that changes when one of them does.
+
+    Raises DataError for a zip that can't be read.
+    """
     if path.is_dir():
         files = [f for f in path.rglob("*") if _is_image(f.relative_to(path)) and f.is_file()]
         files.sort(key=str)
         stats = [(str(f), f.stat()) for f in files]
         return [(f, None) for f in files], [[n, s.st_size, s.st_mtime_ns] for n, s in stats]
-    with _opened(path) as archive:
+    with _open_zip(path) as archive:
         members = sorted(name for name in archive.namelist() if _is_image(Path(name)))
     stat = path.stat()
     return [(path, member) for member in members], [str(path), stat.st_size, stat.st_mtime_ns]
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip. Raises DataError."""
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path}: can't be read as a zip ({error})") from error
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes | ImageError:
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes | ImageError:
+    """Read a member of a zip; return an error, rather than raise it, to be raised later."""
     try:
         return archive.read(name)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         return ImageError(f"can't be read from the zip ({error})")
 
 
-def _fitted(picture: Picture, size: int, channels: int, faces: bool = False) -> Tensor:
-    """The images that a picture comes to, uint8 (N, C, size, size)."""
+def fit_picture(picture: Picture, size: int, channels: int, faces: bool = False) -> Tensor:
+    """Cut out and resize the images in a picture: uint8 (N, C, size, size).
+
+    N is 1, or the number of faces. Raises ImageError where faces are wanted and there are none.
+    """
     how: Fit = "auto" if faces else "crop"
     fitted = fit_all(picture, size, channels, Framing(faces=faces), how=how)
-    if fitted[0].warnings:
-        raise ImageError("no face was found")
     return to_pixels(torch.stack([one.image for one in fitted]))
 
 
-def _decoded(
+def decode_images(
     refs: list[Ref], size: int, channels: int, faces: bool
 ) -> Iterator[list[Tensor | str]]:
-    """Images' pixels (C, S, S), or the reason why there are none, a chunk at a time.
+    """Decode images a chunk at a time: each uint8 (C, size, size), or the reason why there is none.
 
-    Each of several processes decodes a share of each chunk, and all get the whole.
+    faces: whether each face is an image.
     """
 
     def decode(item: tuple[str, Path | bytes | ImageError]) -> list[Tensor] | list[str]:
@@ -80,53 +86,49 @@ def _decoded(
         try:
             if isinstance(source, ImageError):
                 raise source
-            return list(_fitted(read(source), size, channels, faces))
+            return list(fit_picture(read(source), size, channels, faces))
         except ImageError as error:
             return [f"{label}: {error}"]
 
     with ThreadPoolExecutor() as pool, ExitStack() as stack:
         archives: dict[Path, zipfile.ZipFile] = {}
 
+        # Members of a zip are read in this thread; only decoding runs in the others.
         def source(ref: Ref) -> tuple[str, Path | bytes | ImageError]:
             path, member = ref
             if member is None:
                 return str(path), path
             if path not in archives:
-                archives[path] = stack.enter_context(_opened(path))
-            return f"{path}:{member}", _member(archives[path], member)
+                archives[path] = stack.enter_context(_open_zip(path))
+            return f"{path}:{member}", _read_member(archives[path], member)
 
-        chunk = CHUNK * distributed.size()
-        for start in range(0, len(refs), chunk):
-            share = distributed.mine(refs[start : start + chunk])
-            decoded = pool.map(decode, [source(ref) for ref in share])
-            yield distributed.gathered([row for rows in decoded for row in rows])
+        for start in range(0, len(refs), CHUNK):
+            decoded = pool.map(decode, [source(ref) for ref in refs[start : start + CHUNK]])
+            yield [row for rows in decoded for row in rows]
 
 
-def _through_cache(
+def decode_cached(
     file: Path, refs: list[Ref], size: int, channels: int, faces: bool
 ) -> tuple[tuple[Tensor, tuple[str, ...]] | None, str]:
-    """(what the cache holds, written first if need be; why that could not be)."""
-    held, problem = None, ""
-    try:
-        held = cache.read(file)
-    except (OSError, RuntimeError) as error:
-        problem = one_line(error)
-    # Processes decode together or not at all, and then one on each machine writes.
-    if not distributed.agreed(held is None):
-        return held, ""
-    chunks = _decoded(refs, size, channels, faces)
+    """Read the images from the cache ``file``, which is written first where there is none.
+
+    Returns (pixels, reasons why files were left out), or None where there can be no cache, and a
+    note that says why. Of several processes the first of each machine writes, and the others
+    wait for it.
+    """
+    problem = "it can't be mapped"
     if distributed.leads_machine():
         try:
-            cache.write(file, chunks, len(refs) * channels * size * size)
+            if cache.read(file) is None:
+                chunks = decode_images(refs, size, channels, faces)
+                cache.write(file, chunks, len(refs) * channels * size * size)
         except OSError as error:
             problem = error.strerror or one_line(error)
-    # What the writer left, where writing failed, or all of it where another writes.
-    if distributed.size() > 1:
-        deque(chunks, maxlen=0)
-    if not distributed.agreed(bool(problem)):
-        with suppress(OSError, RuntimeError):
-            held = cache.read(file)
-    if distributed.agreed(held is None):
-        reason = problem or "it can't be mapped"
-        return None, f"decoded into memory, not cached in {file.parent}: {reason}"
-    return held, ""
+        except RuntimeError as error:
+            problem = one_line(error)
+    distributed.meet()
+    contents = None
+    with suppress(OSError, RuntimeError):
+        contents = cache.read(file)
+    note = f"decoded into memory, not cached in {file.parent}: {problem}"
+    return contents, "" if contents is not None else note

@@ -1,6 +1,6 @@
-"""Damage to detail: what blurs, coarsens, moves or compresses images.
+"""Blur: Gaussian, anisotropic, defocus, glass and motion.
 
-Each takes images (N, C, H, W) in [−1, 1] and levels (N,); ``degradations.py`` names them.
+Each takes images (N, C, H, W) in [−1, 1] and levels (N,); ``kinds.py`` names them.
 """
 
 import torch

@@ -1,6 +1,6 @@
-"""Damage to what pixels show: noise, light, colour, and what is painted over.
+"""Damage to light and colour: contrast, casts, grey, scans and sketches.
 
-Each takes images (N, C, H, W) in [−1, 1] and levels (N,); ``degradations.py`` names them.
+Each takes images (N, C, H, W) in [−1, 1] and levels (N,); ``kinds.py`` names them.
 """
 
 import torch

@@ -5,7 +5,8 @@ Images are float (N, C, H, W) in [−1, 1]; a level is one number an image. Nois
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -79,17 +80,17 @@ _KEPT_OUT = {
 }
 
 
-# What f is taught to repair, a kind named twice drawn twice as often.
-GREY_DAMAGE = (
-    *("noise",) * 7, *("coarse-noise",) * 5, *("low-resolution",) * 6, *("mask",) * 2,
-    *("blur",) * 2, "contrast", "light", "thin", "glass", "scan", *("lines",) * 2,
-)  # fmt: skip
-COLOUR_DAMAGE = (
-    *("noise",) * 6, "coarse-noise", *("low-resolution",) * 14, *("blur",) * 3,
-    *("anisotropic-blur",) * 4, *("plateau-blur",) * 4, *("defocus",) * 2, *("crystals",) * 8,
-    *("lines",) * 2, *("mask",) * 3, "contrast", "light", "cast", *("grayscale",) * 3,
-    *("sketch",) * 6, *("jpeg",) * 2, "salt-and-pepper", "scribbles",
-)  # fmt: skip
+# What f is taught to repair: a weight for each kind, by which it is drawn.
+GREY_DAMAGE: Mapping[str, float] = {
+    "noise": 7, "coarse-noise": 5, "low-resolution": 6, "mask": 2, "blur": 2, "contrast": 1,
+    "light": 1, "thin": 1, "glass": 1, "scan": 1, "lines": 2,
+}  # fmt: skip
+COLOUR_DAMAGE: Mapping[str, float] = {
+    "noise": 6, "coarse-noise": 1, "low-resolution": 14, "blur": 3, "anisotropic-blur": 4,
+    "plateau-blur": 4, "defocus": 2, "crystals": 8, "lines": 2, "mask": 3, "contrast": 1,
+    "light": 1, "cast": 1, "grayscale": 3, "sketch": 6, "jpeg": 2, "salt-and-pepper": 1,
+    "scribbles": 1,
+}  # fmt: skip
 
 
 def kept_out(channels: int) -> tuple[str, ...]:
@@ -97,9 +98,22 @@ def kept_out(channels: int) -> tuple[str, ...]:
     return _KEPT_OUT[channels]
 
 
-def check_damage(kinds: Sequence[str], channels: int) -> None:
+def damage_weights(damage: Mapping[str, float] | Iterable[str]) -> dict[str, float]:
+    """Kinds with their weights; of names alone, each counts as often as it is there.
+
+    Raises ValueError for a kind that is not in ``DEGRADATIONS`` and a weight that is not over 0.
+    """
+    weights = dict(damage if isinstance(damage, Mapping) else Counter(damage))
+    if unknown := [kind for kind in weights if kind not in DEGRADATIONS]:
+        raise ValueError(f"no such damage: {', '.join(unknown)}")
+    if not weights or not all(0 < weight < math.inf for weight in weights.values()):
+        raise ValueError("damage has kinds, each of a weight over 0")
+    return weights
+
+
+def check_damage(kinds: Iterable[str], channels: int) -> None:
     """Raise ValueError if training on images of so many channels must not see one of the kinds."""
-    if found := [kind for kind in kept_out(channels) if kind in kinds]:
+    if found := sorted(set(kept_out(channels)) & set(kinds)):
         raise ValueError(f"kept out of training on purpose: {', '.join(found)}")
 
 
@@ -117,17 +131,15 @@ def degraded(
 
 
 def randomly_degraded(
-    images: Tensor, kinds: Sequence[str], *, generator: torch.Generator
+    images: Tensor, weights: Mapping[str, float], *, generator: torch.Generator
 ) -> Tensor:
-    """A(images), each image with a kind drawn from ``kinds`` and a level from its range.
-
-    A kind named twice is drawn twice as often.
-    """
+    """A(images), each image with a kind drawn by the kinds' weights and a level from its range."""
     out = images.clone()
-    drawn = torch.randint(len(kinds), (len(images),), generator=generator, device=generator.device)
+    shares = torch.tensor(list(weights.values()), dtype=torch.float32, device=generator.device)
+    drawn = torch.multinomial(shares, len(images), replacement=True, generator=generator)
     # The host waits for a GPU once, not once a kind.
-    counts = torch.bincount(drawn, minlength=len(kinds)).tolist()
-    for kind, chosen in zip(kinds, drawn.argsort(stable=True).split(counts), strict=True):
+    counts = torch.bincount(drawn, minlength=len(weights)).tolist()
+    for kind, chosen in zip(weights, drawn.argsort(stable=True).split(counts), strict=True):
         if not len(chosen):
             continue
         damage = DEGRADATIONS[kind]

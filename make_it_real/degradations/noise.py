@@ -1,4 +1,4 @@
-"""Noise, and what is painted over an image."""
+"""Noise, and what covers parts of an image: holes, scribbles, salt and pepper."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Damage to resolution: what coarsens, moves or compresses images."""
+"""Damage to resolution: low resolution, coarse cells, thin strokes, lines and JPEG."""
 
 import io
 

@@ -1,1 +1,1 @@
-"""How good f is."""
+"""How good f is: metrics, feature extractors, measurements and reports."""

@@ -1,4 +1,4 @@
-"""95 % intervals of figures: bootstrap, seeded and cheap, the images resampled."""
+"""95 % intervals of figures, by a seeded bootstrap over images (B. Efron 1979)."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,17 +12,17 @@ Interval = tuple[float, float]
 
 RESAMPLES = 200
 FRECHET_RESAMPLES = 20
-# Above these a resampled Fréchet distance takes too long: numbers of a set, and dimensions.
+# A larger set, in numbers N·D or in dimensions D, takes too long for resampled Fréchet distances.
 FRECHET_NUMBERS = 2_000_000
 FRECHET_DIMENSIONS = 512
 TAILS = torch.tensor([0.025, 0.975], dtype=torch.float64)
-# Standard deviations of a normal distribution between which 95 % lie.
+# 95 % of a normal distribution lie within so many standard deviations.
 NORMAL = 1.959964
 
 
 @lru_cache(maxsize=8)
 def _draws(n: int, resamples: int) -> Tensor:
-    """How often each of n images is drawn, (resamples, n)."""
+    """Resample n images with replacement: how often each is drawn, (resamples, n)."""
     generator = torch.Generator().manual_seed(n)
     return torch.stack(
         [
@@ -33,14 +33,17 @@ def _draws(n: int, resamples: int) -> Tensor:
 
 
 def of_mean(values: Tensor) -> Interval:
-    """The interval of the mean of values (N,), one an image."""
+    """Compute the interval of the mean of values (N,), one per image."""
     means = _draws(len(values), RESAMPLES) @ values.double().cpu() / len(values)
     low, high = means.quantile(TAILS).tolist()
     return low, high
 
 
 def of_statistic(values: Tensor, statistic: Callable[[Tensor], Tensor]) -> Interval:
-    """The interval of any statistic of values (N,): rows (R, N) → (R,)."""
+    """Compute the interval of a statistic of values (N,), one per image.
+
+    statistic: takes resampled values (R, N) and returns one number for each row, (R,).
+    """
     generator = torch.Generator().manual_seed(len(values))
     index = torch.randint(len(values), (RESAMPLES, len(values)), generator=generator)
     low, high = statistic(values.double().cpu()[index]).quantile(TAILS).tolist()
@@ -48,40 +51,42 @@ def of_statistic(values: Tensor, statistic: Callable[[Tensor], Tensor]) -> Inter
 
 
 def of_auroc(negatives: Tensor, positives: Tensor) -> Interval:
-    """The interval of the AUROC of scores (N,), (M,), both resampled."""
+    """Compute the interval of the AUROC of scores (N,) and (M,), resampling both."""
     generator = torch.Generator().manual_seed(0)
 
-    def again(scores: Tensor) -> Tensor:
+    def resample(scores: Tensor) -> Tensor:
         return scores[torch.randint(len(scores), (len(scores),), generator=generator)]
 
-    found = [auroc(again(negatives), again(positives)) for _ in range(RESAMPLES // 4)]
-    low, high = torch.tensor(found, dtype=torch.float64).quantile(TAILS).tolist()
+    areas = [auroc(resample(negatives), resample(positives)) for _ in range(RESAMPLES // 4)]
+    low, high = torch.tensor(areas, dtype=torch.float64).quantile(TAILS).tolist()
     return low, high
 
 
 def of_frechet(a: Tensor, b: Tensor, distance: float) -> Interval | None:
-    """The interval of a Fréchet distance of features (N, D), (M, D), None where that is dear.
+    """Compute the interval of a Fréchet distance of features (N, D) and (M, D).
 
-    Images drawn twice make every resampled distance larger, so only their deviation is used:
-    the distance ± 1.96 of it.
+    distance: that of a and b. Images drawn twice make every resampled distance larger, so only
+    the deviation of these is used: the interval is the distance ± 1.96 deviations. Returns None
+    where it would take too long.
     """
     if max(a.numel(), b.numel()) > FRECHET_NUMBERS or a.shape[1] > FRECHET_DIMENSIONS:
         return None
     generator = torch.Generator().manual_seed(0)
 
-    def again(features: Tensor) -> Tensor:
+    def resample(features: Tensor) -> Tensor:
         return features[torch.randint(len(features), (len(features),), generator=generator)]
 
-    found = [frechet_distance(again(a), again(b)) for _ in range(FRECHET_RESAMPLES)]
-    half = NORMAL * float(torch.tensor(found, dtype=torch.float64).std())
+    distances = [frechet_distance(resample(a), resample(b)) for _ in range(FRECHET_RESAMPLES)]
+    half = NORMAL * float(torch.tensor(distances, dtype=torch.float64).std())
     return max(0.0, distance - half), distance + half
 
 
 def of_kernel(distances: Tensor, size: int, n: int) -> Interval | None:
-    """The interval of a mean of kernel distances of subsets of ``size`` out of n features.
+    """Compute the interval of the mean of kernel distances (S,) of subsets.
 
-    What subsets of n vary by is scaled to n; None where a subset is over a fifth of n, which
-    vary too little among themselves to say.
+    size: features in a subset; n: features in the whole set. The deviation between subsets is
+    scaled from ``size`` to n. Returns None where a subset is more than a fifth of the set: such
+    subsets overlap, and differ too little among themselves.
     """
     if size * 5 > n:
         return None

@@ -1,7 +1,7 @@
-"""The digit classifier that figures are measured with: labels and features of 28×28 images.
+"""The small classifier of 28×28 images, which gives labels and features for the evaluation.
 
-f never sees it. Its 128 penultimate activations are the features of the Fréchet distance;
-distances on them are not FID and must not be compared with any.
+f is never trained with it. Its 128 penultimate activations are the features that distances such as
+the Fréchet distance are taken in. These distances are not FID and can't be compared with FID.
 """
 
 import json
@@ -20,7 +20,7 @@ from make_it_real.weights.safetensors_file import save_tensors
 
 
 class DigitClassifier(nn.Module):
-    """Images (N, 1, 28, 28) in [−1, 1] → logits (N, 10); ``features`` gives (N, 128)."""
+    """Images (N, 1, 28, 28) in [−1, 1] → logits (N, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class DigitClassifier(nn.Module):
         self.head = nn.Linear(128, 10)
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 128), not negative."""
+        """Compute the features of images, (N, 128), none negative."""
         features: Tensor = self.body(images)
         return features
 
@@ -45,11 +45,12 @@ class DigitClassifier(nn.Module):
         return logits
 
     def save(self, path: Path, info: dict[str, object]) -> None:
+        """Write the weights, and ``info`` as metadata. Raises WeightsError."""
         save_tensors(self.state_dict(), {"mir_features": json.dumps(info)}, path)
 
     @classmethod
     def load(cls, path: Path) -> "DigitClassifier":
-        """Raises WeightsError if the file is not such a classifier."""
+        """Load a classifier in float32, in evaluation mode. Raises WeightsError for other files."""
         self = cls()
         try:
             with safe_open(path, "pt") as file:
@@ -59,8 +60,8 @@ class DigitClassifier(nn.Module):
         return self.eval()
 
 
-def _jittered(x: Tensor, generator: torch.Generator, amount: float = 1.0) -> Tensor:
-    """Each image turned, scaled, sheared and moved a little, so that 60,000 go further."""
+def _jitter(x: Tensor, generator: torch.Generator, amount: float = 1.0) -> Tensor:
+    """Turn, scale, shear and shift each image (N, 1, S, S) a little, as data augmentation."""
     theta = torch.eye(2, 3).repeat(len(x), 1, 1)
     theta[:, :, :2] += amount * 0.12 * torch.randn(len(x), 2, 2, generator=generator)
     theta[:, :, 2] = amount * 0.08 * torch.randn(len(x), 2, generator=generator)
@@ -77,9 +78,10 @@ def train_digits(
     seed: int = 0,
     jitter: float = 1.0,
 ) -> Iterator[tuple[int, float]]:
-    """Train on labelled 28×28 images; yields (epoch, mean loss) after each epoch. CPU.
+    """Train on labelled 28×28 images, on the CPU; yield (epoch, mean loss) after each epoch.
 
-    jitter: how much images are moved and turned; 1 suits digits, clothes want less.
+    seed: seed of every random choice, except the initial weights. jitter: strength of the data
+    augmentation; 1 suits digits, and clothes need less.
     """
     assert images.labels is not None
     torch.manual_seed(seed)
@@ -92,7 +94,7 @@ def train_digits(
         losses = []
         order = torch.randperm(len(images), generator=generator)
         for index in order[: len(images) // batch * batch].view(-1, batch):
-            x = _jittered(to_images(images.pixels[index]), generator, jitter)
+            x = _jitter(to_images(images.pixels[index]), generator, jitter)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = net(x)
             loss = F.cross_entropy(logits.float(), images.labels[index], label_smoothing=0.05)

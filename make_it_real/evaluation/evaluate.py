@@ -1,4 +1,4 @@
-"""The figures of a trained f, section by section, and what images they are measured on."""
+"""The whole evaluation of a trained f, section by section, and the images it is measured on."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -16,55 +16,51 @@ from make_it_real.images.pixels import to_images
 from make_it_real.models.ign import IGN
 
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
-# Fewer real images say nothing of a distribution; more take long and say little more.
+# Fewer real images say nothing about a distribution; more take long and say little more.
 LEAST, MOST = 20, 10_000
-# Of so many held-out images at most, evenly spread over all, damage is undone and told from real.
+# At most so many held-out images, evenly spread over all, are damaged.
 DAMAGED = 5_000
 
 
 @torch.inference_mode()
 def classes(net: DigitClassifier, images: Tensor) -> Tensor:
-    """The digit that the classifier reads in each image, (N,)."""
+    """Classify images (N, 1, 28, 28) in [−1, 1]: their classes, (N,)."""
     return torch.cat([net(part).argmax(1) for part in images.split(BATCH)])
 
 
 def accuracy(net: DigitClassifier, images: Tensor, labels: Tensor) -> float:
-    """The share of images (N, 1, 28, 28) that the classifier reads as their label (N,)."""
+    """Compute the accuracy of the classifier on images (N, 1, 28, 28) with labels (N,)."""
     return float(classes(net, images).eq(labels).float().mean())
 
 
-def first(images: ImageSet, n: int) -> ImageSet:
-    """The first n images of a set, or all."""
-    labels = None if images.labels is None else images.labels[:n]
-    return replace(images, pixels=images.pixels[:n], labels=labels)
-
-
 def damaged(n: int) -> slice:
-    """Which of n held-out images are damaged. The first ones may be easier or harder than all."""
+    """Choose which of n held-out images are damaged.
+
+    They are spread over all: the first ones alone may be easier or harder than the others.
+    """
     return slice(None, None, max(1, -(-n // DAMAGED)))
 
 
 def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
-    """A set dealt out into two: what is measured against, and what the floor is measured by."""
+    """Split a set at random into two: held-out images, and images to measure the floor with."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-
-    def chosen(index: Tensor) -> ImageSet:
-        labels = None if images.labels is None else images.labels[index]
-        return replace(images, pixels=images.pixels[index], labels=labels)
-
     middle = len(images) // 2
-    return chosen(order[:middle]), chosen(order[middle:])
+    return images.take(order[:middle]), images.take(order[middle:])
 
 
 def applications(test: int, n: int, kinds: int, wanted: Collection[str]) -> int:
-    """About how many images f will be applied to, for a progress display."""
+    """Estimate how many images f will be applied to, for a progress display.
+
+    test: number of held-out images. n: number of images to generate. kinds: number of kinds of
+    damage, each at a level. wanted: sections.
+    """
     some = len(range(test)[damaged(test)])
     costs = {
         "generation": 2 * n,
         "idempotence": 2 * measurements.EARLY_SEEDS,
         "fidelity": test,
         "realness": 3 * some,
-        "projection": kinds * (some + min(restoration.MORE, some)),
+        "projection": kinds * (some + min(restoration.REPEATED_IMAGES, some)),
     }
     return sum(costs[name] for name in wanted)
 
@@ -82,14 +78,16 @@ def evaluate(
     rests: bool = True,
     tick: Callable[[int], None] = lambda images: None,
 ) -> Iterator[Group]:
-    """Groups of figures of f as they are ready; those of ``wanted`` sections, in their order.
+    """Measure f: yield groups of figures as they are ready, section by section.
 
-    test: held-out images; other: real images that the floor is measured with, as many as n of
-    them. Where they are None only idempotence can be measured. Without an extractor there are
-    no distances. At most 5,000 held-out images, evenly spread, are damaged for realness and
-    projection. The same seed gives the same images and damage, whatever sections are wanted.
-    rests, tick: as ``Subject`` has them. Raises DataError where generation has fewer than 20
-    images to compare with.
+    extractor: without one there are no distances. test: held-out images. other: real images to
+    measure the floor with, at most n of them. Where test or other is None, only idempotence can
+    be measured. n: number of images to generate. wanted: the sections to measure, which are
+    yielded in the order of ``SECTIONS``. rests, tick: as in ``Subject``.
+
+    At most 5,000 held-out images, evenly spread, are damaged for realness and projection. The same
+    seed gives the same images and damage, whichever sections are wanted. Raises DataError where
+    generation has fewer than 20 images to compare with.
     """
     generator = torch.Generator().manual_seed(seed)
     empty = torch.empty(0, f.config.channels, f.config.image_size, f.config.image_size)
@@ -101,17 +99,18 @@ def evaluate(
     if "generation" in wanted and min(len(test), len(other)) < LEAST:
         raise DataError(
             f"{test.name}: generation needs at least {LEAST} held-out and {LEAST} other images; "
-            "--sections names others"
+            "choose other sections with --sections"
         )
+    # The floor is measured with as many other images as f generates, chosen at random.
     order = torch.randperm(len(other), generator=generator)[:n]
     x, floor = to_images(test.pixels), to_images(other.pixels[order])
     s = Subject(f, extractor, x, test.labels, floor, n, batch, rests, tick)
     real = None
     if extractor is not None and {"generation", "projection"} & set(wanted):
-        real, read = collect(extractor, x, batch)
-        if test.labels is not None and read is not None:
+        real, labels = collect(extractor, x, batch)
+        if test.labels is not None and labels is not None:
             group = Group("generation")
-            group.mean("classifier_accuracy", read.eq(test.labels).float())
+            group.mean("classifier_accuracy", labels.eq(test.labels).float())
             yield group
     if "generation" in wanted:
         yield from measurements.generation(s, real)
@@ -127,6 +126,6 @@ def evaluate(
             yield measurements.realness(fewer, fx[some], generator)
     if "projection" in wanted:
         if "realness" not in wanted:
-            # What that section draws, so that the damage is the same without it.
+            # Draw what that section draws, so that the damage is the same without it.
             measurements.unreal(fewer.x, generator)
         yield from restoration.projection(fewer, None if real is None else real[some], generator)

@@ -1,13 +1,11 @@
-"""Features of images, by the name of the network they come from: what distances are taken in.
+"""Feature extractors by name: networks in whose features distances are taken.
 
-digits, clothes: the small classifier of ``features.py``, trained on MNIST or on Fashion-MNIST; it
-also reads. lite0: EfficientNet-Lite0 of
-ImageNet, an extra, its weights in a package. inception: the network that FID is defined by, an
-extra, its weights fetched once; only its distances are called FID.
+digits, clothes: the small classifier of ``classifier.py``, trained on MNIST or on Fashion-MNIST,
+which also gives classes. lite0: EfficientNet-Lite0, trained on ImageNet; an extra that has the
+weights. inception: the network that FID is defined by; an extra, whose weights are downloaded once.
+Only distances in its features are called FID.
 """
 
-import hashlib
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -19,21 +17,23 @@ from make_it_real.errors import DataError, MirError, one_line
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.images.pixels import to_pixels
 from make_it_real.models import efficientnet_lite
-from make_it_real.weights import model_file
+from make_it_real.weights import hub, model_file
 
 CLASSIFIERS = {
     "digits": "digits-classifier.safetensors",
     "clothes": "clothes-classifier.safetensors",
 }
 NAMES = (*CLASSIFIERS, "lite0", "inception")
+# Side in pixels that images get for EfficientNet-Lite0.
 LITE0_SIDE = 128
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
 class Extractor(Protocol):
-    """name: what its figures are labelled with; version: the start of its weights' SHA-256.
+    """A feature extractor.
 
-    classifies: whether ``read`` has classes to give.
+    name: label of the figures that are measured with it. version: the first twelve digits of the
+    SHA-256 of its weights. classifies: whether ``read`` gives classes.
     """
 
     name: str
@@ -41,28 +41,25 @@ class Extractor(Protocol):
     classifies: bool
 
     def read(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """A batch (N, C, S, S) in about [−1, 1] → features (N, D) and classes (N,) or None.
+        """Compute features (N, D), and classes (N,) or None, of images (N, C, S, S).
 
-        Both are on the CPU.
+        Images are in about [−1, 1]. Both results are on the CPU.
         """
         ...
 
 
-def fingerprint(path: Path) -> str:
-    """The first twelve digits of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
-
-
 class Classifier:
-    """A small classifier: 128 features, and the class it reads. 28×28 grey images only."""
+    """The small classifier: 128 features and a class for each grey image of 28×28 pixels.
+
+    path: its weights. name: label of its figures. Raises WeightsError for other files.
+    """
 
     classifies = True
 
     def __init__(self, path: Path, device: torch.device, name: str = "digits") -> None:
         self.name = name
         self.net = DigitClassifier.load(path).to(device)
-        self.device, self.version = device, fingerprint(path)
+        self.device, self.version = device, model_file.fingerprint(path)[:12]
 
     @torch.inference_mode()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,8 +70,8 @@ class Classifier:
 class Lite0:
     """EfficientNet-Lite0 (Tan & Le 2019), trained on ImageNet: 1,280 pooled features.
 
-    It was trained on (pixel − 127) / 128, for which images in [−1, 1] stand as they are; they
-    are enlarged to 128 pixels, grey ones to three equal channels.
+    Images are given to it in [−1, 1], resized to 128 pixels a side, and grey ones with three equal
+    channels. Raises MirError without the extra ``lite0``.
     """
 
     name = "lite0"
@@ -85,7 +82,7 @@ class Lite0:
             net, path = efficientnet_lite.load(0, image_size=LITE0_SIDE)
         except ImportError as error:
             raise _missing("lite0", error) from error
-        self.version = fingerprint(path)
+        self.version = model_file.fingerprint(path)[:12]
         self.net, self.device = net.requires_grad_(False).to(device), device
         self.net.to(memory_format=torch.channels_last)
 
@@ -95,17 +92,19 @@ class Lite0:
         images = images.expand(-1, 3, -1, -1)
         side = (LITE0_SIDE, LITE0_SIDE)
         if tuple(images.shape[2:]) != side:
-            # From larger images, pixels would be left out without it.
+            # Without antialiasing, pixels of larger images would be left out.
             images = F.interpolate(images, side, mode="bilinear", antialias=images.shape[2] > 128)
-        found = self.net.extract_features(images.contiguous(memory_format=torch.channels_last))
-        return found.mean((2, 3)).cpu(), None
+        features = self.net.extract_features(images.contiguous(memory_format=torch.channels_last))
+        return features.mean((2, 3)).cpu(), None
 
 
 class Inception:
-    """The Inception network that FID and KID are defined by, as torch-fidelity has it.
+    """The Inception network that FID and KID are defined by, from torch-fidelity.
 
-    Images become 8-bit colour, as those figures demand. Its weights come from torch's cache of
-    downloads, or are fetched into it, their hash checked, unless ``mir --offline`` forbids it.
+    Images become 8-bit colour, as the definition of these figures demands. The weights are read
+    from torch's cache of downloads; where they are not there, they are downloaded and their hash
+    is checked, unless ``mir --offline`` forbids it. Raises MirError without the extra
+    ``inception`` or without the weights.
     """
 
     name = "inception"
@@ -117,22 +116,22 @@ class Inception:
                 URL_INCEPTION_V3,
                 FeatureExtractorInceptionV3,
             )
-        # torchvision, which it needs, raises the latter where it is not torch's own version.
+        # torchvision, which it needs, raises RuntimeError where it does not match torch.
         except (ImportError, RuntimeError) as error:
             raise _missing("inception", error) from error
         path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
         try:
             if not path.is_file():
-                if os.environ.get("HF_HUB_OFFLINE", "") in ("1", "ON", "YES", "TRUE"):
+                if hub.offline():
                     raise OSError("not in the cache, and this is offline")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(
                     URL_INCEPTION_V3, str(path), hash_prefix="6726825d", progress=False
                 )
-            # It would be unpickled without looking below: so look first.
+            # torch-fidelity unpickles whatever is there, so make sure that it is weights only.
             torch.load(path, map_location="cpu", weights_only=True)
             net = FeatureExtractorInceptionV3("inception", ["2048"], str(path))
-            self.version = fingerprint(path)
+            self.version = model_file.fingerprint(path)[:12]
         except Exception as error:
             raise MirError(
                 f"inception's weights can't be had: {one_line(error)}; put them at {path}, or use "
@@ -147,6 +146,7 @@ class Inception:
 
 
 def _missing(extra: str, error: Exception) -> MirError:
+    """Build the error for an extra that is not installed."""
     return MirError(
         f"--features {extra}: pip install 'make-it-real[{extra}]' first ({one_line(error)})"
     )
@@ -155,11 +155,12 @@ def _missing(extra: str, error: Exception) -> MirError:
 def load(
     name: str, channels: int, size: int, device: torch.device | str = "cpu"
 ) -> Extractor | None:
-    """The extractor of a name, for images (N, channels, size, size).
+    """Load the feature extractor ``name`` for images (N, channels, size, size).
 
-    auto: digits for 28×28 grey images, else lite0, or None where that is not installed. Other
-    names are files by ``mir train-features``. Raises MirError where a package or weights are
-    missing, DataError where the images are not the extractor's, WeightsError for other files.
+    name: one of ``NAMES``, "auto" or a file that ``mir train-features`` wrote. "auto" takes digits
+    for grey images of 28×28 pixels, else lite0, and returns None where that is not installed.
+    Raises MirError where a package or weights are missing, DataError where the extractor does not
+    take such images, WeightsError for other files.
     """
     device = torch.device(device)
     small = (channels, size) == (1, 28)
@@ -184,7 +185,7 @@ def load(
 
 
 def collect(extractor: Extractor, images: Tensor, batch: int) -> tuple[Tensor, Tensor | None]:
-    """Features (N, D) and classes (N,) or None of images (N, C, S, S), a batch at a time."""
+    """Compute features (N, D), and classes (N,) or None, of images (N, C, S, S), in batches."""
     parts = [extractor.read(part) for part in images.split(batch)]
-    found = [classes for _, classes in parts if classes is not None]
-    return torch.cat([features for features, _ in parts]), torch.cat(found) if found else None
+    labels = [classes for _, classes in parts if classes is not None]
+    return torch.cat([features for features, _ in parts]), torch.cat(labels) if labels else None

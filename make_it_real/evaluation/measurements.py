@@ -1,12 +1,13 @@
-"""What an evaluation measures of f: generation, idempotence, fidelity, realness.
+"""Measurements of f: generation, idempotence, fidelity, realness.
 
-Distances between distributions are taken in the features of an extractor, which their names
-tell: ``fd`` is a Fréchet distance in the digit classifier's features, ``fd_lite0`` in
-EfficientNet-Lite0's, ``fid`` in Inception's.
+Distances between distributions are taken in the features of an extractor, which is part of their
+names: ``fd`` is a Fréchet distance in features of the digit classifier, ``fd_lite0`` of
+EfficientNet-Lite0, ``fid`` of Inception.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,20 +19,22 @@ from make_it_real.evaluation.feature_extractors import Extractor, collect
 from make_it_real.evaluation.metrics import auroc, psnr
 from make_it_real.images.pixels import grid, mean_abs
 from make_it_real.inference.projection import generate, project
+from make_it_real.inference.refinement import Walk
 from make_it_real.models.ign import IGN
 
 Figures = dict[str, float]
-
 BATCH = 250
-REST_SEEDS = 64
-REST_STEPS = 1000
+# Idempotence is measured up to k = REST_STEPS. An image is at rest if a step changes no pixel by
+# more than REST_TOLERANCE.
+REST_SEEDS, REST_STEPS = 64, 1000
 REST_TOLERANCE = 1e-4
-# k at which a step of f^k is measured: the early ones on more seeds.
+# Values of k at which the step from f^k to f^(k+1) is measured; up to EARLY on more seeds.
 STEPS_AT = (1, 2, 10, 100, 1000)
 EARLY, EARLY_SEEDS = 10, 1000
 FIRST_SEED = 1_000_000
-SUBSET = 1000
-SHOWN = 8
+# Features in a subset of the kernel distance, and images in a row of a picture.
+SUBSET, SHOWN = 1000, 8
+# Kinds of damage and their levels; those of COLOUR_ONLY are for colour images.
 DAMAGE: tuple[tuple[str, float], ...] = (
     ("noise", 0.15), ("noise", 0.5), ("noise", 1.0), ("noise", 1.5),
     ("low-resolution", 4), ("mask", 0.25), ("blur", 1.5), ("contrast", 0.3), ("light", 0.5),
@@ -42,36 +45,91 @@ COLOUR_ONLY = (
 )  # fmt: skip
 
 
-@dataclass
-class Group:
-    """Figures that are ready together: values and 95 % intervals by name, and pictures.
+# The word for k = 0 … 3 in the names of a section's figures. Other sections have the number.
+APPLIED = {
+    "generation": ("floor_train", "f", "ff", "fff"),
+    "projection": ("before", "after", "after2", "after3"),
+}
 
-    A picture is a sheet (C, H, W) by its title.
+
+def named(features: str, metric: str) -> str:
+    """Return the name of a metric in an extractor's features: fd (of digits), fd_lite0, fid."""
+    if features in ("", "digits"):
+        return metric
+    if features == "inception" and metric in ("fd", "kd"):
+        return {"fd": "fid", "kd": "kid"}[metric]
+    return f"{metric}_{features}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value.
+
+    section, metric: what was measured. interval: its 95 % interval, if there is one. of: the
+    kind of damage (level: its level), the kind of images that are not real, or "mean" or "p99"
+    of steps. k: how often f was applied, 0 for images that it was not applied to; None where
+    there is one k only. features: name of the extractor in whose features it was measured.
     """
 
     section: str
-    figures: Figures = field(default_factory=dict)
-    intervals: dict[str, Interval] = field(default_factory=dict)
+    metric: str
+    value: float
+    interval: Interval | None = None
+    of: str = ""
+    level: float | None = None
+    k: int | None = None
+    features: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name in print and in headers, such as fd_lite0_ff or psnr_noise_0.5_after."""
+        level = [] if self.level is None else [f"{self.level:g}"]
+        parts = [named(self.features, self.metric), self.of, *level]
+        if self.k is not None and self.section in APPLIED:
+            parts.append(APPLIED[self.section][self.k])
+        elif self.k is not None:
+            parts.insert(1, str(self.k))
+        return "_".join(filter(None, parts))
+
+
+@dataclass
+class Group:
+    """Figures of a section that are ready together.
+
+    entries: the figures. pictures: sheets of images (C, H, W) in [−1, 1], by title.
+    """
+
+    section: str
+    entries: list[Figure] = field(default_factory=list)
     pictures: dict[str, Tensor] = field(default_factory=dict)
 
-    def add(self, name: str, value: float, interval: Interval | None = None) -> None:
-        self.figures[name] = value
-        if interval is not None:
-            self.intervals[name] = interval
+    @property
+    def figures(self) -> Figures:
+        """The values by name."""
+        return {figure.name: figure.value for figure in self.entries}
 
-    def mean(self, name: str, values: Tensor) -> None:
-        """The mean of values (N,), one an image."""
-        self.add(name, float(values.mean()), bootstrap.of_mean(values))
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """The intervals by name, of those figures that have one."""
+        return {one.name: one.interval for one in self.entries if one.interval is not None}
+
+    def add(self, metric: str, value: float, interval: Interval | None = None, **of: Any) -> None:
+        """Add a figure. of: its other fields (of, level, k, features)."""
+        self.entries.append(Figure(self.section, metric, value, interval, **of))
+
+    def mean(self, metric: str, values: Tensor, **of: Any) -> None:
+        """Add the mean of values (N,), one per image, with its interval. of: as in ``add``."""
+        self.add(metric, float(values.mean()), bootstrap.of_mean(values), **of)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: f, in whose features, on which images.
+    """What is measured: f, with an extractor, on images.
 
-    x: held-out images (N, C, S, S), with labels (N,) or None. other: the real images that the
-    floor is measured with, (M, C, S, S). n: images to generate. rests: whether an image that f
-    leaves as it is stays so, which does not hold where its result depends on its batch. tick:
-    called with the number of images that f was applied to.
+    x: held-out images (N, C, S, S) in [−1, 1]. labels: their labels (N,), if there are any.
+    other: real images (M, C, S, S) to measure the floor with. n: number of images to generate.
+    rests: whether f leaves an image alone again once it has left it alone, which is not so where
+    results depend on the batch. tick: called with the number of images that f was applied to.
     """
 
     f: IGN
@@ -85,7 +143,7 @@ class Subject:
     tick: Callable[[int], None] = lambda images: None
 
     def project(self, images: Tensor) -> Tensor:
-        """f of images, on the CPU."""
+        """Apply f to images (N, C, S, S), in batches; the result is on the CPU."""
         out = []
         for part in images.split(self.batch):
             out.append(project(self.f, part, batch=self.batch).cpu())
@@ -93,55 +151,49 @@ class Subject:
         return torch.cat(out) if out else images
 
     def onward(self, before: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(f(y), where y ≠ before) for y = f(before): what f left as it is it leaves again."""
-        moved = (y != before).flatten(1).any(1) if self.rests else torch.ones(len(y)).bool()
-        out = y.clone()
-        out[moved] = self.project(y[moved])
-        return out, moved
+        """Apply f again to y = f(before): f(y), and where y differs from before, (N,).
 
-    @property
-    def reads(self) -> bool:
-        """Whether classes can be judged."""
-        return self.labels is not None and self.extractor is not None and self.extractor.classifies
+        Where y equals before, f(y) is y and is not computed.
+        """
+        iteration = Walk(self.project, y)
+        moved = (y != before).flatten(1).any(1) if self.rests else torch.ones(len(y)).bool()
+        iteration.let_go(~moved)
+        iteration.advance()
+        return iteration.images(), moved
 
 
 def damage_for(channels: int) -> tuple[tuple[str, float], ...]:
-    """Kinds and levels for images of so many channels: strokes are thinned in grey ones only."""
+    """List the kinds and levels of damage for images with so many channels, 1 or 3."""
     if channels == 1:
         return DAMAGE
     return (*((kind, level) for kind, level in DAMAGE if kind != "thin"), *COLOUR_ONLY)
 
 
-def named(extractor: Extractor, metric: str) -> str:
-    """A metric's name in an extractor's features: fd of digits, fd_lite0, fid."""
-    if extractor.name == "digits":
-        return metric
-    if extractor.name == "inception" and metric in ("fd", "kd"):
-        return {"fd": "fid", "kd": "kid"}[metric]
-    return f"{metric}_{extractor.name}"
+def compare(group: Group, extractor: Extractor, generated: Tensor, real: Tensor, k: int) -> None:
+    """Add the distances and overlaps of generated (M, D) and real (N, D) features to a group.
 
-
-def compare(group: Group, extractor: Extractor, made: Tensor, real: Tensor, which: str) -> None:
-    """Add what two sets of features (M, D), (N, D) say of each other."""
-    distance = metrics.frechet_distance(made, real)
-    fd, kd = named(extractor, "fd"), named(extractor, "kd")
-    group.add(f"{fd}_{which}", distance, bootstrap.of_frechet(made, real, distance))
-    kernel = metrics.kernel_distances(real, made, size=SUBSET)
-    n = min(len(made), len(real))
-    group.add(f"{kd}_{which}", float(kernel.mean()), bootstrap.of_kernel(kernel, min(SUBSET, n), n))
-    overlap = metrics.overlap(real, made)
+    k: of the figures.
+    """
+    of: dict[str, Any] = {"k": k, "features": extractor.name}
+    distance = metrics.frechet_distance(generated, real)
+    group.add("fd", distance, bootstrap.of_frechet(generated, real, distance), **of)
+    n = min(len(generated), len(real))
+    kernel = metrics.kernel_distances(real, generated, size=SUBSET)
+    group.add("kd", float(kernel.mean()), bootstrap.of_kernel(kernel, min(SUBSET, n), n), **of)
+    overlap = metrics.overlap(real, generated)
     for metric in ("precision", "recall", "density", "coverage"):
-        group.mean(f"{named(extractor, metric)}_{which}", getattr(overlap, metric))
+        group.mean(metric, getattr(overlap, metric), **of)
 
 
 def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
-    """f(z), f(f(z)) and f³(z) of s.n seeds, and as many other real images, against s.x.
+    """Compare f(z), f(f(z)) and f³(z) of s.n seeds, and as many other real images, with s.x.
 
-    real: the features of s.x, None where there is no extractor. The seeds begin at 1,000,000.
-    Where classes can be read: the shares of the rarest and the commonest. Mean |f(f(z)) − f(z)|.
+    real: the features of s.x, None where there is no extractor. The seeds start at 1,000,000.
+    Also measured are the mean |f(f(z)) − f(z)| and, where the extractor gives classes, the shares
+    of the rarest and of the most frequent class.
     """
     features: tuple[list[Tensor], ...] = ([], [], [])
-    drift, classes = [], []
+    drift, labels = [], []
     group = Group("generation")
     for start in range(0, s.n, s.batch):
         seeds = range(FIRST_SEED + start, FIRST_SEED + min(start + s.batch, s.n))
@@ -154,73 +206,79 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
             group.pictures["f(z)"] = grid(one[:64])
         if s.extractor is None:
             continue
-        read, found = s.extractor.read(one)
-        features[0].append(read)
-        features[1].append(_read_again(s.extractor, read, one, two))
+        first, classes = s.extractor.read(one)
+        features[0].append(first)
+        features[1].append(_read_again(s.extractor, first, one, two))
         features[2].append(_read_again(s.extractor, features[1][-1], two, three))
-        if found is not None:
-            classes.append(found)
+        if classes is not None:
+            labels.append(classes)
     if s.extractor is not None and real is not None:
         floor = collect(s.extractor, s.other[: s.n], s.batch)[0]
-        compare(group, s.extractor, floor, real, "floor_train")
-        for which, parts in zip(("f", "ff", "fff"), features, strict=True):
-            compare(group, s.extractor, torch.cat(parts), real, which)
-        if s.reads:
-            shares = torch.bincount(torch.cat(classes), minlength=10) / s.n
+        compare(group, s.extractor, floor, real, 0)
+        for k, parts in enumerate(features, 1):
+            compare(group, s.extractor, torch.cat(parts), real, k)
+        if s.labels is not None and s.extractor.classifies:
+            shares = torch.bincount(torch.cat(labels), minlength=10) / s.n
             group.add("class_share_min", float(shares.min()))
             group.add("class_share_max", float(shares.max()))
     group.mean("idempotence", torch.cat(drift))
     yield group
 
 
-def _read_again(extractor: Extractor, read: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """The features of images (N, C, S, S), ``read`` of what they were before: most are the same."""
+def _read_again(extractor: Extractor, features: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Compute the features (N, D) of images ``after``, most of which equal those ``before``.
+
+    features: of the images before; only those of images that differ are computed.
+    """
     moved = (after != before).flatten(1).any(1)
-    read = read.clone()
+    features = features.clone()
     if moved.any():
-        read[moved] = extractor.read(after[moved])[0]
-    return read
+        features[moved] = extractor.read(after[moved])[0]
+    return features
 
 
 def walk(s: Subject, y: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
-    """(k, f^(k−1)(y)) for k = 1 … steps, what rests not computed again."""
-    moving = torch.arange(len(y))
-    for k in range(1, steps + 1):
-        yield k, y
-        if k == steps:
-            return
-        new = s.project(y[moving])
-        changed = (new != y[moving]).flatten(1).any(1) if s.rests else moving == moving
-        moving, new = moving[changed], new[changed]
-        y = y.clone()
-        y[moving] = new
+    """Iterate f from y: yield (k, f^(k−1)(y)) for k = 1 … steps.
+
+    Images that f leaves alone are not computed again.
+    """
+    iteration = Walk(s.project, y)
+    for k in range(1, steps):
+        yield k, iteration.images()
+        unchanged = (iteration.advance() == 0).flatten(1).all(1)
+        if s.rests:
+            iteration.let_go(unchanged)
+    yield steps, iteration.images()
 
 
 def idempotence(s: Subject) -> Group:
-    """Steps |f^(k+1)(z) − f^k(z)|, mean over pixels: mean and 99th percentile over seeds.
+    """Measure the steps |f^(k+1)(z) − f^k(z)| and the distances |f^k(z) − f(z)| from f(z).
 
-    k = 1, 2 and 10 on 1,000 seeds (or s.n), 100 and 1,000 on 64; and the way
-    |f^k(z) − f(z)|. At rest is an image of which no pixel changes by more than 1e-4 in a step
-    at k = 1,000.
+    Both are means over pixels. Of the steps, the mean and the 99th percentile over seeds are
+    given. k = 1, 2 and 10 are measured on 1,000 seeds (or s.n), 100 and 1,000 on 64. An image is at
+    rest if no pixel changes by more than 1e-4 in the step at k = 1,000.
     """
     group = Group("idempotence")
     steps: dict[int, list[Tensor]] = {k: [] for k in STEPS_AT if k <= REST_STEPS}
     ways: dict[int, list[Tensor]] = {k: [] for k in steps if k > 1}
-    shown = []
+    rows = []
+    # A few seeds go all the way, and many seeds through the early steps.
     few = range(FIRST_SEED, FIRST_SEED + REST_SEEDS)
     many = range(few.stop, FIRST_SEED + max(REST_SEEDS, min(s.n, EARLY_SEEDS)))
     for seeds, last in ((few, REST_STEPS), (many, EARLY)):
         first = before = generate(s.f, seeds, batch=s.batch).cpu()
         if not len(first):
             continue
+        # y is f^k(z) and before is f^(k−1)(z); at k = 1 both are f(z).
         for k, y in walk(s, first, min(last, REST_STEPS) + 1):
             if k - 1 in steps:
                 steps[k - 1].append(mean_abs(y, before))
             if k in ways and k <= last:
                 ways[k].append(mean_abs(y, first))
             if seeds is few and k in steps:
-                shown.append(y[:SHOWN])
+                rows.append(y[:SHOWN])
             before, previous = y, before
+        # The last step of the few seeds tells which images are at rest.
         if seeds is few:
             change = (y - previous).abs().flatten(1).amax(1)
             group.mean("rest_share", (change <= REST_TOLERANCE).float())
@@ -228,21 +286,25 @@ def idempotence(s: Subject) -> Group:
             way = mean_abs(previous, first)
             group.mean("rest_way", way)
             group.add("rest_way_max", float(way.max()))
+    # The figures for each k, over all seeds that went so far.
     for k, parts in steps.items():
         values = torch.cat(parts)
-        group.mean(f"step_{k}_mean", values)
+        group.mean("step", values, of="mean", k=k)
         high = bootstrap.of_statistic(values, lambda rows: rows.quantile(0.99, dim=1))
-        group.add(f"step_{k}_p99", float(values.double().quantile(0.99)), high)
+        group.add("step", float(values.double().quantile(0.99)), high, of="p99", k=k)
     for k, parts in ways.items():
-        group.mean(f"way_{k}", torch.cat(parts))
+        group.mean("way", torch.cat(parts), k=k)
     z = s.f.source.from_seeds(list(few)[:SHOWN]).cpu()
     names = ", ".join(f"{k:,}" for k in steps)
-    group.pictures[f"z, and f^k(z) for k = {names}"] = grid(torch.cat([z, *shown]), SHOWN)
+    group.pictures[f"z, and f^k(z) for k = {names}"] = grid(torch.cat([z, *rows]), SHOWN)
     return group
 
 
 def fidelity(x: Tensor, fx: Tensor) -> Group:
-    """How far f moves real images: mean |f(x) − x|, PSNR in dB (at most 100), SSIM."""
+    """Measure how little f changes real images: mean |f(x) − x|, PSNR in dB, SSIM.
+
+    x, fx: (N, C, S, S) in [−1, 1]. An image's PSNR counts as 100 at most.
+    """
     group = Group("fidelity")
     group.mean("fidelity", mean_abs(fx, x))
     group.mean("fidelity_psnr", psnr(fx, x).clamp_max(100))
@@ -253,16 +315,19 @@ def fidelity(x: Tensor, fx: Tensor) -> Group:
 
 
 def unreal(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-    """Images that are not real, by kind, each (N, C, S, S)."""
+    """Make images that are not real from x, by kind, each (N, C, S, S)."""
     noisy = degraded(x, "noise", 0.5, generator=generator)
     order = torch.randperm(x[0].numel(), generator=generator)
     return {"noise": noisy, "inverted": -x, "shuffled": x.flatten(1)[:, order].view_as(x)}
 
 
 def realness(s: Subject, fx: Tensor, generator: torch.Generator) -> Group:
-    """AUROC with which the drift |f(x) − x| tells real images from damaged ones."""
+    """Measure the AUROC with which the drift |f(y) − y| tells real images from unreal ones.
+
+    fx: f(x) of s.x.
+    """
     group, real = Group("realness"), mean_abs(fx, s.x)
     for kind, images in unreal(s.x, generator).items():
         drift = mean_abs(s.project(images), images)
-        group.add(f"auroc_{kind}", auroc(real, drift), bootstrap.of_auroc(real, drift))
+        group.add("auroc", auroc(real, drift), bootstrap.of_auroc(real, drift), of=kind)
     return group

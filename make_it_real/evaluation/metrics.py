@@ -1,16 +1,19 @@
-"""Figures of merit: pure functions of tensors, computed in float64."""
+"""Metrics: pure functions of tensors, computed in float64."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+# Side of SSIM's window in pixels.
+SSIM_WINDOW = 11
+
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Fréchet distance between Gaussians fitted to two sets of features (N, D), (M, D).
+    """Compute the Fréchet distance between Gaussians fitted to features (N, D) and (M, D).
 
-    |μa − μb|² + tr(Σa + Σb − 2(ΣaΣb)^½), Heusel et al. 2017, equation 6; called FID only when
-    the features are Inception's. The trace of the root is the sum of the roots of the
+    |μa − μb|² + tr(Σa + Σb − 2(ΣaΣb)^½), Heusel et al. 2017, equation 6. It is called FID only if
+    the features are Inception's. The trace of (ΣaΣb)^½ is the sum of the square roots of the
     eigenvalues of Σa^½ Σb Σa^½, which is symmetric. Needs N, M ≥ 2.
     """
     a, b = a.double(), b.double()
@@ -24,7 +27,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """Symmetric square root of a covariance matrix (D, D)."""
+    """Compute the symmetric square root of a covariance matrix (D, D)."""
     values, vectors = torch.linalg.eigh(covariance)
     root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
     return root
@@ -33,26 +36,27 @@ def _root(covariance: Tensor) -> Tensor:
 def kernel_distances(
     a: Tensor, b: Tensor, *, subsets: int = 50, size: int = 1000, seed: int = 0
 ) -> Tensor:
-    """Unbiased squared MMD of subsets of two sets of features (N, D), (M, D): (subsets,).
+    """Compute the unbiased squared MMD of subsets of features (N, D) and (M, D): (subsets,).
 
-    Their mean is the kernel distance of Binkowski et al. 2018 (KID, where the features are
-    Inception's): the kernel is (x·y / D + 1)³, each subset ``size`` features of each set, or as
-    many as both have, drawn without repetition. Around 0 for equal distributions, and below it
-    by chance. Needs N, M ≥ 2.
+    Their mean is the kernel distance of Bińkowski et al. 2018, which is called KID if the features
+    are Inception's. The kernel is (x·y / D + 1)³. A subset has ``size`` features of each set, or
+    as many as both have, drawn without replacement. For equal distributions the values lie around
+    0, and below it by chance. Needs N, M ≥ 2.
     """
     generator = torch.Generator().manual_seed(seed)
     a, b = a.double(), b.double()
     size = min(size, len(a), len(b))
 
-    def drawn(features: Tensor) -> Tensor:
+    def draw(features: Tensor) -> Tensor:
         return features[torch.randperm(len(features), generator=generator)[:size].to(a.device)]
 
-    return torch.stack([_mmd(drawn(a), drawn(b)) for _ in range(subsets)]).cpu()
+    return torch.stack([_mmd(draw(a), draw(b)) for _ in range(subsets)]).cpu()
 
 
 def _mmd(x: Tensor, y: Tensor) -> Tensor:
-    """Unbiased squared MMD of two sets of m features each (m, D), under the cubic kernel."""
+    """Compute the unbiased squared MMD of two sets of m features (m, D), with the cubic kernel."""
     m, d = x.shape
+    # Within a set a feature is not compared with itself, which makes the estimate unbiased.
     within = torch.zeros((), dtype=x.dtype, device=x.device)
     for z in (x, y):
         kernel = (z @ z.T / d + 1) ** 3
@@ -62,12 +66,13 @@ def _mmd(x: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How two sets of features lie in each other, per feature; each figure is a mean.
+    """How far two sets of features overlap, for each feature; the metrics are the means.
 
-    precision: whether a made one lies within reach of a real one, (M,); recall: whether a real
-    one lies within reach of a made one, (N,). density: by how many real ones, over k, a made one
-    is reached, (M,): 1 on the average where the sets are alike. coverage: whether a real one has
-    a made one within its reach, (N,).
+    A feature covers a ball, whose radius is the distance to its k-th neighbour in its own set.
+    precision: whether a generated feature lies in the ball of a real one, (M,). recall: whether a
+    real feature lies in the ball of a generated one, (N,). density: number of balls of real
+    features that a generated one lies in, divided by k, (M,); 1 on average for equal
+    distributions. coverage: whether a generated feature lies in the ball of a real one, (N,).
     """
 
     precision: Tensor
@@ -77,57 +82,60 @@ class Overlap:
 
 
 def overlap(
-    real: Tensor, made: Tensor, *, near: int = 3, dense: int = 5, chunk: int = 1000
+    real: Tensor, generated: Tensor, *, near: int = 3, dense: int = 5, chunk: int = 1000
 ) -> Overlap:
-    """Precision and recall, density and coverage of features (N, D), (M, D).
+    """Compute precision, recall, density and coverage of features (N, D) and (M, D).
 
-    A feature's reach is the way to its k-th neighbour in its own set: k is ``near`` for
-    precision and recall (Kynkäänniemi et al. 2019), ``dense`` for density and coverage (Naeem
-    et al. 2020). Distances are computed ``chunk`` rows at a time. Needs N, M > k.
+    k is ``near`` for precision and recall (Kynkäänniemi et al. 2019), and ``dense`` for density
+    and coverage (Naeem et al. 2020). Distances are computed ``chunk`` rows at a time, to save
+    memory. Needs N, M > k.
     """
-    real, made = real.double(), made.double()
-    reach = _reaches(real, (near, dense), chunk)
-    (made_reach,) = _reaches(made, (near,), chunk)
-    precision = torch.zeros(len(made), dtype=torch.bool, device=made.device)
-    reached = torch.zeros(len(made), dtype=torch.float64, device=made.device)
+    real, generated = real.double(), generated.double()
+    # Squared radii of all balls.
+    radii, dense_radii = _squared_radii(real, (near, dense), chunk)
+    (generated_radii,) = _squared_radii(generated, (near,), chunk)
+    precision = torch.zeros(len(generated), dtype=torch.bool, device=generated.device)
+    count = torch.zeros(len(generated), dtype=torch.float64, device=generated.device)
     recall, coverage = [], []
-    rows = zip(real.split(chunk), reach[0].split(chunk), reach[1].split(chunk), strict=True)
-    for part, within, within_dense in rows:
-        apart = _squares(part, made)
-        precision |= (apart <= within[:, None]).any(0)
-        recall.append((apart <= made_reach).any(1))
-        dense_hits = apart <= within_dense[:, None]
-        reached += dense_hits.sum(0)
-        coverage.append(dense_hits.any(1))
+    # Which balls each feature lies in, some real features at a time.
+    rows = zip(real.split(chunk), radii.split(chunk), dense_radii.split(chunk), strict=True)
+    for part, part_radii, part_dense_radii in rows:
+        distances = _squared_distances(part, generated)
+        precision |= (distances <= part_radii[:, None]).any(0)
+        recall.append((distances <= generated_radii).any(1))
+        inside = distances <= part_dense_radii[:, None]
+        count += inside.sum(0)
+        coverage.append(inside.any(1))
     return Overlap(
-        precision.double().cpu(), torch.cat(recall).double().cpu(), (reached / dense).cpu(),
+        precision.double().cpu(), torch.cat(recall).double().cpu(), (count / dense).cpu(),
         torch.cat(coverage).double().cpu(),
     )  # fmt: skip
 
 
-def _squares(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances (n, m) of (n, D) and (m, D)."""
+def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the squared distances (n, m) of features (n, D) and (m, D)."""
     return torch.addmm(b.square().sum(1), a, b.T, alpha=-2).add_(a.square().sum(1, keepdim=True))
 
 
-def _reaches(features: Tensor, ks: tuple[int, ...], chunk: int) -> list[Tensor]:
-    """Squared distance to the k-th other feature of the set, for each k: tensors (N,)."""
+def _squared_radii(features: Tensor, ks: tuple[int, ...], chunk: int) -> list[Tensor]:
+    """Compute the squared distance to the k-th neighbour in the set, for each k: tensors (N,)."""
     nearest = torch.cat(
         [
-            _squares(part, features).topk(max(ks) + 1, largest=False).values
+            _squared_distances(part, features).topk(max(ks) + 1, largest=False).values
             for part in features.split(chunk)
         ]
     )
-    # The nearest of all is the feature itself.
+    # The nearest of all, of index 0, is the feature itself.
     return [nearest[:, k] for k in ks]
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity per image (N,), of images (N, C, H, W) in [−1, 1], H, W ≥ 11.
+    """Compute the structural similarity of images (N, C, H, W) in [−1, 1], H, W ≥ 11: (N,).
 
     Wang et al. 2004: a Gaussian window of 11 pixels and deviation 1.5, K1 = 0.01, K2 = 0.03,
-    range 2, the mean over channels and over all places where the window fits. The means that
-    it compares are of light from 0 up, so that images are moved to [0, 2] first.
+    range 2; the mean over channels and over all places where the window fits. The formula
+    compares means of light, which is not negative, so images are shifted to [0, 2] first. Raises
+    ValueError for smaller images.
     """
     a, b = a.double() + 1, b.double() + 1
     if min(a.shape[2:]) < SSIM_WINDOW:
@@ -137,21 +145,20 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     def smooth(images: Tensor) -> Tensor:
         return rows @ images @ columns.T
 
+    # Means, variances and covariance within the window, by E[ab] − E[a]E[b].
     mean_a, mean_b = smooth(a), smooth(b)
     var_a = smooth(a * a) - mean_a * mean_a
     var_b = smooth(b * b) - mean_b * mean_b
     cov = smooth(a * b) - mean_a * mean_b
+    # The constants keep the quotient finite where an image is dark or flat.
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
     above = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
     below = (mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2)
     return (above / below).flatten(1).mean(1)
 
 
-SSIM_WINDOW = 11
-
-
 def _window(size: int) -> Tensor:
-    """A matrix (size − 10, size) that weighs the pixels of a line by the window at each place."""
+    """Build a matrix (size − 10, size) that applies the window at each place of a line."""
     steps = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
     kernel = torch.exp(-0.5 * (steps / 1.5) ** 2)
     kernel /= kernel.sum()
@@ -162,7 +169,7 @@ def _window(size: int) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB per image (N,), of images (N, C, H, W) in [−1, 1].
+    """Compute the peak signal-to-noise ratio in dB of images (N, C, H, W) in [−1, 1]: (N,).
 
     The peak is the range, 2. Identical images give infinity.
     """
@@ -171,9 +178,13 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def auroc(negatives: Tensor, positives: Tensor) -> float:
-    """Probability that a positive scores above a negative, ties counting half (N,), (M,)."""
+    """Compute the area under the ROC curve of scores (N,) and (M,), in [0, 1].
+
+    It is the probability that a positive scores above a negative; ties count half.
+    """
     scores = torch.cat([negatives, positives]).double()
     _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
+    # The rank sum of the positives, with the mean rank for ties, gives the Mann–Whitney U.
     ranks = (counts.cumsum(0) - (counts - 1) / 2)[inverse]
     n, m = len(negatives), len(positives)
     return float((ranks[n:].sum() - m * (m + 1) / 2) / (n * m))

@@ -1,7 +1,6 @@
-"""What an evaluation found, as tables, and as one HTML or Markdown file with its pictures."""
+"""The report of an evaluation: tables, and one HTML or Markdown file with its pictures."""
 
 import base64
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -11,16 +10,21 @@ from torch import Tensor
 from make_it_real._version import __version__
 from make_it_real.degradations.kinds import kept_out
 from make_it_real.evaluation.bootstrap import Interval
-from make_it_real.evaluation.measurements import Figures, Group
+from make_it_real.evaluation.measurements import Figure, Figures, Group, named
 from make_it_real.images import encode
 
 METRICS = {
-    "fd": "Fréchet distance", "kd": "kernel distance", "fid": "FID", "kid": "KID",
+    "fd": "Fréchet distance", "kd": "kernel distance",
     "precision": "precision", "recall": "recall", "density": "density", "coverage": "coverage",
-    "acc": "read right", "psnr": "PSNR (dB)", "ssim": "SSIM", "feature": "feature distance",
+    "acc": "accuracy", "psnr": "PSNR (dB)", "ssim": "SSIM", "feature": "feature distance",
 }  # fmt: skip
-MADE = {"f": "f(z)", "ff": "f(f(z))", "fff": "f³(z)", "floor_train": "real images"}
-REPAIRED = {"before": "A(x)", "after": "f", "after2": "f²", "after3": "f³"}
+# Titles of columns, by k or by what a figure is of.
+GENERATED = ("real images", "f(z)", "f(f(z))", "f³(z)")
+REPAIRED = ("A(x)", "f", "f²", "f³")
+STEPS = {
+    "mean": "mean |f^(k+1)(z) − f^k(z)|", "p99": "its 99th percentile",
+    "": "mean distance |f^k(z) − f(z)|",
+}  # fmt: skip
 TITLES = {
     "generation": "Generation, against held-out images",
     "idempotence": "Idempotence",
@@ -28,21 +32,33 @@ TITLES = {
     "realness": "Realness",
     "projection": "Projection of damaged images",
 }
-SAID = {
-    "classifier_accuracy": "read right of undamaged images",
-    "class_share_min": "share of the rarest class", "class_share_max": "of the commonest",
-    "idempotence": "mean |f(f(z)) − f(z)|", "rest_share": "at rest at k = 1,000",
-    "rest_change_max": "largest change of a pixel there",
-    "rest_way": "mean |f^1000(z) − f(z)|", "rest_way_max": "the largest of them",
+# Labels of figures that are not part of a larger table.
+LABELS = {
+    "classifier_accuracy": "accuracy of the classifier on undamaged images",
+    "class_share_min": "share of the rarest class",
+    "class_share_max": "share of the most frequent class",
+    "idempotence": "mean |f(f(z)) − f(z)|", "rest_share": "share at rest at k = 1,000",
+    "rest_change_max": "largest change of a pixel at k = 1,000",
+    "rest_way": "mean |f^1000(z) − f(z)|", "rest_way_max": "largest |f^1000(z) − f(z)|",
     "fidelity": "mean |f(x) − x|", "fidelity_psnr": "PSNR (dB)", "fidelity_ssim": "SSIM",
-    "auroc_noise": "AUROC of drift: real against noisy", "auroc_inverted": "against inverted",
-    "auroc_shuffled": "against shuffled",
+    "auroc_noise": "AUROC of drift, real against noisy",
+    "auroc_inverted": "AUROC of drift, real against inverted",
+    "auroc_shuffled": "AUROC of drift, real against shuffled",
 }  # fmt: skip
+NOTES = (
+    "In brackets: 95 % intervals, by resampling images. Of a Fréchet distance they are ± 1.96 "
+    "deviations of the resampled distances, and there are none where these would take long. A "
+    "distance grows as images become fewer: compare it with that of as many real images. Only FID "
+    "and KID are in features of Inception. f² and f³ of more than 1,000 damaged images: what they "
+    "change on the first 1,000 is added to the figure of f over all, without an interval. Feature "
+    "distance: 1 is the mean between different real images. Kinds marked as kept out were never "
+    "trained on."
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the names of columns, and rows of cells, the first of each its name."""
+    """A table: its title, the titles of its columns, and rows of cells, first the row's label."""
 
     title: str
     columns: tuple[str, ...]
@@ -50,10 +66,11 @@ class Table:
 
 
 @dataclass
-class Findings:
-    """What was measured, of what: facts by name, and the groups that an evaluation yielded.
+class Report:
+    """The results of an evaluation.
 
-    channels: of the images, for which kinds of damage were kept out of training goes by them.
+    facts: what was measured, by name. groups: as ``evaluate`` yielded them. channels: of the
+    images, 1 or 3, which decides the kinds of damage that were kept out of training.
     """
 
     title: str
@@ -63,37 +80,41 @@ class Findings:
 
     @property
     def figures(self) -> Figures:
+        """The values of all groups by name."""
         return {name: value for group in self.groups for name, value in group.figures.items()}
 
     @property
     def intervals(self) -> dict[str, Interval]:
+        """The intervals of all groups by name."""
         return {name: value for group in self.groups for name, value in group.intervals.items()}
 
     def tables(self) -> list[tuple[str, list[Table]]]:
-        """Tables by section: those whose figures share rows and columns, then single figures."""
-        found: dict[str, list[Group]] = {}
+        """Lay out the figures: (title, tables) of each section, with single figures last."""
+        sections: dict[str, list[Group]] = {}
         for group in self.groups:
-            found.setdefault(group.section, []).append(group)
-        return [(TITLES[name], _tables(groups, self.channels)) for name, groups in found.items()]
+            sections.setdefault(group.section, []).append(group)
+        return [(TITLES[name], _tables(groups, self.channels)) for name, groups in sections.items()]
 
     def pictures(self, title: str) -> Iterable[tuple[str, Tensor]]:
-        """(what it shows, the sheet) of a section's pictures."""
+        """Yield the pictures of the section with this title: (what one shows, its sheet)."""
         for group in self.groups:
             if TITLES[group.section] == title:
                 yield from group.pictures.items()
 
 
 def _tables(groups: list[Group], channels: int) -> list[Table]:
+    """Lay out the figures of a section."""
+    # Cells by table, row and column.
     grids: dict[str, dict[str, dict[str, str]]] = {}
     single: list[tuple[str, ...]] = []
     for group in groups:
-        for name, value in group.figures.items():
-            cell = _cell(value, group.intervals.get(name))
-            if place := _place(group.section, name, channels):
-                table, row, column = place
-                grids.setdefault(table, {}).setdefault(row, {})[column] = cell
+        for figure in group.entries:
+            cell = _cell(figure.value, figure.interval)
+            if figure.k is None:
+                single.append((LABELS.get(figure.name, figure.name), cell))
             else:
-                single.append((SAID.get(name, name), cell))
+                table, row, column = _place(figure, figure.k, channels)
+                grids.setdefault(table, {}).setdefault(row, {})[column] = cell
     tables = []
     for title, rows in grids.items():
         columns = tuple(dict.fromkeys(column for cells in rows.values() for column in cells))
@@ -102,69 +123,50 @@ def _tables(groups: list[Group], channels: int) -> list[Table]:
     return [*tables, *([Table("", ("figure",), tuple(single))] if single else [])]
 
 
-def _place(section: str, name: str, channels: int) -> tuple[str, str, str] | None:
-    """(table, row, column) of a figure that has one: else it stands alone."""
-    if section == "generation":
-        ends = "|".join(MADE)
-        if match := re.fullmatch(rf"(\w+?)_({ends})", name):
-            return "", _metric(match[1]), MADE[match[2]]
-    if section == "idempotence" and (match := re.fullmatch(r"(step|way)_(\d+)(_\w+)?", name)):
-        kinds = {"step_mean": "mean |f^(k+1)(z) − f^k(z)|", "step_p99": "its 99th percentile"}
-        column = kinds.get(match[1] + (match[3] or ""), "mean way |f^k(z) − f(z)|")
-        return "", f"k = {int(match[2]):,}", column
-    if section == "projection":
-        ends = "|".join(REPAIRED)
-        if match := re.fullmatch(rf"(\w+?)_([a-z-]+)_([\d.e+-]+)_({ends})", name):
-            kept = " (kept out)" if match[2] in kept_out(channels) else ""
-            return _metric(match[1]), f"{match[2]} {match[3]}{kept}", REPAIRED[match[4]]
-    return None
+def _place(figure: Figure, k: int, channels: int) -> tuple[str, str, str]:
+    """Return the table, row and column of a figure that there is for several k."""
+    if figure.section == "generation":
+        return "", _label(figure), GENERATED[k]
+    if figure.section == "idempotence":
+        return "", f"k = {k:,}", STEPS[figure.of]
+    mark = " (kept out)" if figure.of in kept_out(channels) else ""
+    return _label(figure), f"{figure.of} {figure.level:g}{mark}", REPAIRED[k]
 
 
-def _metric(name: str) -> str:
-    """ "fd_lite0" → "Fréchet distance (lite0)"."""
-    metric, _, features = name.partition("_")
-    features = features or ("digits" if metric in FEATURED else "")
-    return METRICS[metric] + (f" ({features})" if features else "")
-
-
-FEATURED = ("fd", "kd", "precision", "recall", "density", "coverage", "feature")
+def _label(figure: Figure) -> str:
+    """Return a metric and its features in words, such as Fréchet distance (lite0) or FID."""
+    name = named(figure.features, figure.metric)
+    if name in ("fid", "kid"):
+        return name.upper()
+    return METRICS[figure.metric] + (f" ({figure.features})" if figure.features else "")
 
 
 def _cell(value: float, interval: Interval | None) -> str:
-    shown = f"{value:.4g}"
-    return shown if interval is None else f"{shown} [{interval[0]:.4g}, {interval[1]:.4g}]"
+    """Write a value and its interval, such as 0.5 [0.4, 0.6]."""
+    text = f"{value:.4g}"
+    return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
 
 
-NOTES = (
-    "In brackets: 95 % intervals, images resampled; of a Fréchet distance ± 1.96 resampled "
-    "deviations, and none where that would take long. A distance grows as images become fewer: "
-    "compare it with that of as many real images. Only FID and KID are Inception's. f² and f³ of "
-    "damaged images, of more than 1,000: what they changed in the first 1,000, added to f's figure "
-    "over all, without an interval. Feature "
-    "distance: 1 is the mean between different real images. Kinds kept out were never trained on."
-)
-
-
-def markdown(found: Findings) -> str:
-    """The report as Markdown, its pictures inside."""
-    parts = [f"# {found.title}", *(f"- {k}: {v}" for k, v in found.facts.items()), "", NOTES]
-    for title, tables in found.tables():
+def markdown(report: Report) -> str:
+    """Write the report as Markdown, with its pictures inside."""
+    parts = [f"# {report.title}", *(f"- {k}: {v}" for k, v in report.facts.items()), "", NOTES]
+    for title, tables in report.tables():
         parts += ["", f"## {title}"]
         for table in tables:
             head = (table.title, *table.columns)
             lines = [head, ("---",) * len(head), *table.rows]
             escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
             parts += ["", *(f"| {' | '.join(line)} |" for line in escaped)]
-        for what, sheet in found.pictures(title):
+        for what, sheet in report.pictures(title):
             parts += ["", f"{what}:", "", f"![{what}]({_uri(sheet)})"]
     return "\n".join([*parts, "", f"make-it-real {__version__}", ""])
 
 
-def html(found: Findings) -> str:
-    """The report as one HTML page, its pictures inside; it needs no network."""
-    facts = "".join(f"<li>{escape(k)}: {escape(v)}</li>" for k, v in found.facts.items())
-    body = [f"<h1>{escape(found.title)}</h1><ul>{facts}</ul><p>{escape(NOTES)}</p>"]
-    for title, tables in found.tables():
+def html(report: Report) -> str:
+    """Write the report as one HTML page, with its pictures inside; it needs no network."""
+    facts = "".join(f"<li>{escape(k)}: {escape(v)}</li>" for k, v in report.facts.items())
+    body = [f"<h1>{escape(report.title)}</h1><ul>{facts}</ul><p>{escape(NOTES)}</p>"]
+    for title, tables in report.tables():
         body.append(f"<h2>{escape(title)}</h2>")
         for table in tables:
             head = "".join(f"<th>{escape(c)}</th>" for c in (table.title, *table.columns))
@@ -173,15 +175,16 @@ def html(found: Findings) -> str:
                 for row in table.rows
             )
             body.append(f"<div><table><tr>{head}</tr>{rows}</table></div>")
-        for what, sheet in found.pictures(title):
+        for what, sheet in report.pictures(title):
             width = 2 * sheet.shape[2] if sheet.shape[2] < 400 else sheet.shape[2]
             picture = f'<img alt="{escape(what)}" src="{_uri(sheet)}" width="{width}">'
             body.append(f"<figure>{picture}<figcaption>{escape(what)}</figcaption></figure>")
     version = escape(__version__)
-    return _PAGE.format(title=escape(found.title), body="\n".join(body), version=version)
+    return _PAGE.format(title=escape(report.title), body="\n".join(body), version=version)
 
 
 def _uri(sheet: Tensor) -> str:
+    """Encode a sheet of images (C, H, W) in [−1, 1] as a data URI."""
     return "data:image/png;base64," + base64.b64encode(encode.encode(sheet)).decode()
 
 

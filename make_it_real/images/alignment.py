@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real.images.pixels import scaled
+from make_it_real.images.pixels import border, scaled
 
 # Samples per pixel of the model's image, on each axis, where the picture has that many.
 FINER = 4
@@ -134,6 +134,11 @@ class Frame:
     scale: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
 
+    def rescaled(self, shape: tuple[int, ...], to: tuple[int, ...]) -> "Frame":
+        """The same place, for a picture of shape ``to`` instead of one of ``shape`` (H, W)."""
+        y, x = (scale * a / b for scale, a, b in zip(self.scale, shape, to, strict=True))
+        return Frame((y, x), self.offset)
+
     def shown(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
         """Rows and columns of the model's image (size, size) that show the picture (H, W)."""
         edges = []
@@ -167,3 +172,39 @@ class Place(Protocol):
     def reached(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]: ...
     def look(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]: ...
     def weight(self, v: Tensor, u: Tensor, size: int) -> Tensor: ...
+
+
+def resize(
+    image: Tensor, size: int, how: str, background: float | None, done: list[str]
+) -> tuple[Tensor, Frame]:
+    """Resize (C, H, W) in [−1, 1] to (C, size, size), and say where it lies there.
+
+    Where it is not square: stretched, cropped (``how``), or else padded with the background,
+    where that is None with the median of its border. What was done is added to ``done``.
+    """
+    _, h, w = image.shape
+    if (h, w) == (size, size):
+        return image, Frame()
+    top = left = 0
+    if how == "crop" and h != w:
+        side = min(h, w)
+        top, left = (h - side) // 2, (w - side) // 2
+        image = image[:, top : top + side, left : left + side]
+        done.append("cropped to the central square")
+    _, h, w = image.shape
+    ratio = size / max(h, w)
+    if how == "stretch":
+        new_h, new_w = size, size
+    else:
+        new_h, new_w = max(1, round(h * ratio)), max(1, round(w * ratio))
+    done.append(f"resized from {w}×{h}")
+    image = scaled(image, new_h, new_w).clamp(-1, 1)
+    above, before = (size - new_h) // 2, (size - new_w) // 2
+    if (new_h, new_w) != (size, size):
+        level = float(border(image[None]).median()) if background is None else background
+        canvas = image.new_full((len(image), size, size), level)
+        canvas[:, above : above + new_h, before : before + new_w] = image
+        image = canvas
+        done.append("padded")
+    scale = (new_h / h, new_w / w)
+    return image, Frame(scale, (above - scale[0] * top, before - scale[1] * left))

@@ -74,7 +74,7 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     line, for a file that is missing, empty, truncated or no image, or has more than
     ``max_pixels`` pixels.
     """
-    data = source if isinstance(source, bytes) else _bytes(source)
+    data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
         raise ImageError("the file is empty")
     heic = _is_heic(data)
@@ -92,7 +92,7 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
         raise ImageError(f"damaged image ({one_line(error)})") from error
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Read a file or pipe, up to MAX_BYTES. Raises ImageError."""
     try:
         with path.open("rb") as file:

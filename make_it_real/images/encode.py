@@ -1,7 +1,8 @@
-"""Images → the bytes of PNG, JPEG and WebP files."""
+"""Images → the bytes of PNG, JPEG and WebP files; which files may be copied instead."""
 
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from PIL import Image
@@ -11,6 +12,7 @@ from torch import Tensor
 from make_it_real._version import __version__
 from make_it_real.errors import ImageError
 from make_it_real.images.container import MAX_BYTES
+from make_it_real.images.decode import Picture
 from make_it_real.images.icc import from_srgb
 from make_it_real.images.pixels import to_pixels
 
@@ -61,7 +63,8 @@ def encode(
     if format == "PNG":
         options["pnginfo"] = info = PngInfo()
         for key, value in (text or {}).items():
-            info.add_text(key, value)
+            # File names need not be text, and PNG takes nothing else.
+            info.add_text(key, value.encode(errors="backslashreplace").decode())
     elif format == "WEBP" and quality is None:
         options |= {"lossless": True, "exact": True}
     else:
@@ -79,6 +82,82 @@ def _in_profile(picture: Image.Image, icc: bytes, room: int) -> tuple[Image.Imag
     """Convert a picture to a profile; it stays in sRGB if there is no room for the profile."""
     tagged, written = from_srgb(picture, icc)
     return (tagged, written) if written and len(written) <= room else (picture, None)
+
+
+# Parts of a file without metadata: chunks of a PNG or WebP, markers of a JPEG (JFIF, Adobe's on
+# colours, tables, frames, scans, the end).
+BARE = {
+    "PNG": {"IHDR", "PLTE", "tRNS", "IDAT", "IEND", "sRGB", "gAMA", "cHRM", "sBIT", "pHYs"},
+    "WEBP": {"VP8 ", "VP8L", "VP8X", "ALPH"},
+    "JPEG": {"JFIF", "EE", "DB", "DD", "DA", "D9", *(f"C{digit}" for digit in "0123456789ABCDEF")},
+}
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+
+
+def format_of(data: bytes) -> str:
+    """Tell a file's format by its first bytes: PNG, JPEG or WEBP; empty for any other."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    return "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else ""
+
+
+def may_copy(
+    data: bytes, picture: Picture, format: str, *, quality: int | None, keep_metadata: bool
+) -> bool:
+    """Whether a picture's file can be copied, instead of encoding its pixels in a format.
+
+    It can if it has that format, no quality is asked for (of JPEG, WEBP), and it holds no
+    metadata, or metadata is kept, none of it is damaged, and the picture is stored upright.
+    """
+    if format_of(data) != format or picture.warnings:
+        return False
+    if quality is not None and format != "PNG":
+        return False
+    if is_bare(data, format):
+        return True
+    # If nothing of the EXIF block can be kept, it is damaged.
+    has_exif = any(mark in data for mark in (b"Exif\0\0", b"eXIf", b"EXIF"))
+    whole = bool(picture.metadata.exif) or not has_exif
+    return keep_metadata and whole and "turned upright" not in picture.notes
+
+
+def is_bare(data: bytes, format: str) -> bool:
+    """Whether a PNG, JPEG or WEBP file has no metadata: no text, EXIF, profile or preview.
+
+    False if bytes follow after its end.
+    """
+    parts = _segments(data) if format == "JPEG" else _chunks(data, format)
+    return all(name in BARE[format] for name in parts)
+
+
+def _chunks(data: bytes, format: str) -> Iterator[str]:
+    """Yield the names of a PNG's or WEBP's chunks; "" for a chunk that goes beyond the end."""
+    at, end = 8 if format == "PNG" else 12, len(data)
+    while at < end:
+        if format == "PNG":
+            name, size = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4], "big")
+            at += 12 + size
+        else:
+            name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+            at += 8 + size + size % 2
+        fits = at == end if name == b"IEND" else at <= end
+        yield name.decode("latin-1") if fits else ""
+
+
+def _segments(data: bytes) -> Iterator[str]:
+    """Yield a JPEG's markers in hexadecimal; "JFIF" for that header, "" for bytes after the end."""
+    at = 2
+    while found := MARKER.search(data, at):
+        name, at = f"{found[0][1]:X}", found.end()
+        if name == "D9":
+            yield name if at == len(data) else ""
+            return
+        size = int.from_bytes(data[at : at + 2], "big")
+        plain = name == "E0" and size == 16 and data[at + 2 : at + 7] == b"JFIF\0"
+        yield "JFIF" if plain else name
+        at += size
 
 
 def provenance(model: str, fingerprint: str, steps: int) -> dict[str, str]:

@@ -65,10 +65,16 @@ def available() -> bool:
 
 
 def find(colour: Tensor) -> list[Face] | None:
-    """Find the faces in a photo (C, H, W) in [0, 1], the largest first.
+    """Find the faces in a photo (C, H, W) in [0, 1], the largest first; None without the extra."""
+    both = search(colour)
+    return None if both is None else both[0]
 
-    A face counts if it is detected again by itself, upright. Returns None without the extra
-    ``faces``.
+
+def search(colour: Tensor) -> tuple[list[Face], int] | None:
+    """Find the faces in a photo (C, H, W) in [0, 1], the largest first, and count rejected ones.
+
+    Rejected: detected at first, but not again by themselves, upright; too small, turned away, or
+    no faces. Returns None without the extra ``faces``.
     """
     detector = _detector()
     if detector is None:
@@ -77,12 +83,15 @@ def find(colour: Tensor) -> list[Face] | None:
     longer = max(colour.shape[1:])
     near, far = SIDES
     sides = [min(near, longer * ENLARGED)] + [min(far, longer)] * (longer > near)
-    found: list[Face] = []
+    clear: list[Face] = []
+    unclear: list[Face] = []
     for seen in (face for side in sides for face in _look(detector, colour, side)):
         face = _look_again(detector, colour, seen)
-        if face and not any(_same(face, other) for other in found):
-            found.append(face)
-    return sorted(found, key=lambda face: face.place(1).side(1), reverse=True)
+        known = clear if face else unclear
+        if not any(_same(face or seen, other) for other in known):
+            known.append(face or seen)
+    others = sum(not any(_same(one, face) for face in clear) for one in unclear)
+    return sorted(clear, key=lambda face: face.place(1).side(1), reverse=True), others
 
 
 def _look(detector: Any, colour: Tensor, side: int) -> list[Face]:

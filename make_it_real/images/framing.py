@@ -14,20 +14,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from make_it_real.errors import WeightsError, one_line
-from make_it_real.images.alignment import Frame, Similarity, cut_out
+from make_it_real.errors import NO_DETECTOR, NO_FACE, NoFaceError, WeightsError, one_line
+from make_it_real.images.alignment import Frame, Similarity, cut_out, resize
 from make_it_real.images.decode import Picture
-from make_it_real.images.faces import find
-from make_it_real.images.pixels import scaled, to_channels
+from make_it_real.images.faces import search
+from make_it_real.images.objects import find_subject, place_subject
+from make_it_real.images.pixels import border, to_channels
 from make_it_real.images.strokes import find_ink, place_ink, stroke_width
 
 Whole = Literal["auto", "pad", "crop", "stretch"]
 Fit = Literal[Whole, "faces"]
-NO_DETECTOR = (
-    "faces were not looked for, as that needs pip install 'make-it-real[faces]'; "
-    "the central square is taken"
-)
-NO_FACE = "no face was found; the central square is taken"
+# Where faces can't be looked for, square pictures of up to so many pixels a side are taken for
+# aligned faces: photos are larger.
+ALIGNED_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,17 @@ class Framing:
         pictures (then pictures are only resized). extent: longer side of a subject's bounding
         box as a share of the image's side. stroke: typical width of its bright (or dark)
         strokes as a share of that side. faces: images are faces, aligned as CelebA's are.
+    objects: subjects are solid things with grey levels of their own, not strokes; they may
+        touch the border. contrast: how far the least visible of them stand out from the
+        background, as a share of the way from black to white.
     """
 
     background: float | None = None
     extent: float = 1.0
     stroke: float = 0.0
     faces: bool = False
+    objects: bool = False
+    contrast: float = 0.0
 
     @property
     def bright(self) -> bool:
@@ -79,33 +83,50 @@ def described(fields: Mapping[str, Any]) -> Framing:
         background = -1 if framing.background is None else framing.background
         if not (-1 <= background <= 1 and 0 < framing.extent <= 1 and 0 <= framing.stroke < 1):
             raise ValueError(f"values out of range: {framing}")
-        if not isinstance(framing.faces, bool):
-            raise TypeError(f"faces: {framing.faces!r}")
+        if not 0 <= framing.contrast < 1 or (framing.objects and framing.background is None):
+            raise ValueError(f"objects without a background to tell them from: {framing}")
+        if not isinstance(framing.faces, bool) or not isinstance(framing.objects, bool):
+            raise TypeError(f"faces: {framing.faces!r}, objects: {framing.objects!r}")
     except (TypeError, ValueError) as error:
         raise WeightsError(f"a framing that this mir does not know ({one_line(error)})") from error
     return framing
 
 
 def measure(images: Tensor) -> Framing:
-    """The framing of training images (N, C, S, S) in [−1, 1].
+    """Measure the framing of training images (N, C, S, S) in [−1, 1].
 
-    It has a background if at least nine in ten images have one level, dark or bright, all
-    along their border, and if subjects keep clear of it. Where most are blank it has none.
+    Images have a background if at least nine in ten have one level, dark or bright, all along
+    their border. Subjects whose own brightness differs widely are objects; those may touch the
+    border, as long as three quarters of it are background. Where most images are blank, or
+    anything else holds, they are full pictures.
     """
     side = images.shape[-1]
-    border = _border(images)
-    median = float(border.median())
-    plain = ((border - median).abs() < 0.1).all(1).float().mean()
-    if plain < 0.9 or abs(median) < 0.9:
+    edge = border(images)
+    median = float(edge.median())
+    plain = (edge - median).abs() < 0.1
+    if abs(median) < 0.9 or plain.float().mean() < 0.75:
         return Framing()
-    ink = ((images - median).abs().amax(1) / 2).clamp(0, 1)
-    shown = ink > 0.05
+    amount = ((images - median).abs().amax(1) / 2).clamp(0, 1)
+    shown = amount > 0.05
     heights, widths = (shown.any(d).sum(1).float() for d in (2, 1))
     extent = float(torch.maximum(heights, widths).median()) / side
     if not extent:
         return Framing()
-    strokes = torch.tensor([stroke_width(i) for i in ink[:1000]])
-    return Framing(median, round(extent, 3), round(float(strokes.median()) / side, 3))
+    # Strokes reach full brightness, whoever drew them; a dark shirt does not.
+    quantiles = torch.tensor([0.5, 0.75])
+    levels = [a[s].quantile(quantiles) for a, s in zip(amount, shown, strict=True) if s.any()]
+    contrast, bright = torch.stack(levels).quantile(0.05, dim=0).tolist()
+    objects = bright < 0.6
+    if not objects and plain.all(1).float().mean() < 0.9:
+        return Framing()
+    strokes = torch.tensor([stroke_width(a) for a in amount[:1000]])
+    return Framing(
+        median,
+        round(extent, 3),
+        round(float(strokes.median()) / side, 3),
+        objects=objects,
+        contrast=round(contrast, 3) if objects else 0.0,
+    )
 
 
 def fit_all(
@@ -120,8 +141,9 @@ def fit_all(
     """Bring a picture of any size to the model's: each face that it shows, or all of it.
 
     faces: find them, the largest first, whatever the framing. auto does so where the framing
-    says faces and the picture is not of the model's size. Where none is found, the central
-    square is taken, with a warning. Else, and for the rest, as ``fit``.
+    says faces and the picture is not of the model's size; without the extra it takes square
+    pictures of at most 256 pixels a side for aligned faces, with a warning. Else, and for the
+    rest, as ``fit``. Raises NoFaceError where none is found or can be looked for.
     """
     framed = tuple(picture.colour.shape[1:]) == (size, size)
     if how != "faces" and (how != "auto" or framed or not framing.faces):
@@ -130,10 +152,20 @@ def fit_all(
     colour = picture.colour
     if picture.alpha is not None:
         colour = _flatten(colour, picture.alpha, done)
-    faces = find(colour)
-    if not faces:
+    both = search(colour)
+    if both is None:
+        height, width = colour.shape[1:]
+        if how == "faces" or height != width or width > ALIGNED_SIDE:
+            raise NoFaceError(NO_DETECTOR)
         whole = fit(picture, size, channels, framing, how="crop", invert=invert)
-        return (replace(whole, warnings=(NO_DETECTOR if faces is None else NO_FACE,)),)
+        return (replace(whole, warnings=(NO_DETECTOR,)),)
+    faces, others = both
+    if not faces:
+        raise NoFaceError(NO_FACE, others)
+    cautions: tuple[str, ...] = ()
+    if others:
+        rest = "the rest is too small, turned away or none"
+        cautions = (f"{len(faces)} of {len(faces) + others} faces: {rest}",)
     inverted = bool(invert)
     colour = to_channels(1 - colour if inverted else colour, channels)
     fitted = []
@@ -150,7 +182,8 @@ def fit_all(
         if picture.alpha is not None:
             alpha = cut_out(picture.alpha[None], place, size)[0].clamp(0, 1)
         said = _said([*done, note], inverted)
-        fitted.append(Fitted(image, inverted, said, place, alpha=alpha))
+        warnings = cautions if number == 1 else ()
+        fitted.append(Fitted(image, inverted, said, place, alpha=alpha, warnings=warnings))
     return tuple(fitted)
 
 
@@ -165,55 +198,91 @@ def fit(
 ) -> Fitted:
     """Bring what is drawn in a picture of any size, or all of it, to the model's size.
 
-    auto: where the framing has a background, find what was drawn, take the light's unevenness
-    out, crop, resize and centre it as the data set does; otherwise, or where nothing drawn is
-    found, pad. pad, crop and stretch take the whole picture as it is. invert: swap dark and
-    bright (None: do so where the picture's polarity is not the data set's).
+    auto: where the framing has a background, find what was drawn, even out the light, crop,
+    resize and centre it as the data set does. Where its subjects are objects, cut one out of
+    its own background, which has to be plain, and lay it on the data set's. Otherwise, or
+    where nothing is found, pad. pad, crop and stretch take the whole picture as it is.
+    invert: swap dark and bright (None: do so where what is drawn is not as dark or bright as
+    the data set's strokes; never for objects).
     """
     done = list(picture.notes)
+    if framing.objects:
+        if how == "auto":
+            subject = _fit_subject(picture, size, channels, framing, bool(invert), done)
+            if subject is not None:
+                return subject
+        framing = Framing()
     colour, alpha = picture.colour, None
     if picture.alpha is not None:
         colour = _flatten(colour, picture.alpha, done)
         # What is drawn on transparency is ink, and f may draw where there was none.
         if framing.background is None or how != "auto":
-            alpha = _resize(picture.alpha[None] * 2 - 1, size, how, -1.0, [])[0][0] / 2 + 0.5
-    padded = how == "pad" or (how == "auto" and framing.background is None)
+            alpha = resize(picture.alpha[None] * 2 - 1, size, how, -1.0, [])[0][0] / 2 + 0.5
     if framing.background is None:
         inverted = bool(invert)
         image = (1 - colour if inverted else colour) * 2 - 1
-        image, frame = _resize(to_channels(image, channels), size, how, None, done)
+        image, frame = resize(to_channels(image, channels), size, how, None, done)
+        padded = how in ("auto", "pad")
         return Fitted(image, inverted, _said(done, inverted), frame, 1.0, alpha, padded)
+    fitted = _fit_drawing(colour, size, channels, framing, how, invert, done)
+    return replace(fitted, alpha=alpha, padded=how == "pad")
 
-    framed = tuple(colour.shape[1:]) == (size, size)
+
+def _fit_drawing(
+    colour: Tensor,
+    size: int,
+    channels: int,
+    framing: Framing,
+    how: Whole,
+    invert: bool | None,
+    done: list[str],
+) -> Fitted:
+    """The strokes of a picture (C, H, W) on the data set's background, or all of the picture."""
+    assert framing.background is not None
     ink = None
-    if how == "auto" and not framed:
+    if how == "auto" and tuple(colour.shape[1:]) != (size, size):
         ink = find_ink(colour)
-    bright = ink.bright if ink is not None else bool(_border(colour[None]).median() < 0.5)
+    bright = ink.bright if ink is not None else bool(border(colour[None]).median() < 0.5)
     inverted = bright != framing.bright if invert is None else invert
     gain = 1.0
     if ink is not None and (bright != inverted) == framing.bright:
         placed, frame = place_ink(ink.amount, size, framing.extent, framing.stroke, done)
         # Ink is found in a smaller copy of large pictures.
-        zoom = [a / b for a, b in zip(ink.amount.shape, colour.shape[1:], strict=True)]
-        frame = Frame((frame.scale[0] * zoom[0], frame.scale[1] * zoom[1]), frame.offset)
+        frame = frame.rescaled(ink.amount.shape, colour.shape[1:])
         span = 2.0 if framing.bright else -2.0
         image = (framing.background + span * placed).clamp(-1, 1)[None].expand(channels, -1, -1)
         gain = ink.contrast
     else:
         image = (1 - colour if inverted else colour) * 2 - 1
-        image, frame = _resize(to_channels(image, channels), size, how, framing.background, done)
-    image = image.contiguous()
-    return Fitted(image, inverted, _said(done, inverted), frame, gain, alpha, padded)
+        image, frame = resize(to_channels(image, channels), size, how, framing.background, done)
+    return Fitted(image.contiguous(), inverted, _said(done, inverted), frame, gain)
+
+
+def _fit_subject(
+    picture: Picture, size: int, channels: int, framing: Framing, inverted: bool, done: list[str]
+) -> Fitted | None:
+    """The subject of a picture on the data set's background; None where there is none to cut out.
+
+    A picture of the model's size is cut out only where its border is not the data's.
+    """
+    assert framing.background is not None
+    alike = bool(border(picture.colour[None]).median() < 0.5) == framing.bright
+    if picture.alpha is None and tuple(picture.colour.shape[1:]) == (size, size) and alike:
+        return None
+    subject = find_subject(picture.colour, picture.alpha)
+    if subject is None:
+        return None
+    if inverted:
+        subject = replace(subject, levels=1 - subject.levels)
+    image, frame, gain = place_subject(
+        subject, size, channels, framing.extent, framing.background, framing.contrast, done
+    )
+    frame = frame.rescaled(subject.mask.shape, picture.colour.shape[1:])
+    return Fitted(image, inverted, _said(done, inverted), frame, gain)
 
 
 def _said(done: list[str], inverted: bool) -> tuple[str, ...]:
     return tuple([*done, "inverted"] if inverted else done)
-
-
-def _border(images: Tensor) -> Tensor:
-    """The outermost pixels of images (N, C, H, W), channels averaged, (N, 2·(H+W))."""
-    grey = images.mean(1)
-    return torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], 1)
 
 
 def _flatten(colour: Tensor, alpha: Tensor, done: list[str]) -> Tensor:
@@ -222,35 +291,3 @@ def _flatten(colour: Tensor, alpha: Tensor, done: list[str]) -> Tensor:
     paper = 1.0 if mean < 0.5 else 0.0
     done.append(f"laid on {'white' if paper else 'black'}")
     return colour * alpha + paper * (1 - alpha)
-
-
-def _resize(
-    image: Tensor, size: int, how: Fit, background: float | None, done: list[str]
-) -> tuple[Tensor, Frame]:
-    """(C, H, W) in [−1, 1] → (C, size, size), padded, cropped or stretched where not square."""
-    _, h, w = image.shape
-    if (h, w) == (size, size):
-        return image, Frame()
-    top = left = 0
-    if how == "crop" and h != w:
-        side = min(h, w)
-        top, left = (h - side) // 2, (w - side) // 2
-        image = image[:, top : top + side, left : left + side]
-        done.append("cropped to the central square")
-    _, h, w = image.shape
-    ratio = size / max(h, w)
-    if how == "stretch":
-        new_h, new_w = size, size
-    else:
-        new_h, new_w = max(1, round(h * ratio)), max(1, round(w * ratio))
-    done.append(f"resized from {w}×{h}")
-    image = scaled(image, new_h, new_w).clamp(-1, 1)
-    above, before = (size - new_h) // 2, (size - new_w) // 2
-    if (new_h, new_w) != (size, size):
-        level = float(_border(image[None]).median()) if background is None else background
-        canvas = image.new_full((len(image), size, size), level)
-        canvas[:, above : above + new_h, before : before + new_w] = image
-        image = canvas
-        done.append("padded")
-    scale = (new_h / h, new_w / w)
-    return image, Frame(scale, (above - scale[0] * top, before - scale[1] * left))

@@ -5,6 +5,7 @@ whatever f leaves alone stays as sharp as it was.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +14,40 @@ from torch.nn import functional as F
 from make_it_real.images.alignment import Place, Similarity
 from make_it_real.images.decode import Picture
 from make_it_real.images.framing import Fitted
-from make_it_real.images.pixels import LUMA, scaled
+from make_it_real.images.pixels import LUMA, same_levels, scaled
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result for a picture: image (C, h, w) in [−1, 1], and alpha (h, w) or None.
+
+    changed: whether f changed any 8-bit level of the image. as_given: whether the image has the
+    picture's own size, 8-bit levels and transparency.
+    """
+
+    image: Tensor
+    alpha: Tensor | None
+    changed: bool
+    as_given: bool
+
+
+def outcome(picture: Picture, made: Sequence[tuple[Fitted, Tensor]], *, restore: bool) -> Outcome:
+    """Make the result for a picture: with ``restore`` at its own size, else at the model's.
+
+    made: the images that the picture was fitted to, each with f's output y (C, S, S); empty if f
+    was not applied. Without ``restore`` only the first counts.
+    """
+    if not made:
+        return Outcome(picture.colour * 2 - 1, picture.alpha, False, True)
+    if restore:
+        image, alpha = restored(picture, made)
+        same = same_levels(image, picture.colour * 2 - 1)
+        return Outcome(image, alpha, not same, same)
+    (fitted, y), *_ = made
+    image, alpha = finished(picture, fitted, y)
+    changed = not same_levels(image, finished(picture, fitted, fitted.image)[0])
+    whole = image.shape[1:] == picture.colour.shape[1:] and alpha is picture.alpha
+    return Outcome(image, alpha, changed, whole and same_levels(image, picture.colour * 2 - 1))
 
 
 def finished(picture: Picture, fitted: Fitted, y: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,6 +1,7 @@
 """Pixels ⇄ images in [−1, 1]: conversion, channels, resampling, grids, mean differences."""
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,17 +30,33 @@ def on_white(picture: Picture) -> Tensor:
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
     """Lay images (N, C, H, W) out row by row: (C, rows·(H+gap)−gap, columns·(W+gap)−gap).
 
-    columns: the square root of N, rounded up, by default. gap: pixels between images. Gaps and
-    empty cells are black.
+    columns: ``columns_for(N)`` by default. gap: pixels between images. Gaps and empty cells are
+    black.
     """
     n, c, h, w = images.shape
-    columns = columns or int(np.ceil(n**0.5))
+    columns = columns or columns_for(n)
     rows = -(-n // columns)
     sheet = images.new_full((c, rows * (h + gap) - gap, columns * (w + gap) - gap), -1.0)
     for i, image in enumerate(images):
         y, x = i // columns * (h + gap), i % columns * (w + gap)
         sheet[:, y : y + h, x : x + w] = image
     return sheet
+
+
+def columns_for(n: int) -> int:
+    """Number of columns of a grid of n cells: the grid is about square, its rows full (8 for 32).
+
+    If full rows would make it more than four times as wide as high, as for prime numbers, it
+    is the square root of n, rounded up.
+    """
+    least = max(1, math.isqrt(max(n, 1) - 1) + 1)
+    whole = (c for c in range(least, min(n - 1, math.isqrt(4 * n)) + 1) if n % c == 0)
+    return next(whole, least)
+
+
+def enlarged(image: Tensor, factor: int) -> Tensor:
+    """Enlarge (…, H, W) to (…, factor·H, factor·W) by repeating pixels."""
+    return image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
 def to_channels(image: Tensor, channels: int) -> Tensor:
@@ -57,6 +74,25 @@ def scaled(image: Tensor, height: int, width: int) -> Tensor:
     if tuple(image.shape[1:]) == (height, width):
         return image
     return F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)[0]
+
+
+def same_levels(a: Tensor, b: Tensor) -> bool:
+    """Whether images (C, H, W) in [−1, 1] have the same 8-bit levels; grey has all channels equal.
+
+    False for other sizes.
+    """
+    if a.shape[1:] != b.shape[1:]:
+        return False
+    channels = max(len(a), len(b))
+    pairs = zip(a.expand(channels, -1, -1), b.expand(channels, -1, -1), strict=True)
+    # A channel at a time: photos are large.
+    return all(torch.equal(to_pixels(one), to_pixels(other)) for one, other in pairs)
+
+
+def border(images: Tensor) -> Tensor:
+    """The outermost pixels of images (N, C, H, W), channels averaged, (N, 2·(H+W))."""
+    grey = images.mean(1)
+    return torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], 1)
 
 
 def mean_abs(a: Tensor, b: Tensor) -> Tensor:

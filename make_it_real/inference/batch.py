@@ -21,14 +21,15 @@ import torch
 from torch import Tensor
 
 from make_it_real import files
-from make_it_real.errors import ImageError, OutputExistsError, one_line
+from make_it_real.errors import ImageError, NoFaceError, OutputExistsError, one_line
 from make_it_real.images import encode
 from make_it_real.images.alignment import Similarity
-from make_it_real.images.decode import MAX_PIXELS, SUFFIXES, Picture, read
+from make_it_real.images.decode import MAX_PIXELS, Picture, read, read_bytes
 from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
-from make_it_real.images.paste_back import finished, restored
-from make_it_real.images.pixels import mean_abs
-from make_it_real.inference.jobs import OUTPUT_SUFFIXES, Job
+from make_it_real.images.paste_back import outcome
+from make_it_real.images.pixels import enlarged, mean_abs
+from make_it_real.inference.jobs import Job
+from make_it_real.inference.naming import OUTPUT_SUFFIXES, face_name
 from make_it_real.inference.projection import project
 from make_it_real.inference.report import Result, Status
 from make_it_real.models.ign import IGN
@@ -48,10 +49,12 @@ _EXISTS = "the output exists; --overwrite replaces it"
 class Settings:
     """How to project: k, batch size, fitting, and what to do with files that exist.
 
-    restore_size: write results at their inputs' own sizes. drift: measure it, which costs
-    one more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
+    restore_size: write results at their inputs' own sizes; None does so for photographs: what is
+    larger than the model's images, which have no background. drift: measure it, which costs one
+    more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
     keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
-    result instead of writing it. keep_before: return each face as f was shown it, too.
+    result instead of writing it. keep_before: return each face as f was shown it, too. scale:
+    enlarge results at the model's size so many times, without smoothing.
     """
 
     framing: Framing
@@ -59,7 +62,7 @@ class Settings:
     batch: int = 64
     how: Fit = "auto"
     invert: bool | None = None
-    restore_size: bool = False
+    restore_size: bool | None = None
     drift: bool = False
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
@@ -68,6 +71,7 @@ class Settings:
     keep_metadata: bool = False
     to_stdout: bool = False
     keep_before: bool = False
+    scale: int = 1
 
 
 def run(
@@ -124,13 +128,19 @@ def _batches(jobs: Iterator[Job], size: int) -> Iterator[list[Job]]:
 class _Item:
     """A job on its way, with its picture and the images that it was fitted to.
 
-    warnings: of reading and fitting; seconds: what that took.
+    data: the picture's file. fitted: none where a model of faces has nothing to do, and reason
+    says why. restore: the result is the whole picture. warnings, notes: of reading and fitting.
+    seconds: what that took.
     """
 
     job: Job
+    data: bytes
     picture: Picture
     fitted: tuple[Fitted, ...]
+    restore: bool
+    reason: str
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     seconds: float
 
 
@@ -185,7 +195,7 @@ class _Worker:
 
     def read(self, job: Job) -> _Item | Result:
         """The job with its picture fitted, or the Result that it comes to at once."""
-        start, settings, config = time.perf_counter(), self.settings, self.f.config
+        start, settings = time.perf_counter(), self.settings
         source, target = str(job.source), str(job.output)
         if not settings.to_stdout:
             if job.output.parent not in self.swept:
@@ -195,8 +205,29 @@ class _Worker:
                 status: Status = "skipped" if job.within else "failed"
                 return Result(source, target, status, _EXISTS)
         try:
-            data = job.source if job.data is None else job.data
+            data = read_bytes(job.source) if job.data is None else job.data
             picture = read(data, max_pixels=settings.max_pixels)
+            fitted, reason, notes = self.fit(picture)
+        except ImageError as error:
+            return Result(source, target, "failed", str(error))
+        except Exception as error:
+            # Whatever else one file can bring about, memory it has too many pixels for included.
+            return Result(source, target, "failed", f"{type(error).__name__}: {one_line(error)}")
+        cautions = picture.warnings + (fitted[0].warnings if fitted else ())
+        restore = settings.restore_size
+        if restore is None:
+            larger = max(picture.colour.shape[1:]) > self.f.config.image_size
+            restore = larger and settings.framing.background is None
+        if settings.to_stdout and not restore and len(fitted) > 1:
+            cautions += (f"stdout takes one image, so of {len(fitted)} faces only the largest",)
+            fitted = fitted[:1]
+        seconds = time.perf_counter() - start
+        return _Item(job, data, picture, fitted, restore, reason, cautions, notes, seconds)
+
+    def fit(self, picture: Picture) -> tuple[tuple[Fitted, ...], str, tuple[str, ...]]:
+        """(what f is to work on, why there is nothing, what else is to be said of that)."""
+        settings, config = self.settings, self.f.config
+        try:
             fitted = fit_all(
                 picture,
                 config.image_size,
@@ -205,22 +236,20 @@ class _Worker:
                 how=settings.how,
                 invert=settings.invert,
             )
-        except ImageError as error:
-            return Result(source, target, "failed", str(error))
-        except Exception as error:
-            # Whatever else one file can bring about, memory it has too many pixels for included.
-            return Result(source, target, "failed", f"{type(error).__name__}: {one_line(error)}")
-        cautions = picture.warnings + fitted[0].warnings
-        if settings.to_stdout and not settings.restore_size and len(fitted) > 1:
-            cautions += (f"stdout takes one image, so of {len(fitted)} faces only the largest",)
-            fitted = fitted[:1]
-        return _Item(job, picture, fitted, cautions, time.perf_counter() - start)
+        except NoFaceError as error:
+            if settings.how == "faces":
+                raise
+            others = f"0 of {error.others} faces: too small, turned away or none"
+            return (), str(error), (*picture.notes, others) if error.others else picture.notes
+        return fitted, "", tuple(dict.fromkeys(note for one in fitted for note in one.done))
 
     def project(self, items: list[_Item]) -> list[list[Result]]:
         """f^k of some fitted pictures, written; the Results of each, as far as ``stop`` lets it."""
         start = time.perf_counter()
         settings = self.settings
-        x = torch.stack([fitted.image for item in items for fitted in item.fitted])
+        channels, size = self.f.config.channels, self.f.config.image_size
+        nothing = torch.empty(0, channels, size, size)
+        x = torch.cat([nothing, *(one.image[None] for item in items for one in item.fitted)])
         before: list[float] | None = None
         after: list[float] | None = None
         with self.turn:
@@ -230,7 +259,7 @@ class _Worker:
                 before = mean_abs(fx.cpu(), x).tolist()
                 after = mean_abs(self.f_of(y), y).tolist()
             y = y.cpu()
-        share = (time.perf_counter() - start) / len(x)
+        share = (time.perf_counter() - start) / max(1, len(x))
         results: list[list[Result]] = []
         first = 0
         with self.files_turn():
@@ -260,52 +289,66 @@ class _Worker:
         before, after: drifts (N). share: seconds that each image took in f.
         """
         faces = list(zip(item.fitted, y, strict=True))
-        together = self.settings.restore_size
+        together = item.restore or not faces
         # A folder job that goes on takes the first file for a sign that all are there.
         parts = [range(len(faces))] if together else [range(i, i + 1) for i in range(len(faces))]
         results = []
         for part in reversed(parts):
             start = time.perf_counter()
-            made = faces[part.start : part.stop]
-            output = _beside(item.job, part.start + 1) if part.start else item.job.output
-            keep = self.settings.keep_before and isinstance(made[0][0].frame, Similarity)
+            some = faces[part.start : part.stop]
+            output = item.job.output
+            if part.start:
+                output = face_name(item.job.source, output, part.start + 1)
+            first = None if together else some[0][0]
+            keep = first and self.settings.keep_before and isinstance(first.frame, Similarity)
             result = Result(
                 str(item.job.source),
                 str(output),
-                "done",
+                "changed",
+                item.reason,
                 warnings=() if part.start else item.warnings,
-                inverted=made[0][0].inverted,
-                done=tuple(dict.fromkeys(note for fitted, _ in made for note in fitted.done)),
+                inverted=any(fitted.inverted for fitted, _ in some),
+                done=first.done if first else item.notes,
                 drift_before=_mean(before, part),
                 drift_after=_mean(after, part),
                 face=part.start + 1,
-                before=made[0][0].image if keep and not together else None,
+                before=first.image if first and keep else None,
             )
-            result = self.write(item, output, made, result)
+            result = self.write(item, output, some, result)
             seconds = time.perf_counter() - start + share * len(part)
-            seconds += item.seconds * len(part) / len(faces)
+            seconds += item.seconds / len(parts)
             results.append(replace(result, seconds=round(seconds, 6)))
         return results[::-1]
 
     def write(
-        self, item: _Item, output: Path, made: list[tuple[Fitted, Tensor]], result: Result
+        self, item: _Item, output: Path, some: list[tuple[Fitted, Tensor]], result: Result
     ) -> Result:
         """Write f^k(x), in the size, format and with the metadata asked for."""
-        settings, job, metadata = self.settings, item.job, item.picture.metadata
+        settings, job, picture = self.settings, item.job, item.picture
+        kind = OUTPUT_SUFFIXES[output.suffix.lower()]
         try:
-            if settings.restore_size:
-                image, alpha = restored(item.picture, made)
+            done = outcome(picture, some, restore=item.restore)
+            result = replace(result, status="changed" if done.changed else "unchanged")
+            keep = settings.keep_metadata
+            scale = 1 if item.restore or not some else settings.scale
+            if (
+                scale == 1
+                and done.as_given
+                and encode.may_copy(
+                    item.data, picture, kind, quality=settings.quality, keep_metadata=keep
+                )
+            ):
+                data = item.data
             else:
-                image, alpha = finished(item.picture, *made[0])
-            data = encode.encode(
-                image,
-                OUTPUT_SUFFIXES[output.suffix.lower()],
-                settings.text,
-                alpha=alpha,
-                quality=settings.quality,
-                exif=metadata.exif if settings.keep_metadata else None,
-                icc=metadata.icc if settings.keep_metadata else None,
-            )
+                data = encode.encode(
+                    enlarged(done.image, scale),
+                    kind,
+                    settings.text,
+                    alpha=None if done.alpha is None else enlarged(done.alpha, scale),
+                    quality=settings.quality,
+                    exif=picture.metadata.exif if keep else None,
+                    icc=picture.metadata.icc if keep else None,
+                )
             if settings.to_stdout:
                 return replace(result, output="-", encoded=data)
             if output.parent not in self.made:
@@ -322,20 +365,5 @@ class _Worker:
         return result
 
 
-def _beside(job: Job, face: int) -> Path:
-    """Where a further face of a photo goes: photo_real-face2.png.
-
-    Not where the result of a file called so goes, which may lie beside the photo.
-    """
-    stem = f"{job.output.stem}-face{face}"
-    while job.output.parent != job.source.parent and any(
-        os.path.lexists(job.source.parent / (stem + ending))
-        for suffix in SUFFIXES
-        for ending in (suffix, suffix.upper())
-    ):
-        stem += "_2"
-    return job.output.with_stem(stem)
-
-
 def _mean(drifts: list[float] | None, part: range) -> float | None:
-    return sum(drifts[part.start : part.stop]) / len(part) if drifts else None
+    return sum(drifts[part.start : part.stop]) / len(part) if drifts and part else None

@@ -5,11 +5,12 @@
     page.write(Path("x.html"))
 
 Images are tensors (C, H, W) in [−1, 1], or the path or bytes of an image file; they are kept
-as PNGs inside the page.
+as PNGs inside the page. Of a large picture the part that changed is shown.
 """
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -25,6 +26,12 @@ from make_it_real.images import decode, encode, pixels
 
 # Larger pictures are shown no larger than this, in pixels a side.
 MAX_SIDE = 512
+# Of pictures larger than that: the blocks in pixels that are compared, the least difference of
+# one that counts as changed (in image units, above what JPEG brings about), the share of a side
+# that is shown around what changed, and the share of the picture from which all of it is shown.
+BLOCK, CHANGED, AROUND, MOST = 8, 0.05, 0.2, 0.6
+# Images up to this side are enlarged in squares, others smoothly.
+SMALL = 128
 Shown = Tensor | Path | bytes
 
 
@@ -49,27 +56,34 @@ class Gallery:
     ) -> None:
         """A card: ``after`` alone, or under a slider that uncovers ``before``.
 
-        figures: shown below, by name. Raises ImageError for a file that is no image.
+        Of two large pictures of one size the part that differs is shown. figures: shown below,
+        by name. Raises ImageError for a file that is no image.
         """
         number = len(self._cards)
-        top = f'<img class="after" alt="{escape(name)}" src="{_uri(after)}">'
+        new, old = _image(after), None if before is None else _image(before)
+        rows = dict(figures or {})
+        if score is not None:
+            rows = {self.score: score, **rows}
+        if old is not None and (part := changed_part(old, new)):
+            rows["shown"] = _where(part, new)
+            new, old = new[:, part[0], part[1]], old[:, part[0], part[1]]
+        top = f'<img class="after" alt="{escape(name)}" src="{_uri(new)}">'
         slider = ""
-        if before is not None:
-            under = f'<img class="before" alt="before" src="{_uri(before)}">'
+        if old is not None:
+            under = f'<img class="before" alt="before" src="{_uri(old)}">'
             top = under + top + '<i class="edge"></i>'
             slider = (
                 '<input type="range" min="0" max="100" value="50" '
                 f'aria-label="before and after of {escape(name)}">'
             )
-        rows = dict(figures or {})
-        if score is not None:
-            rows = {self.score: score, **rows}
+        kind = "pair small" if max(new.shape[1:]) <= SMALL else "pair"
         cells = "".join(f"<dt>{escape(k)}</dt><dd>{escape(_said(v))}</dd>" for k, v in rows.items())
         key = "" if score is None else f"{score:.9g}"
         self._cards.append(
             f'<figure data-order="{number}" data-name="{escape(name)}" data-score="{key}">'
-            f'<div class="pair">{top}</div>{slider}'
-            f"<figcaption>{escape(name)}</figcaption><dl>{cells}</dl></figure>"
+            f'<div class="{kind}" tabindex="0" role="button" aria-label="enlarge {escape(name)}">'
+            f'{top}</div>{slider}<figcaption title="{escape(name)}">{_breakable(name)}</figcaption>'
+            f"<dl>{cells}</dl></figure>"
         )
 
     def html(self) -> str:
@@ -87,19 +101,58 @@ class Gallery:
         files.write_bytes(path, self.html().encode("utf-8", "replace"), overwrite=overwrite)
 
 
-def _uri(shown: Shown) -> str:
-    return "data:image/png;base64," + base64.b64encode(_png(shown)).decode()
+def changed_part(before: Tensor, after: Tensor) -> tuple[slice, slice] | None:
+    """The rows and columns around all that differs between two images (C, H, W).
+
+    None where all is to be shown: they are small or of different sizes, nothing differs, or
+    nearly everything does.
+    """
+    shape = after.shape[1:]
+    if before.shape[1:] != shape or max(shape) <= MAX_SIDE:
+        return None
+    # Means of blocks, since JPEG changes single pixels anywhere.
+    differences = (after - before).abs().amax(0)[None, None]
+    blocks = torch.nn.functional.avg_pool2d(differences, BLOCK, ceil_mode=True)[0, 0] > CHANGED
+    part: list[slice] = []
+    for flags, length in zip((blocks.any(1), blocks.any(0)), shape, strict=True):
+        places = flags.nonzero().flatten().tolist()
+        if not places:
+            return None
+        first, last = places[0] * BLOCK, (places[-1] + 1) * BLOCK
+        around = max(MAX_SIDE // 8, round((last - first) * AROUND))
+        part.append(slice(max(0, first - around), min(length, last + around)))
+    rows, columns = part
+    share = (rows.stop - rows.start) * (columns.stop - columns.start) / (shape[0] * shape[1])
+    return (rows, columns) if share < MOST else None
 
 
-def _png(shown: Shown) -> bytes:
+def _where(part: tuple[slice, slice], image: Tensor) -> str:
+    """ "320×240 of 4000×3000", width first, as sizes of photographs are given."""
+    rows, columns = part
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    return f"{width}×{height} of {image.shape[2]}×{image.shape[1]}"
+
+
+def _image(shown: Shown) -> Tensor:
+    """What is to be shown as an image (C, H, W). Raises ImageError."""
     image = shown if isinstance(shown, Tensor) else pixels.on_white(decode.read(shown))
     if image.ndim != 3:
         raise ImageError("a gallery shows images of shape (C, H, W)")
+    return image
+
+
+def _uri(image: Tensor) -> str:
+    """An image as a PNG in an address of its own, at most ``MAX_SIDE`` pixels a side."""
     side = max(image.shape[1:])
     if side > MAX_SIDE:
         size = [max(1, round(s * MAX_SIDE / side)) for s in image.shape[1:]]
         image = torch.nn.functional.interpolate(image[None], size, mode="area")[0]
-    return encode.encode(image)
+    return "data:image/png;base64," + base64.b64encode(encode.encode(image)).decode()
+
+
+def _breakable(name: str) -> str:
+    """A name as HTML that may go on in the next line behind its separators, and nowhere else."""
+    return "<wbr>".join(map(escape, re.split(r"(?<=[/_\\-])(?=.)", name)))
 
 
 def _said(value: Any) -> str:
@@ -111,44 +164,73 @@ def _said(value: Any) -> str:
 
 
 _STYLE = """
-:root { color-scheme: light dark; --edge: #8884; --side: 148px }
+:root { color-scheme: light dark; --page: #fff; --text: #1b1b1b; --edge: #0002; --mark: #e06000 }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #16181b; --text: #e6e6e6; --edge: #fff3; --mark: #ff9a3d } }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 1400px; padding: 20px;
-  font: 14px/1.45 system-ui, sans-serif; background: Canvas; color: CanvasText }
+  font: 14px/1.45 system-ui, sans-serif; background: var(--page); color: var(--text) }
 header { display: flex; flex-wrap: wrap; gap: 6px 20px; align-items: baseline;
   border-bottom: 1px solid var(--edge); padding-bottom: 12px; margin-bottom: 16px }
 h1 { font-size: 20px; margin: 0 } header p { margin: 0; opacity: .75 }
 header span { margin-left: auto } label + label { margin-left: 12px }
-main { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(164px, 1fr)) }
-figure { margin: 0; padding: 8px; border: 1px solid var(--edge); border-radius: 6px }
-.pair { position: relative; width: 100%; aspect-ratio: 1; overflow: hidden; background: #8882 }
-.pair img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain;
-  image-rendering: pixelated }
+main { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr)) }
+figure { margin: 0; padding: 8px; border: 1px solid var(--edge); border-radius: 6px; min-width: 0 }
+.pair { position: relative; width: 100%; aspect-ratio: 1; overflow: hidden; background: #8882;
+  cursor: zoom-in }
+.pair:focus-visible { outline: 2px solid var(--mark) }
+.pair img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain }
+.small img { image-rendering: pixelated }
 .after { clip-path: inset(0 0 0 var(--cut, 0)) }
 .before ~ .after { --cut: var(--at, 50%) }
 .edge { position: absolute; top: 0; bottom: 0; left: var(--at, 50%); width: 2px;
-  margin-left: -1px; background: #f80 }
-input[type=range] { width: 100%; margin: 6px 0 0; accent-color: #f80 }
+  margin-left: -1px; background: var(--mark) }
+input[type=range] { width: 100%; margin: 6px 0 0; accent-color: var(--mark) }
 header input[type=range] { width: 130px; margin: 0; vertical-align: middle }
-figcaption { font-weight: 600; overflow-wrap: anywhere; margin-top: 4px }
+figcaption { font-weight: 600; margin-top: 4px; overflow: hidden; text-overflow: ellipsis }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 10px; margin: 2px 0 0;
   font-size: 12.5px; font-variant-numeric: tabular-nums }
-dt { opacity: .7 } dd { margin: 0; text-align: right; overflow-wrap: anywhere }
+dt { opacity: .7; white-space: nowrap } dd { margin: 0; text-align: right }
 footer { margin-top: 20px; opacity: .6; font-size: 12px }
+dialog { border: 1px solid var(--edge); border-radius: 8px; padding: 12px; max-width: none;
+  background: var(--page); color: var(--text) }
+dialog::backdrop { background: #000b }
+dialog figure { width: min(88vw, 78vh); border: 0; padding: 0 }
+dialog figcaption { overflow-wrap: break-word }
+dialog .pair { cursor: zoom-out }
 """
 
 _SCRIPT = """
 const main = document.querySelector("main"), all = document.getElementById("all");
+const large = document.querySelector("dialog");
 const cut = (card, value) =>
   card.querySelector(".pair").style.setProperty("--at", value + "%");
-for (const range of main.querySelectorAll("input"))
-  range.addEventListener("input", () => cut(range.closest("figure"), range.value));
+document.addEventListener("input", event => {
+  const card = event.target.closest("figure");
+  if (card) cut(card, event.target.value);
+});
 all.addEventListener("input", () => {
   for (const range of main.querySelectorAll("input")) {
     range.value = all.value; cut(range.closest("figure"), all.value);
   }
 });
 if (!main.querySelector("input")) all.closest("label").hidden = true;
+const enlarge = card => {
+  const copy = card.cloneNode(true), range = card.querySelector("input");
+  if (range) copy.querySelector("input").value = range.value;
+  large.replaceChildren(copy);
+  large.showModal();
+};
+document.addEventListener("click", event => {
+  const pair = event.target.closest(".pair");
+  if (event.target === large || (pair && large.contains(pair))) large.close();
+  else if (pair) enlarge(pair.closest("figure"));
+});
+document.addEventListener("keydown", event => {
+  if (event.target.matches(".pair") && (event.key === "Enter" || event.key === " ")) {
+    event.preventDefault(); event.target.click();
+  }
+});
 document.getElementById("sort").addEventListener("change", event => {
   const [key, sign] = event.target.value.split(" "), cards = [...main.children];
   const number = card => card.dataset[key] === "" ? Infinity : sign * card.dataset[key];
@@ -174,6 +256,8 @@ style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <main>
 {cards}
 </main>
-<footer>make-it-real {version}. Left of a slider: before; right of it: after.</footer>
+<footer>make-it-real {version}. Left of a slider: before; right of it: after. A click enlarges an
+image.</footer>
+<dialog></dialog>
 <script>{script}</script></body></html>
 """

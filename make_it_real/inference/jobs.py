@@ -6,30 +6,33 @@ its turn comes, so that a folder of a hundred thousand images costs some twenty 
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Literal, overload
+from typing import overload
 from zlib import crc32
 
 from make_it_real.files import free_path
 from make_it_real.images.decode import SUFFIXES
-from make_it_real.inference.listing import expand, list_images
+from make_it_real.inference.listing import expand, fixed_part, is_within, list_images
+from make_it_real.inference.naming import (
+    OUTPUT_SUFFIXES,
+    Format,
+    result_names,
+    result_suffix,
+    without_results,
+)
 from make_it_real.inference.report import Result
 
-Format = Literal["png", "jpg", "webp", "same"]
-
 STDIN = Path("-")
-OUTPUT_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One image to project. source: a file, or STDIN; data: its bytes, where already read.
 
-    output: the file to write. within: of a folder job, whose existing outputs are skipped.
+    output: the file to write. within: of a folder or glob, whose existing outputs are skipped.
     """
 
     source: Path
@@ -40,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True)
 class _Folder:
-    """The images of one folder (subfolders are their own): names of files and their results."""
+    """Images of one folder (subfolders are their own): names of files and their results."""
 
     source: Path
     target: Path
@@ -114,18 +117,22 @@ def plan(
 ) -> Plan:
     """Turn files, folders, globs and "-" (whose bytes are ``stdin``) into jobs.
 
-    sketch.jpg → sketch_real.png beside it (by ``word``); photos/ → photos_real/ with the tree
-    kept; with ``output``, a file for a single image if it has the suffix of one (unless
-    ``into_folder``), else a folder, in which each of several folders gets one of its own.
-    format: of the results, PNG by default ("same": their inputs', if PNG, JPEG or WEBP).
-    Default names take the next free number. A folder is searched once; a file named twice is
-    one job. Raises ValueError for several inputs to one file and an output of another kind.
+    sketch.jpg → sketch_real.png beside it (by ``word``; where that is empty, no results are
+    written); photos/ → photos_real/ with the tree kept; with ``output``, a file for a single
+    image if it has the suffix of one (unless ``into_folder``), else a folder, in which each of
+    several folders and globs gets one of its own. format: of the results, PNG by default
+    ("same": their inputs', if PNG, JPEG or WEBP). Results of named files take the next free
+    number. Those of folders and globs have the same names in every call, and are no inputs of
+    theirs. A folder is searched once; a file named twice is one job. Raises ValueError for
+    several inputs to one file and an output of another kind.
     """
-    expanded = [match for item in inputs for match in expand(item)]
+    matches = {item: expand(item) for item in inputs}
+    expanded = [match for item in inputs for match in matches[item]]
     planner = _Planner(
         output=output,
         to_file=_is_one_file(output, expanded, into_folder, format),
         several=len(expanded) > 1,
+        parted=len(inputs) > 1,
         recursive=recursive,
         overwrite=overwrite,
         format=format,
@@ -133,8 +140,11 @@ def plan(
         word=word,
         named={os.path.realpath(item) for item in expanded if not os.path.isdir(item)},
     )
-    for item in expanded:
-        planner.add(item)
+    for item in inputs:
+        if matches[item] == [item] or planner.to_file:
+            planner.add(matches[item][0])
+        else:
+            planner.add_glob(item, matches[item])
     return Plan(Jobs(planner.parts), tuple(planner.failed))
 
 
@@ -157,14 +167,15 @@ def _is_one_file(
 class _Planner:
     """Turns inputs into parts of a plan, one after the other.
 
-    several: there is more than one input. named: the real paths of inputs that are files, which
-    folders leave out. sources, taken, visited: the files, results and folders (device, inode)
-    of the inputs so far.
+    several: there is more than one input; parted: as they were given, globs not resolved. named:
+    the real paths of inputs that are files, which folders leave out. sources, taken, visited:
+    the files, results and folders (device, inode) of the inputs so far.
     """
 
     output: Path | None
     to_file: bool
     several: bool
+    parted: bool
     recursive: bool
     overwrite: bool
     format: Format | None
@@ -188,6 +199,48 @@ class _Planner:
         else:
             self.add_file(path)
 
+    def add_glob(self, item: str, matches: list[str]) -> None:
+        """Add what a glob matches, as jobs that are gone on with like those of a folder."""
+        root = fixed_part(item)
+        folders: dict[Path, list[str]] = {}
+        for match in matches:
+            path = Path(match)
+            if os.path.isdir(path):
+                self.add_folder(match, path)
+            elif not os.path.exists(path):
+                self.fail(match, "no such file or folder")
+            else:
+                folders.setdefault(path.parent, []).append(path.name)
+        target = self.glob_target(item, root)
+        for folder, names in folders.items():
+            word, here = self.word and f"_{self.word}", folder
+            if target:
+                if is_within(folder, target) and not is_within(root, target):
+                    continue
+                word, here = "", target / folder.relative_to(root)
+            names = without_results(names, word)
+            pairs = []
+            for name, result in zip(names, result_names(names, self.format, word), strict=True):
+                real = os.path.realpath(folder / name)
+                if real not in self.sources:
+                    self.sources.add(real)
+                    free = free_path(here / result, self.taken, overwrite=True)
+                    self.taken.add(free)
+                    pairs.append((name, free.name))
+            self.parts.append(_Folder(folder, here, pairs))
+
+    def glob_target(self, item: str, root: Path) -> Path | None:
+        """The folder for the results of a glob that searches in ``root``; None: beside each."""
+        if self.output is None:
+            return None
+        target = self.output
+        if self.parted:
+            target = free_path(target / root.resolve().name, self.taken, overwrite=True)
+            self.taken.add(target)
+        if os.path.realpath(target) == os.path.realpath(root) and not self.overwrite:
+            raise ValueError(f"-o {target} is the folder of {item}; name another, or --overwrite")
+        return target
+
     def fail(self, item: str, reason: str) -> None:
         self.failed.append(Result(item, "", "failed", reason))
 
@@ -197,7 +250,7 @@ class _Planner:
         for here, names in listed:
             if self.named:
                 names = [n for n in names if os.path.realpath(here / n) not in self.named]
-            pairs = list(zip(names, _result_names(names, self.format), strict=True))
+            pairs = list(zip(names, result_names(names, self.format), strict=True))
             self.parts.append(_Folder(here, target / here.relative_to(path), pairs))
         for inner, reason in failed:
             self.fail(str(inner), reason)
@@ -234,37 +287,9 @@ class _Planner:
             return self.output
         stem = "stdin" if path == STDIN else path.stem
         folder = self.output or (Path() if path == STDIN else path.parent)
-        ending = _suffix(path.name, self.format)
+        ending = result_suffix(path.name, self.format)
         name = f"{stem}{ending}" if self.output else f"{stem}_{self.word}{ending}"
         return free_path(folder / name, self.taken, overwrite=self.overwrite)
-
-
-def _suffix(name: str, format: Format | None) -> str:
-    """The suffix of the result of a file."""
-    if format != "same":
-        return f".{format or 'png'}"
-    own = os.path.splitext(name)[1]
-    return own if own.lower() in OUTPUT_SUFFIXES else ".png"
-
-
-def _result_names(names: list[str], format: Format | None) -> list[str]:
-    """The names of a folder's results: x.jpg → x.png, or x.jpg.png where several would be x.png.
-
-    Names that differ in case alone count as equal, as many file systems have it.
-    """
-    plain = [os.path.splitext(name)[0] + _suffix(name, format) for name in names]
-    counts = Counter(result.casefold() for result in plain)
-    taken = {result for result, count in counts.items() if count == 1}
-    for i, name in enumerate(names):
-        if counts[plain[i].casefold()] > 1:
-            suffix, number = _suffix(name, format), 1
-            result = f"{name}{suffix}"
-            while result.casefold() in taken:
-                number += 1
-                result = f"{name}_{number}{suffix}"
-            taken.add(result.casefold())
-            plain[i] = result
-    return plain
 
 
 def arrivals(plan: Callable[[], Plan], stop: Event, every: float = 1.0) -> Iterator[list[Job]]:

@@ -18,6 +18,18 @@ def expand(item: str) -> list[str]:
     return sorted(glob.glob(item, recursive=True)) or [item]
 
 
+def fixed_part(item: str) -> Path:
+    """The folder in which a glob begins to search: photos of photos/**/*.jpg."""
+    parts = Path(item).parts[:-1]
+    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return Path(*parts[:fixed])
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether a path leads to a folder or into it."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def list_images(
     folder: Path, output: Path, visited: set[tuple[int, int]], *, recursive: bool
 ) -> tuple[list[tuple[Path, list[str]]], list[tuple[Path, str]]]:

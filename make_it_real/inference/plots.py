@@ -15,6 +15,8 @@ from make_it_real.images import encode
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 34, 34, 46
+# Of the images above a curve: rows at most, margin, height of the labels, gap between images.
+ROWS, MARGIN, HEAD, GAP = 4, 16, 24, 4
 COLOURS = ((214, 90, 20), (30, 100, 190))
 FLOOR = 1e-9
 
@@ -46,6 +48,63 @@ def curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) ->
 
     Values of 0 are drawn on the floor of the plot, which lies under the smallest value.
     """
+    return _bytes(_curve(k, lines, title), "PNG", optimize=True)
+
+
+def refinement(
+    frames: Mapping[int, Tensor],
+    k: Sequence[int],
+    lines: Mapping[str, Sequence[float]],
+    title: str,
+    rest: int | None = None,
+) -> bytes:
+    """A PNG of images at some k, labelled, above the curve of ``lines`` over ``k``.
+
+    frames: by k, images (N, C, H, W) in [−1, 1], of which the first ``ROWS`` are shown. rest:
+    the k from which all images rest, or None. It is said in place of a curve of fewer than two
+    points above 0, which would be empty.
+    """
+    strip = _labelled({f"k = {step:,}": images[:ROWS] for step, images in frames.items()})
+    moving = max((sum(value > 0 for value in values) for values in lines.values()), default=0)
+    if rest is not None and moving < 2:
+        lower = Image.new("RGB", (WIDTH, 60), "white")
+        draw, font = ImageDraw.Draw(lower), ImageFont.load_default(18)
+        draw.text((WIDTH / 2, 26), f"at rest from k = {rest:,}", (20, 20, 20), font, anchor="mm")
+    else:
+        lower = _curve(k, lines, title)
+    both = Image.new("RGB", (WIDTH, strip.height + lower.height), "white")
+    both.paste(strip, (0, 0))
+    both.paste(lower, (0, strip.height))
+    return _bytes(both, "PNG", optimize=True)
+
+
+def _labelled(columns: Mapping[str, Tensor]) -> Image.Image:
+    """Columns of images (N, C, H, W), each under its label, ``WIDTH`` wide."""
+    font = ImageFont.load_default(12)
+    width = (WIDTH - 2 * MARGIN) // len(columns)
+    pictures = [[encode.to_pillow(image) for image in images] for images in columns.values()]
+    side = max(max(picture.size) for column in pictures for picture in column)
+    # Small images are enlarged by a whole factor, without smoothing; large ones are reduced.
+    factor = max(1, min(4, (width - GAP) // side)) if side <= width - GAP else (width - GAP) / side
+    cell = round(side * factor) + GAP
+    height = HEAD + cell * max(map(len, pictures)) + GAP
+    sheet = Image.new("RGB", (WIDTH, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    how = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
+    for i, (label, column) in enumerate(zip(columns, pictures, strict=True)):
+        x = MARGIN + i * width
+        # Of a large k there is room for the number alone.
+        fits = draw.textlength(label, font) <= width - GAP
+        draw.text((x, 6), label if fits else label.removeprefix("k = "), (20, 20, 20), font)
+        for row, picture in enumerate(column):
+            size = [max(1, round(length * factor)) for length in picture.size]
+            shown = picture.convert("RGB").resize((size[0], size[1]), how)
+            sheet.paste(shown, (x, HEAD + row * cell))
+    return sheet
+
+
+def _curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) -> Image.Image:
+    """What ``curve`` draws."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     positive = [v for values in lines.values() for v in values if v > 0] or [1.0]
@@ -79,7 +138,7 @@ def curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) ->
         for px, py in points if len(points) < 40 else ():
             draw.ellipse((px - 3, py - 3, px + 3, py + 3), colour)
         draw.text((WIDTH - RIGHT - 4, TOP + 4 + 17 * index), name, colour, font, anchor="rt")
-    return _bytes(picture, "PNG", optimize=True)
+    return picture
 
 
 def table(columns: Mapping[str, Sequence[float]]) -> bytes:
@@ -108,15 +167,18 @@ def heat(image: Tensor, change: Tensor, peak: float | None = None) -> Tensor:
     return torch.lerp(grey.expand(3, -1, -1), tint, amount.sqrt())
 
 
-def animation(frames: Sequence[Tensor], labels: Sequence[str], format: str) -> bytes:
+def animation(
+    frames: Sequence[Tensor], labels: Sequence[str], format: str, scale: int = 1
+) -> bytes:
     """Frames (C, H, W) in [−1, 1], each above its label, as a GIF or lossless WEBP that loops.
 
-    Small frames are enlarged by a whole factor. The first and the last stand a while.
+    Frames are enlarged ``scale`` times, or small ones by a whole factor where that is 1. The
+    first and the last stand a while.
     """
     font, pictures = ImageFont.load_default(14), []
     for frame, label in zip(frames, labels, strict=True):
         picture = encode.to_pillow(frame).convert("RGB")
-        factor = max(1, 256 // max(picture.size))
+        factor = scale if scale > 1 else max(1, 256 // max(picture.size))
         size = (picture.width * factor, picture.height * factor)
         sheet = Image.new("RGB", (max(size[0], 120), size[1] + 22), "black")
         sheet.paste(picture.resize(size, Image.Resampling.NEAREST), (0, 0))

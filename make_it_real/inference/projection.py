@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from make_it_real.errors import ShapeError
 from make_it_real.images.pixels import mean_abs
 from make_it_real.models.ign import IGN
 
@@ -25,13 +26,19 @@ def generate(f: IGN, seeds: Iterable[int], steps: int = 1, *, batch: int = DEFAU
 def project(f: IGN, images: Tensor, steps: int = 1, *, batch: int = DEFAULT_BATCH) -> Tensor:
     """f^steps of images (N, C, S, S), about [−1, 1] → (N, C, S, S) in [−1, 1], on f's device.
 
-    steps ≥ 1. Raises ValueError where the images' shape is not f's.
+    steps ≥ 1. Raises ShapeError where the images' shape is not f's.
     """
+    check_shape(f, images)
+    return _joined(f, (apply(f, chunk, steps) for chunk in images.split(batch)))
+
+
+def check_shape(f: IGN, images: Tensor) -> None:
+    """Raise ShapeError for images that are not (N, C, S, S) as f takes them."""
     config = f.config
     shape = (config.channels, config.image_size, config.image_size)
     if tuple(images.shape[1:]) != shape or images.ndim != 4:
-        raise ValueError(f"f takes images of shape (N, {', '.join(map(str, shape))})")
-    return _joined(f, (apply(f, chunk, steps) for chunk in images.split(batch)))
+        wanted, given = (", ".join(map(str, part)) for part in (shape, images.shape))
+        raise ShapeError(f"f takes images of shape (N, {wanted}), not ({given})")
 
 
 def _joined(f: IGN, results: Iterator[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from make_it_real.inference.projection import DEFAULT_BATCH, apply
+from make_it_real.inference.projection import DEFAULT_BATCH, apply, check_shape
 from make_it_real.models.ign import IGN
 
 Rule = Literal["exact", "cycle", "last bits", "contraction", "until"]
@@ -66,6 +66,86 @@ class Refined:
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
+class Walk:
+    """N images under f, a step at a time: f is not applied again to those that were let go.
+
+    index: of the images that move on, (M,); y: these as they are now, (M, C, S, S).
+    """
+
+    def __init__(self, f_of: Callable[[Tensor], Tensor], images: Tensor) -> None:
+        """f_of: f of some images, however many; images: where they start, (N, C, S, S)."""
+        self.f_of, self.y, self._all = f_of, images, images.clone()
+        self.index = torch.arange(len(images), device=images.device)
+
+    def advance(self) -> Tensor:
+        """Apply f once to what moves. How far each pixel went, (M, C, S, S)."""
+        before, self.y = self.y, self.f_of(self.y)
+        return (self.y - before).abs()
+
+    def let_go(self, resting: Tensor) -> None:
+        """Leave images as they are from here on. resting: bool (M,), which of those that move."""
+        self._all[self.index[resting]] = self.y[resting]
+        self.index, self.y = self.index[~resting], self.y[~resting]
+
+    def images(self) -> Tensor:
+        """All N as they are now, (N, C, S, S), a copy."""
+        out = self._all.clone()
+        out[self.index] = self.y
+        return out
+
+
+class _History:
+    """What is known of the way of M images that move, by which they are told to rest."""
+
+    def __init__(self, y: Tensor, until: float | None) -> None:
+        n, device, self.until = len(y), y.device, until
+        # Brent's way of finding a cycle: compare with the state at the last power of two.
+        self.saved, self.saved_at, self.epoch = y.clone(), 0, 1
+        # The farthest that a pixel was from there, and from the state before in its time.
+        self.away = torch.zeros(n, device=device)
+        self.away_before = torch.full((n,), torch.inf, device=device)
+        # The largest change of a pixel in each of the last steps, and by what it shrinks over them.
+        self.recent = torch.full((WINDOW + 1, n), torch.nan, device=device)
+        self.rate = torch.full((n,), torch.inf, device=device)
+        self.rate_before = self.rate.clone()
+
+    def see(self, k: int, y: Tensor, largest: Tensor) -> list[tuple[Rule, int, Tensor]]:
+        """Take note of y = f^k, whose pixels changed by up to ``largest`` (M,).
+
+        Rules of rest, the k since when they hold, and for which images, bool (M,).
+        """
+        self.away = torch.maximum(self.away, (y - self.saved).abs().flatten(1).amax(1))
+        self.recent = torch.cat([self.recent[1:], largest[None]])
+        # Not a number, and so never under any bound, until the window is full.
+        self.rate = torch.maximum(self.rate, largest / self.recent[0].clamp_min(1e-30))
+
+        same = (y == self.saved).flatten(1).all(1)
+        shrinking = (self.rate <= self.rate_before) & (self.rate_before < 1)
+        left = self.recent[1:].sum(0) * self.rate_before / (1 - self.rate_before)
+        whole = k - self.saved_at >= WINDOW
+        rules: list[tuple[Rule, int, Tensor]] = [
+            ("exact", k - 1, largest == 0),
+            ("cycle", self.saved_at, same & (self.away <= TENTH)),
+            ("contraction", k, shrinking & (left <= TENTH) & whole),
+        ]
+        if k == self.epoch:
+            if k - self.saved_at >= LAST_BITS_STEPS:
+                still = (self.away <= LAST_BITS) & (self.away <= 1.5 * self.away_before)
+                rules.append(("last bits", self.saved_at, still))
+            self.saved, self.saved_at, self.epoch = y.clone(), k, 2 * k
+            self.away_before, self.away = self.away, torch.zeros_like(self.away)
+            self.rate_before, self.rate = self.rate, torch.zeros_like(self.rate)
+        if self.until is not None:
+            rules.append(("until", k, largest <= self.until))
+        return rules
+
+    def keep(self, moving: Tensor) -> None:
+        """Forget all images but these, bool (M,)."""
+        self.saved, self.recent = self.saved[moving], self.recent[:, moving]
+        self.away, self.away_before = self.away[moving], self.away_before[moving]
+        self.rate, self.rate_before = self.rate[moving], self.rate_before[moving]
+
+
 def refine(
     f: IGN,
     images: Tensor,
@@ -80,82 +160,42 @@ def refine(
 
     at: k of which to keep the images, 0 being those given. until: leave an image be once no
     pixel of it changes by more than this in a step. progress: called with k and the number of
-    images still moving. Raises ValueError for steps under 1 or images that are not f's.
+    images still moving. Raises ValueError for steps under 1, ShapeError for images that are not
+    f's.
     """
-    config = f.config
-    if tuple(images.shape[1:]) != (config.channels, config.image_size, config.image_size):
-        raise ValueError("the images are not of the shape that f takes")
+    check_shape(f, images)
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    n, wanted = len(images), {k for k in at if 0 <= k <= steps}
-    final = images.to(f.device, torch.float32).clone()
-    out = Refined(final, {}, (), steps, 0)
-    rest: list[Rest | None] = [None] * n
-    if 0 in wanted:
-        out.frames[0] = final.clone()
-    moving = torch.arange(n, device=f.device)
-    y = final.clone()
-    # Brent's way of finding a cycle: compare with the state at the last power of two.
-    saved, saved_at, epoch = y.clone(), 0, 1
-    away = torch.zeros(n, device=f.device)
-    away_before = torch.full((n,), torch.inf, device=f.device)
-    recent = torch.full((WINDOW + 1, n), torch.nan, device=f.device)
-    rate = torch.full((n,), torch.inf, device=f.device)
-    rate_before = rate.clone()
-    computed = 0
+    images = images.to(f.device, torch.float32)
+    walk = Walk(lambda y: torch.cat([apply(f, part) for part in y.split(batch)]), images)
+    history = _History(images, until)
+    wanted = {k for k in at if 0 <= k <= steps}
+    frames = {0: walk.images()} if 0 in wanted else {}
+    rest: dict[int, Rest] = {}
+    k_of, means, maxima, computed = list[int](), list[float](), list[float](), 0
     for k in range(1, steps + 1):
-        if not len(moving):
+        if not len(walk.index):
             break
-        new = torch.cat([apply(f, part) for part in y.split(batch)])
-        computed += len(new)
-        change = (new - y).abs().flatten(1)
+        computed += len(walk.index)
+        change = walk.advance().flatten(1)
         largest = change.amax(1)
-        out.k.append(k - 1)
-        out.mean.append(float(change.mean(1).sum()) / n)
-        out.largest.append(float(largest.max()))
-        away = torch.maximum(away, (new - saved).abs().flatten(1).amax(1))
-        recent = torch.cat([recent[1:], largest[None]])
-        # Not a number, and so never under any bound, until the window is full.
-        rate = torch.maximum(rate, largest / recent[0].clamp_min(1e-30))
-        y = new
-
-        same = (new == saved).flatten(1).all(1)
-        shrinking = (rate <= rate_before) & (rate_before < 1) & (k - saved_at >= WINDOW)
-        left = recent[1:].sum(0) * rate_before / (1 - rate_before)
-        rules: list[tuple[Rule, int, Tensor]] = [
-            ("exact", k - 1, largest == 0),
-            ("cycle", saved_at, same & (away <= TENTH)),
-            ("contraction", k, shrinking & (left <= TENTH)),
-        ]
-        if k == epoch and k - saved_at >= LAST_BITS_STEPS:
-            still = (away <= LAST_BITS) & (away <= 1.5 * away_before)
-            rules.append(("last bits", saved_at, still))
-        if until is not None:
-            rules.append(("until", k, largest <= until))
-        settled = torch.zeros(len(moving), dtype=torch.bool, device=f.device)
-        for rule, since, holds in rules:
-            for i in moving[holds & ~settled].tolist():
-                rest[i] = Rest(since, rule)
-            settled |= holds
-        if k == epoch:
-            saved, saved_at, epoch = y.clone(), k, 2 * k
-            away_before, away = away, torch.zeros_like(away)
-            rate_before, rate = rate, torch.zeros_like(rate)
-        if k in wanted or bool(settled.any()):
-            final[moving] = y
+        k_of.append(k - 1)
+        means.append(float(change.mean(1).sum()) / len(images))
+        maxima.append(float(largest.max()))
+        resting = torch.zeros_like(walk.index, dtype=torch.bool)
+        for rule, since, holds in history.see(k, walk.y, largest):
+            rest |= dict.fromkeys(walk.index[holds & ~resting].tolist(), Rest(since, rule))
+            resting |= holds
         if k in wanted:
-            out.frames[k] = final.clone()
-        if bool(settled.any()):
-            go_on = ~settled
-            moving, y, saved = moving[go_on], y[go_on], saved[go_on]
-            away, away_before, recent = away[go_on], away_before[go_on], recent[:, go_on]
-            rate, rate_before = rate[go_on], rate_before[go_on]
+            frames[k] = walk.images()
+        if bool(resting.any()):
+            walk.let_go(resting)
+            history.keep(~resting)
         if progress is not None:
-            progress(k, len(moving))
-    final[moving] = y
-    for k in sorted(wanted - out.frames.keys()):
-        out.frames[k] = final.clone()
+            progress(k, len(walk.index))
+    final = walk.images()
+    frames |= {k: final.clone() for k in wanted - frames.keys()}
     return Refined(
-        final, dict(sorted(out.frames.items())), tuple(rest), steps, computed,
-        out.k, out.mean, out.largest,
+        final, dict(sorted(frames.items())), tuple(rest.get(i) for i in range(len(images))),
+        steps, computed, k_of, means, maxima,
     )  # fmt: skip

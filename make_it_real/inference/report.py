@@ -8,16 +8,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from make_it_real.errors import MirError
+from make_it_real.errors import MirError, ReportError
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["changed", "unchanged", "skipped", "failed"]
+# Of inputs that have a result now, in the order of a summary.
+WRITTEN: tuple[Status, ...] = ("changed", "unchanged")
+# A line of a report is shorter by far.
+LONGEST_LINE = 2**20
 
 
 @dataclass(frozen=True)
 class Result:
     """What became of one input.
 
-    status: done, skipped (the output was there), or failed (``reason`` says why). warnings:
+    status: changed or unchanged (f changed no 8-bit level of what was written; ``reason`` says
+    why where f was not asked), skipped (the output was there), or failed (``reason``). warnings:
     what of the file was not used. inverted, done: what was done to bring it into the model's
     frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
     the result, in image units (0–2), where asked for; of several faces in one image their
@@ -54,10 +59,40 @@ def part(path: Path, rank: int) -> Path:
     return path.with_name(f"{path.name}.rank{rank}") if rank else path
 
 
+def check(path: Path) -> None:
+    """Raise ReportError for a file that holds anything but a report, which is left as it is.
+
+    What a killed process wrote of a last line does not count, but one whole line there must be.
+    """
+    try:
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as file:
+                _whole(file.fileno(), path)
+    except OSError:
+        # Whoever writes it will say what is wrong.
+        return
+
+
+def _whole(file: int, path: Path) -> int:
+    """How many bytes of a report are whole lines. Raises ReportError for what is no report."""
+    size = os.fstat(file).st_size
+    start = max(0, size - LONGEST_LINE)
+    os.lseek(file, start, os.SEEK_SET)
+    tail = os.read(file, size - start)
+    *_, last, _ = b"", *tail.split(b"\n")
+    try:
+        fields = json.loads(last)
+    except (ValueError, RecursionError):
+        fields = None
+    if not (isinstance(fields, dict) and fields.keys() >= {"input", "output", "status"}):
+        raise ReportError(f"{path} is no report of mir's: give --report a new file, or a report")
+    return start + tail.rindex(b"\n") + 1
+
+
 class Report:
     """Appends to a file of JSON lines; what a killed process wrote of a last line is cut off.
 
-    Raises MirError where the file can't be written.
+    Raises ReportError for a file that holds anything else, MirError where it can't be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +101,12 @@ class Report:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Appending is atomic: two jobs with one report don't write into each other's lines.
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            self._cut()
+            size = os.fstat(self._file).st_size
+            if size and (end := _whole(self._file, path)) < size:
+                os.ftruncate(self._file, end)
+        except ReportError:
+            os.close(self._file)
+            raise
         except OSError as error:
             raise self._failed(error) from error
 
@@ -79,11 +119,14 @@ class Report:
             raise self._failed(error) from error
 
     def merge(self, part: Path) -> None:
-        """Append another report's lines, and remove it."""
+        """Append another report's lines, and remove it; leave it where it is no report."""
         try:
+            check(part)
             lines = part.read_bytes().splitlines(keepends=True)
             os.write(self._file, b"".join(x for x in lines if x.endswith(b"\n")))
             part.unlink()
+        except ReportError:
+            return
         except OSError as error:
             raise self._failed(error) from error
 
@@ -96,19 +139,6 @@ class Report:
 
     def close(self) -> None:
         os.close(self._file)
-
-    def _cut(self) -> None:
-        size = os.fstat(self._file).st_size
-        end = size
-        while end:
-            start = max(0, end - 65536)
-            os.lseek(self._file, start, os.SEEK_SET)
-            if (last := os.read(self._file, end - start).rfind(b"\n")) >= 0:
-                end = start + last + 1
-                break
-            end = start
-        if end < size:
-            os.ftruncate(self._file, end)
 
     def _failed(self, error: OSError) -> MirError:
         return MirError(f"can't write {self.path}: {error.strerror or error}")

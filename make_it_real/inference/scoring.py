@@ -45,7 +45,7 @@ def score(
     """Score images (N, C, S, S) in about [−1, 1]; the results are on the CPU.
 
     calibration: as ``calibrate`` makes it, and as a weights file keeps it
-    (``weights.inspect(path).calibration``). Raises ValueError for images that are not f's.
+    (``weights.inspect(path).calibration``). Raises ShapeError for images that are not f's.
     """
     fx = project(f, images, batch=batch).cpu()
     drift = mean_abs(fx, images.cpu())

@@ -1,1 +1,1 @@
-"""Networks and sources."""
+"""The networks, f and the critics, and the sources that draw z."""

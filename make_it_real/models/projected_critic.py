@@ -1,10 +1,11 @@
-"""The projected critic: tells real from made by what a network trained on ImageNet sees.
+"""The projected critic: tells real images from generated ones by ImageNet features.
 
-A critic of pixels learns slowly what textures and shapes are; features of a classifier know it
-already. The projected critic (A. Sauer, K. Chitta, J. Müller, A. Geiger, *Projected GANs Converge
-Faster*, NeurIPS 2021) takes features of four resolutions out of EfficientNet-Lite1 (Tan & Le 2019),
-mixes them at random across channels and resolutions, and trains a small head on each. It stands
-beside ``critic.py``'s, in training only, and its package is the extra ``lite1``.
+A critic of pixels learns slowly what textures and shapes are, which the features of a classifier
+already describe. The projected critic (A. Sauer, K. Chitta, J. Müller, A. Geiger, *Projected GANs
+Converge Faster*, NeurIPS 2021) takes features at four resolutions from EfficientNet-Lite1 (Tan & Le
+2019), mixes them at random across channels and resolutions, and trains a small head on each. It is
+used beside the critic of ``critic.py``, in training only. Its weights come with the extra
+``lite1``.
 """
 
 from typing import Any, Self
@@ -16,15 +17,17 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from make_it_real.models.efficientnet_lite import STAGES, Backbone
 
-MIXED = (64, 64, 128, 256)
-# What images are enlarged to, in turn: features of one size alone would soon be catered to.
+# Channels that the features of each resolution are mixed to, the finest first.
+WIDTHS = (64, 64, 128, 256)
+# Sides that images are enlarged to, in turn. With one side alone, f would soon learn to please
+# the features at that side only.
 SIDES = (128, 112, 96)
 
 
 class Head(nn.Sequential):
-    """Mixed features (N, c, s, s) → realness logits (N, h, w), one a place.
+    """Mixed features (N, c, s, s) → realness logits (N, 1, h, w), one for each position.
 
-    side: of the features of images enlarged to ``SIDES[0]``.
+    side: s of images that are enlarged to ``SIDES[0]``.
     """
 
     def __init__(self, channels: int, side: int) -> None:
@@ -40,7 +43,10 @@ class Head(nn.Sequential):
 
 
 class Features(nn.Module):
-    """The backbone's features, mixed at random across channels and resolutions; all of it fixed."""
+    """The features of the backbone, mixed at random across channels and resolutions.
+
+    Nothing in it is trained, and its random weights are always the same.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,23 +58,26 @@ class Features(nn.Module):
 
         self.backbone = Backbone()
         self.across = nn.ParameterList(
-            mixing(to, of, 1) for to, of in zip(MIXED, STAGES, strict=True)
+            mixing(to, of, 1) for to, of in zip(WIDTHS, STAGES, strict=True)
         )
-        self.down = nn.ParameterList(mixing(MIXED[i], MIXED[i + 1], 1) for i in range(3))
-        self.smooth = nn.ParameterList(mixing(MIXED[i], MIXED[i], 3) for i in range(3))
+        self.down = nn.ParameterList(mixing(WIDTHS[i], WIDTHS[i + 1], 1) for i in range(3))
+        self.smooth = nn.ParameterList(mixing(WIDTHS[i], WIDTHS[i], 3) for i in range(3))
 
     def forward(self, images: Tensor, scales: Tensor) -> list[Tensor]:
-        """Images (N, 3, s, s) → features, the finest first; scales (4,) are divided by.
+        """Images (N, 3, s, s) → four features (N, c, s', s'), the finest first.
 
-        Scales that are all 0 are first set to the deviations of these images' features.
+        scales: what each is divided by, (4,). Scales of 0 are first set, in place, to the
+        deviations of these images' features.
         """
-        seen = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        mixed = [F.conv2d(h, kernel) for h, kernel in zip(seen, self.across, strict=True)]
-        # Chosen on the device: to ask whether there are scales would be to wait for it.
+        # Mix across channels.
+        features = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        mixed = [F.conv2d(h, kernel) for h, kernel in zip(features, self.across, strict=True)]
+        # The scales are chosen on the device: asking whether they are set would wait for it.
         deviations = torch.stack([h.detach().float().std() for h in mixed])
-        known = torch.where(scales > 0, scales, deviations)
-        scales.copy_(known)
-        mixed = [h / scale for h, scale in zip(mixed, known, strict=True)]
+        divisors = torch.where(scales > 0, scales, deviations)
+        scales.copy_(divisors)
+        mixed = [h / divisor for h, divisor in zip(mixed, divisors, strict=True)]
+        # Mix across resolutions, from the coarsest to the finest.
         for i in (2, 1, 0):
             coarse = F.conv2d(mixed[i + 1], self.down[i])
             coarse = F.interpolate(coarse, mixed[i].shape[2:], mode="bilinear")
@@ -77,11 +86,11 @@ class Features(nn.Module):
 
 
 class ProjectedCritic(nn.Module):
-    """Images (N, C, S, S) in [−1, 1] → realness logits of four resolutions.
+    """Features of images → realness logits at four resolutions.
 
-    Its parameters and its state are those of its heads and the features' scales, which it takes
-    from the first images that it is shown: what is fixed is the same everywhere. Raises
-    MirError without the extra.
+    Its parameters are those of its heads. Its state also has the scales of the features, which
+    are taken from the first images; what is fixed is the same everywhere and not in the state.
+    Raises MirError without the extra ``lite1``.
     """
 
     scales: Tensor
@@ -89,67 +98,26 @@ class ProjectedCritic(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # Not as a module of this one: neither trained nor saved.
+        # Not registered as a submodule, so that it is neither trained nor saved.
         self.__dict__["fixed"] = Features()
         self.heads = nn.ModuleList(
-            Head(channels, SIDES[0] // 2 ** (2 + i)) for i, channels in enumerate(MIXED)
+            Head(channels, SIDES[0] // 2 ** (2 + i)) for i, channels in enumerate(WIDTHS)
         )
-        self.register_buffer("scales", torch.zeros(len(MIXED)))
+        self.register_buffer("scales", torch.zeros(len(WIDTHS)))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self.fixed._apply(fn)  # type: ignore[no-untyped-call]
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def features(self, images: Tensor, side: int) -> list[Tensor]:
-        """Mixed features (N, c, s, s) of images enlarged to ``side``, the finest first."""
+        """Compute the mixed features of images (N, C, S, S) in [−1, 1], enlarged to ``side``.
+
+        C is 1 or 3. Returns four features (N, c, s, s), the finest first.
+        """
         images = F.interpolate(images.float().expand(-1, 3, -1, -1), (side, side), mode="bilinear")
-        found: list[Tensor] = self.fixed(images, self.scales)
-        return found
+        features: list[Tensor] = self.fixed(images, self.scales)
+        return features
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Logits (N, h, w) of each resolution's features."""
+        """Compute logits (N, h, w) from the features of each resolution."""
         return [head(h).squeeze(1) for head, h in zip(self.heads, features, strict=True)]
-
-
-def pooled(features: list[Tensor]) -> Tensor:
-    """Means over places of features (N, c, h, w) of each resolution, side by side (N, Σc)."""
-    return torch.cat([h.float().mean((2, 3)) for h in features], 1)
-
-
-class Memory(nn.Module):
-    """Pooled features of the last ``LENGTH`` images seen at each of ``SIDES``, real and made.
-
-    What a batch makes is compared with them, since a batch alone says little of all that f makes.
-    """
-
-    LENGTH = 1024
-    real: Tensor
-    made: Tensor
-    seen: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        shape = (len(SIDES), self.LENGTH, sum(MIXED))
-        self.register_buffer("real", torch.zeros(shape))
-        self.register_buffer("made", torch.zeros(shape))
-        self.register_buffer("seen", torch.zeros(len(SIDES), dtype=torch.long))
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        seen = self.seen
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # Counts stay with the host, which would wait for a device each time it reads them.
-        self.seen = seen
-        return self
-
-    def recall(self, side: int) -> tuple[Tensor, Tensor]:
-        """(real, made) features (n, D) of images that were seen at this side."""
-        i = SIDES.index(side)
-        n = min(int(self.seen[i]), self.LENGTH)
-        return self.real[i, :n], self.made[i, :n]
-
-    def take(self, side: int, real: Tensor, made: Tensor) -> None:
-        """Keep pooled features (N, D) of as many real as made images, over the oldest ones."""
-        i = SIDES.index(side)
-        at = (int(self.seen[i]) + torch.arange(len(real), device=real.device)) % self.LENGTH
-        self.real[i, at], self.made[i, at] = real, made
-        self.seen[i] += len(real)

@@ -1,104 +1,91 @@
-"""The laws of z: those that a model may have, and others: f is to map any noise onto the target."""
+"""Source distributions by name: those that a model may have, and others to draw its z from.
+
+A trained f should map any noise onto the target images, so it can also be given z from a source
+distribution that it was not trained with.
+"""
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from make_it_real.errors import WeightsError
-from make_it_real.models.mixture_source import MixtureSource, PrincipalSource
+from make_it_real.models.mixture_source import MixtureSource
 from make_it_real.models.spectral_source import PublishedSource, Source, SpectralSource, WhiteSource
+
+# The sources that a model may have: (channels, image_size) → a source that is not fitted yet.
+SOURCES: dict[str, Callable[[int, int], Source]] = {
+    "spectral": SpectralSource, "principal": partial(MixtureSource, kinds=1),
+    "mixture": MixtureSource, "published": PublishedSource, "white": WhiteSource,
+}  # fmt: skip
 
 
 class BlendSource(Source):
-    """z = √(1 − t)·spectral + √t·white, t uniform in [0, 1], one of each a z."""
+    """Blends of spectral and white noise: z = √(1 − t)·spectral + √t·white, t uniform in [0, 1].
+
+    spectral: the source of the first part. Each z has its own t and its own two noises.
+    """
 
     def __init__(self, spectral: Source) -> None:
         super().__init__(spectral.shape[0], spectral.shape[1])
         self.spectral = spectral
-        # The two noises and one number more, from which t is made, all of one seed.
+        # One seed gives the two noises and one number more, which t is computed from.
         self.noise_shape = (2 * math.prod(self.shape) + 1,)
 
     def fit(self, images: Tensor) -> None:
         self.spectral.fit(images)
 
     def colour(self, white: Tensor) -> Tensor:
-        one, other = white[:, :-1].view(len(white), 2, *self.shape).unbind(1)
+        first, second = white[:, :-1].view(len(white), 2, *self.shape).unbind(1)
+        # The normal distribution function makes a uniform number of a normal one.
         t = torch.special.ndtr(white[:, -1])[:, None, None, None]
-        z: Tensor = (1 - t).sqrt() * self.spectral.colour(one) + t.sqrt() * other
+        z: Tensor = (1 - t).sqrt() * self.spectral.colour(first) + t.sqrt() * second
         return z
 
 
-def spectral(own: Source) -> SpectralSource:
-    """A spectral source with the statistics of ``own``. Raises WeightsError if it has none."""
-    if isinstance(own, PrincipalSource):
-        law = SpectralSource(own.shape[0], own.shape[1]).to(own.anchor.device)
-        for name, buffer in law.named_buffers():
-            buffer.copy_(own.get_buffer(name))
-        return law
-    if isinstance(own, SpectralSource):
-        return own
-    if not isinstance(own, PublishedSource):
-        raise WeightsError(
-            "the model's z is white noise: it knows no spectrum to draw by; take the law white"
-        )
-    # Of the full transform the half that rfft2 has; which channels go together it never knew.
-    half = slice(0, own.shape[2] // 2 + 1)
-    law = SpectralSource(own.shape[0], own.shape[1]).to(own.anchor.device)
-    law.mean.copy_(own.mean[..., half])
-    law.std.copy_(own.std[..., half].square().sum(0).sqrt())
-    return law
+def convert(own: Source, distribution: str) -> Source:
+    """Return a source that draws z from another distribution, with the statistics of ``own``.
 
-
-def published(own: Source) -> PublishedSource:
-    """The published copies' law with the statistics of ``own``, so with half of their variance.
-
-    A spectral source tells no real from imaginary parts: each gets half of a frequency's
-    variance, and all of it where the other is always 0. Raises WeightsError as ``spectral``.
+    own: a model's source. distribution: one of ``DISTRIBUTIONS``; a ``SpectralSource`` is
+    itself the spectral one. Raises ValueError where the distribution needs statistics and
+    ``own`` has none, KeyError for another name.
     """
-    if isinstance(own, PublishedSource):
-        return own
-    known = spectral(own)
-    law = PublishedSource(own.shape[0], own.shape[1]).to(own.anchor.device)
-    h, w = own.shape[1:]
-    # Frequency (i, j) of a real signal is the conjugate of (−i, −j), which rfft2 left out.
-    mirror = (-torch.arange(h)) % h
-    left_out = slice(1, (w + 1) // 2)
-    parts = torch.stack([known.std, known.std]) / math.sqrt(2)
-    for i in {0, h // 2 if h % 2 == 0 else 0}:
-        for j in {0, w // 2 if w % 2 == 0 else 0}:
-            parts[0, :, i, j], parts[1, :, i, j] = known.std[:, i, j], 0
-    for into, half, sign in ((law.std, parts, 1), (law.mean, known.mean, -1)):
-        other = half[:, :, mirror][..., left_out].flip(3)
-        signs = torch.tensor([1, sign], device=half.device).view(2, 1, 1, 1)
-        into.copy_(torch.cat([half, signs * other], 3))
-    return law
+    return _CONVERTERS[distribution](own)
 
 
-def source(law: str, own: Source) -> Source:
-    """What draws z by a law of ``LAWS``, with the statistics that a model's ``own`` source has.
-
-    A spectral or published source is its own law. Raises WeightsError where the law needs
-    statistics and there are none, KeyError for another name.
-    """
-    return _MAKERS[law](own)
-
-
-def _white(own: Source) -> Source:
+def _to_white(own: Source) -> Source:
     channels, size = own.shape[:2]
     return WhiteSource(channels, size).to(own.anchor.device)
 
 
-def _blend(own: Source) -> Source:
-    return BlendSource(spectral(own)).to(own.anchor.device)
+def _to_spectral(own: Source) -> SpectralSource:
+    if isinstance(own, MixtureSource):
+        # A mixture keeps the spectrum of its images beside its own statistics.
+        source = SpectralSource(own.shape[0], own.shape[1]).to(own.anchor.device)
+        for name, buffer in source.named_buffers():
+            buffer.copy_(own.get_buffer(name))
+        return source
+    if isinstance(own, SpectralSource):
+        return own
+    if not isinstance(own, PublishedSource):
+        raise ValueError(
+            "the model's z is white noise: it knows no spectrum, so only white can be drawn"
+        )
+    # Take the half of the full transform that rfft2 has. The correlation of the channels is not
+    # known: PublishedSource draws them independently.
+    half = slice(0, own.shape[2] // 2 + 1)
+    source = SpectralSource(own.shape[0], own.shape[1]).to(own.anchor.device)
+    source.mean.copy_(own.mean[..., half])
+    source.std.copy_(own.std[..., half].square().sum(0).sqrt())
+    return source
 
 
-_MAKERS: dict[str, Callable[[Source], Source]] = {
-    "white": _white, "spectral": spectral, "published": published, "blend": _blend,
+def _to_blend(own: Source) -> Source:
+    return BlendSource(_to_spectral(own)).to(own.anchor.device)
+
+
+_CONVERTERS: dict[str, Callable[[Source], Source]] = {
+    "white": _to_white, "spectral": _to_spectral, "blend": _to_blend,
 }  # fmt: skip
-LAWS = tuple(_MAKERS)
-SOURCES: dict[str, type[Source]] = {
-    "spectral": SpectralSource, "principal": PrincipalSource, "mixture": MixtureSource,
-    "published": PublishedSource, "white": WhiteSource,
-}  # fmt: skip
+DISTRIBUTIONS = tuple(_CONVERTERS)

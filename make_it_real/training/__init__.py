@@ -1,1 +1,1 @@
-"""The method: losses, objectives and the loop."""
+"""Training f: losses, the objectives that put them together, the loop, and a run's folder."""

@@ -1,338 +1,210 @@
-"""Training f as an adversarial projector: ``losses.py``'s first objective, and its recipe."""
+"""The adversarial projector: f is led by critics, where the paper's f is led by its own drift.
 
-import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+f(x) = x and f(f(z)) = f(z) are asked for as in the paper. What looks real, a critic says, trained
+beside f on what f makes of z, of its own images and of damaged ones; see ``losses.py`` for the
+terms by themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from make_it_real import distributed
-from make_it_real.data.dataset import ImageSet
-from make_it_real.degradations.kinds import check_damage, randomly_degraded
-from make_it_real.models import source as models_source
+from make_it_real.degradations.kinds import check_damage
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, IGNConfig, place
-from make_it_real.models.projected_critic import SIDES, Memory, ProjectedCritic, pooled
-from make_it_real.models.spectral_source import Source
-from make_it_real.training import losses
+from make_it_real.models.projected_critic import SIDES, ProjectedCritic
+from make_it_real.training import augment
 from make_it_real.training.augment import Augmentation, Draw
-from make_it_real.training.config import BaseRecord, Step, TrainConfig
-from make_it_real.training.trainer import BaseTrainer, average, fit_source, train
-
-__all__ = ["TrainConfig", "Trainer", "begin", "train"]
+from make_it_real.training.config import AdversarialConfig
+from make_it_real.training.losses import (
+    Terms,
+    distance,
+    frozen,
+    gradient_penalty,
+    led,
+    loss_critic,
+    loss_idem_inner,
+    loss_projected,
+    loss_real,
+    loss_real_projected,
+    mean,
+    resting_points,
+    weighted_sum,
+)
+from make_it_real.training.objective import Objective, average, frozen_copy, update, zero_grad
 
 
 @dataclass(frozen=True)
-class Record(BaseRecord):
-    """A step's loss terms; ``projected`` is the projected critic's own, 0 without one."""
+class Generated:
+    """What f made of z, and what it makes of that.
 
-    critic: float
-    real: float
-    rec: float
-    idem: float
-    idem_inner: float
-    restore: float
-    projected: float
+    fz: f(z) (B, C, S, S). f_s: f(s + ε) of resting points s (B/4, C, S, S). ff_z: f(f(z)), the
+    gradient stopped at the inner one, of the second quarter. leaf: f(z) cut off from f; features:
+    what the projected critic sees of it, the finest first, empty without one.
+    """
+
+    fz: Tensor
+    s: Tensor
+    f_s: Tensor
+    ff_z: Tensor
+    leaf: Tensor
+    features: list[Tensor]
 
 
-class Trainer(BaseTrainer):
-    """f, its average f_ema, the critic and their optimizers, on one device."""
+@dataclass(frozen=True)
+class Outputs:
+    """f(x) of the images to keep, f(Ax), and in steps with critics what f generates."""
 
-    objective = "adversarial"
-    title = "adversarial projector"
-    config_class = TrainConfig
-    config: TrainConfig
+    fx: Tensor
+    f_Ax: Tensor  # noqa: N815
+    generated: Generated | None
 
-    def __init__(self, model: IGNConfig, config: TrainConfig, device: torch.device) -> None:
+
+class AdversarialObjective(Objective):
+    """f, its average f_ema, the critic C and, if ``config.projected``, the projected critic P."""
+
+    config: AdversarialConfig
+
+    def __init__(self, model: IGNConfig, config: AdversarialConfig, device: torch.device) -> None:
         check_damage(config.damage, model.channels)
         super().__init__(model, config, device)
-        self.f_ema = copy.deepcopy(self.f)
-        losses.freeze(self.f_ema, True)
-        for law in config.laws:
-            models_source.source(law, self.f.source)  # Raises, better now than at the first step.
-        critic = Critic(model.image_size, model.channels, config.critic_widths)
-        self.C = place(critic, device)
-        self.nets |= {"f_ema": self.f_ema, "C": self.C}
-        self.opt_f, self.opt_C = self.adam(self.f), self.adam(self.C)
-        self.optimizers |= {"opt_f": self.opt_f, "opt_C": self.opt_C}
-        self.f_before = copy.deepcopy(self.f_ema) if config.held else None
-        if self.f_before is not None:
-            self.nets["f_before"] = self.f_before
+        self.f_ema = frozen_copy(self.f)
+        self.C = place(Critic(model.image_size, model.channels, config.critic_widths), device)
         self.P = place(ProjectedCritic(), device) if config.projected else None
-        self.seen: list[Tensor] = []
-        if self.P is not None:
-            self.nets["P"] = self.P
-            self.optimizers["opt_P"] = self.adam(self.P)
-        self.memory = Memory().to(device) if config.energy else None
-        if self.memory is not None:
-            self.nets["memory"] = self.memory
+        self.trained = ("f", "C", "P") if self.P is not None else ("f", "C")
 
     @property
     def shipped(self) -> IGN:
         return self.f_ema
 
-    def damaged(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
-        """Ax: each image of x damaged in one drawn way, some in two."""
-        n, config = len(x), self.config
-        coins = torch.rand(3, n, 1, 1, 1, generator=generator, device=generator.device)
-        once = randomly_degraded(x, config.damage, generator=generator)
-        once = torch.where(coins[0] < config.blend, torch.lerp(x, z, coins[1]), once)
-        twice = randomly_degraded(once, config.damage, generator=generator)
-        return torch.where(coins[2] < config.twice, twice, once)
+    def has_critics(self, step: int) -> bool:
+        """Whether the critics have a part in a step, numbered from 0."""
+        return (step + 1) % self.config.critic_every == 0
 
-    def augmentation(self) -> Augmentation | None:
-        """What is done to a batch's images before the critic sees them; None for nothing."""
-        config = self.config
-        if not config.augment:
-            return None
-        return Augmentation.draw(config.batch, config.augment, self.generator)
+    def turn(self, step: int) -> int:
+        """How many steps with the critics there have been before."""
+        return step // self.config.critic_every
 
-    @cached_property
-    def law_sources(self) -> list[Source]:
-        """What ``config.laws`` are drawn with: by the statistics that f's source has by now."""
-        return [models_source.source(law, self.f.source) for law in self.config.laws]
+    def lambdas(self, step: int) -> dict[str, float]:
+        """λ_k of a step: idempotence is weighted in from 0 over the first ``ramp`` steps."""
+        lambdas: dict[str, float] = asdict(self.config.lambdas)
+        ramp = min(1.0, step / max(1, self.config.ramp))
+        return lambdas | {name: ramp * lambdas[name] for name in ("idem", "idem_inner")}
 
-    def sample(self, n: int) -> Tensor:
-        """z (n, C, S, S), by the model's own law and those of ``config.laws``."""
-        generator, config = self.generator, self.config
-        z = self.f.source.sample(n, generator)
-        if not config.laws or not config.law_share:
-            return z
-        coins = torch.rand(n, generator=generator, device=self.device) / config.law_share
-        for i, source in enumerate(self.law_sources):
-            drawn = (coins * len(self.law_sources)).floor() == i
-            z = torch.where(drawn[:, None, None, None], source.sample(n, generator), z)
-        return z
+    def draw(self, x: Tensor, step: int, generator: torch.Generator) -> Draw:
+        config, sample, quarter = self.config, self.f.source.sample, len(x) // 4
+        z = sample(len(x), generator)
+        whole = x[: config.restored * quarter] if self.has_critics(step) else x
+        Ax = self.degraded(whole, sample(len(whole), generator), generator)
+        change = None
+        if config.augment:
+            change = Augmentation.draw(len(x), config.augment, generator)
+        rest = int(torch.randint(config.rest_steps, (), generator=generator, device=x.device))
+        sigma = torch.rand(quarter, generator=generator, device=x.device)
+        white = torch.randn(quarter, *x.shape[1:], generator=generator, device=x.device)
+        return Draw(step, x, z, Ax, change, rest, config.rest_sigma * sigma, white)
 
-    @property
-    def adversarial(self) -> bool:
-        """Whether the critics have a part in this step."""
-        every = self.config.critic_every
-        return every > 0 and (self.step + 1) % every == 0
+    def forward(self, d: Draw) -> Outputs:
+        """f of all that a step shows it: one batch, and another of what it made of the first."""
+        f, quarter = self.fast("f"), len(d.x) // 4
+        kept = d.x[: self.config.kept * quarter]
+        if not self.has_critics(d.step):
+            f_Ax, fx = f(torch.cat([d.Ax, kept])).split([len(d.Ax), len(kept)])
+            return Outputs(fx, f_Ax, None)
+        given = [d.z, d.Ax, kept]
+        fz, f_Ax, fx = f(torch.cat(given)).split([len(y) for y in given])
+        s, s_noisy = resting_points(f, fz[:quarter], d.rest, d.sigma, d.white)
+        again = fz[quarter : 2 * quarter].detach()
+        f_s, ff_z = f(torch.cat([s_noisy, again])).split(quarter)
+        leaf, features = fz.detach().float().requires_grad_(), []
+        if self.P is not None:
+            features = self.P.features(d.shown(leaf), self._side(d.step))
+        return Outputs(fx, f_Ax, Generated(fz, s, f_s, ff_z, leaf, features))
 
-    @property
-    def turn(self) -> int:
-        """How many steps with the critics there have been."""
-        return self.step // max(1, self.config.critic_every)
-
-    def draw(self, pixels: Tensor) -> Draw:
-        """Everything random of a step, for the whole batch, the same in every process."""
-        config, generator = self.config, self.generator
-        quarter = config.batch // 4
-        x = self.batch(pixels)
-        z = self.sample(len(x))
-        whole = x[: config.restored * quarter] if self.adversarial else x
-        Ax = self.damaged(whole, self.sample(len(whole)), generator)
-        change = self.augmentation()
-        rest = int(torch.randint(config.rest_steps, (), generator=generator, device=self.device))
-        sigma = torch.rand(quarter, generator=generator, device=self.device)
-        white = torch.randn(quarter, *x.shape[1:], generator=generator, device=self.device)
-        return Draw(x, z, Ax, change, rest, config.rest_sigma * sigma, white)
-
-    def loss_f(self, d: Draw) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """(f's loss on a part of the batch, its terms, what the critic is to call made)."""
-        f, C, lambdas = self.fast("f"), self.fast("C"), self.config.lambdas
-        x, half, quarter = d.x, len(d.x) // 2, len(d.x) // 4
-        r = min(1.0, self.step / max(1, self.config.ramp))
-        kept, whole = x[: self.config.kept * quarter], x[: len(d.Ax)]
-        parts = [len(x), len(whole), len(kept)]
-        fz, f_Ax, fx = f(torch.cat([d.z, d.Ax, kept])).split(parts)
-        s, s_noisy = losses.resting_points(f, fz[:quarter], d.rest, d.sigma, d.white)
-        target = torch.cat([s, fz[quarter:half].detach()])
-        ff = f(torch.cat([s_noisy, fz[quarter:half].detach()]))
-
+    def losses(self, d: Draw, y: Outputs | None = None) -> Terms:
+        """f's terms, of its outputs y if they are there already; the critics are frozen."""
+        y = y or self(d)
+        g, whole, kept = y.generated, d.x[: len(d.Ax)], d.x[: len(y.fx)]
+        terms = {"rec": distance(y.fx, kept), "restore": distance(y.f_Ax, whole)}
+        if g is None:
+            return terms
+        half, quarter = len(d.x) // 2, len(d.x) // 4
+        # f(s + ε) = s and f(f(z)) = f(z) train the outer f, f_ema(f(z)) = f(z) the inner.
+        target = torch.cat([g.s, g.fz[quarter:half].detach()])
+        terms["idem"] = distance(torch.cat([g.f_s, g.ff_z]), target)
+        if self.config.lambdas.idem_inner:
+            terms["idem_inner"] = loss_idem_inner(self.fast("f_ema"), g.fz[half:])
+        # What f makes is to look more real than x does.
+        C = self.fast("C")
         with torch.no_grad():
-            C_x = C(d.shown(x))
-        losses.freeze(self.C, True)
-        loss_real, realism = self._realism(d, fz, C_x)
-        ff_z = ff[quarter:]
-        loss_real_again = losses.loss_real(C_x[: len(ff_z)], C(d.shown(ff_z)))
-        # Rolled by one in fours, so that no restored image is paired with its own original.
-        loss_real_restored = losses.loss_real(
-            C_x.view(-1, 4).roll(1, 1).flatten()[: len(whole)], C(d.shown(f_Ax))
-        )
-        losses.freeze(self.C, False)
-        loss_rec = losses.distance(fx, kept)
-        loss_idem = losses.distance(ff, target)
-        loss_idem_inner = loss_idem.new_zeros(())
-        if lambdas.idem_inner:
-            loss_idem_inner = losses.loss_idem_inner(self.fast("f_ema"), fz[half:])
-        loss_restore = losses.distance(f_Ax, whole)
-        loss = (
-            realism
-            + lambdas.real_again * loss_real_again
-            + lambdas.real_restored * loss_real_restored
-            + lambdas.rec * loss_rec
-            + lambdas.idem * r * loss_idem
-            + lambdas.idem_inner * r * loss_idem_inner
-            + lambdas.restore * loss_restore
-        )
-        fake = torch.cat([fz[half:], ff_z, f_Ax[:quarter]]).detach()
-        return loss, (loss_real, loss_rec, loss_idem, loss_idem_inner, loss_restore), fake
+            C_x = C(d.shown(d.x))
+        with frozen(self.C):
+            terms["real"] = self._loss_real(d, g, C_x)
+            terms["real_again"] = loss_real(C_x[:quarter], C(d.shown(g.ff_z)))
+            # Rolled by one in fours, so that no restored image is paired with its own original.
+            others = C_x.view(-1, 4).roll(1, 1).flatten()[: len(whole)]
+            terms["real_restored"] = loss_real(others, C(d.shown(y.f_Ax)))
+        return terms
 
-    def loss_repair(self, d: Draw) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """As ``loss_f``, of a step without critics: nothing is made, the other terms are NaN.
-
-        Where f(z) is held to b = f_before(z), L_idem is D(f(z), b) + D(f(b), b).
-        """
-        x, lambdas, f = d.x, self.config.lambdas, self.fast("f")
-        kept, quarter = x[: self.config.kept * len(x) // 4], len(x) // 4
-        shown = [d.Ax, kept]
-        if self.f_before is not None:
-            z = d.z[:quarter]
-            with torch.no_grad():
-                before = self.fast("f_before")(z)
-            shown += [z, before]
-        f_Ax, fx, *held = f(torch.cat(shown)).split([len(part) for part in shown])
-        loss_rec, loss_restore = losses.distance(fx, kept), losses.distance(f_Ax, x)
-        loss = lambdas.rec * loss_rec + lambdas.restore * loss_restore
-        none = loss_idem = loss_rec.new_tensor(torch.nan)
-        if held:
-            loss_idem = torch.stack([losses.distance(made, before) for made in held]).sum()
-            loss = loss + lambdas.idem * loss_idem
-        return loss, (none, loss_rec, loss_idem, none, loss_restore), x[:0]
-
-    def _realism(self, d: Draw, fz: Tensor, C_x: Tensor) -> tuple[Tensor, Tensor]:
-        """(L_real of f(z), a term that leads f(z) by it and by the projected critic)."""
-        C, P, weight = self.fast("C"), self.P, self.config.lambdas.real
+    def _loss_real(self, d: Draw, g: Generated, C_x: Tensor) -> Tensor:
+        """L_real of f(z), which the projected critic leads too where there is one."""
+        C, P = self.fast("C"), self.P
         if P is None:
-            loss = losses.loss_real(C_x, C(d.shown(fz)))
-            return loss, weight * loss
-        made = fz.detach().float().requires_grad_()
-        shown = d.shown(made)
-        loss = losses.loss_real(C_x, C(shown))
-        (gradient,) = torch.autograd.grad(weight * loss, made, retain_graph=True)
-        losses.freeze(P, True)
-        seen = P.features(shown, self._side())
-        # Coarse features are part of finer ones: by its own value alone each has one gradient.
-        self.seen = [h.detach().requires_grad_() for h in seen]
-        (other,) = torch.autograd.grad(seen, made, self._by_features(P, self.seen))
-        losses.freeze(P, False)
-        self.seen = [h.detach() for h in self.seen]
-        return loss.detach(), losses.led(fz.float(), gradient, other, self.config.projected)
+            return loss_real(C_x, C(d.shown(g.fz)))
+        loss = loss_real(C_x, C(d.shown(g.leaf)))
+        with frozen(P):
+            loss_P = loss_real_projected(P(g.features))
+        gradient, other = (torch.autograd.grad(each, g.leaf)[0] for each in (loss, loss_P))
+        return led(loss, g.fz.float(), gradient, other, self.config.projected)
 
-    def _by_features(self, P: ProjectedCritic, seen: list[Tensor]) -> Sequence[Tensor]:
-        """The gradient by what the projected critic sees of f(z): of its heads, and with
-        ``config.energy`` times its size that of the energy distance."""
-        by_heads = torch.autograd.grad(losses.loss_real_projected(P(seen)), seen)
-        if self.memory is None:
-            return by_heads
-        real, made = self.memory.recall(self._side())
-        if not len(real):
-            return by_heads
-        by_energy = torch.autograd.grad(losses.loss_energy(pooled(seen), made, real), seen)
-        size, other = (
-            torch.stack([g.float().norm() for g in gs]).norm() for gs in (by_heads, by_energy)
-        )
-        scale = self.config.energy * size / other.clamp_min(1e-20)
-        return [a + (scale * b).to(a.dtype) for a, b in zip(by_heads, by_energy, strict=True)]
-
-    def _side(self) -> int:
-        """What the projected critic sees images at in this step."""
-        return SIDES[self.turn % len(SIDES)]
-
-    def loss_critic(self, d: Draw, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """(the critic's loss on a part of the batch, the same without the penalty)."""
-        C, config = self.fast("C"), self.config
-        x, fake = d.shown(d.x), d.shown(fake)
-        loss = losses.loss_critic(C(x), C(fake))
-        if self.turn % config.penalty_every:
-            return loss, loss
-        # What is compiled can't be differentiated twice.
-        penalty = losses.gradient_penalty(self.C, x) + losses.gradient_penalty(self.C, fake)
-        return loss + config.gamma / 2 * penalty, loss
-
-    def learn(self, draw: Draw) -> Step[Record]:
-        """One update of f and one of the critic, by this process's parts of the batch."""
-        lr, parts = self.set_learning_rate(), self._parts(draw)
-        total = torch.zeros(7, device=self.device)
-        self.opt_f.zero_grad(set_to_none=True)
-        fakes = self._backward_f(parts, total)
-        distributed.add_up_gradients(self.f.parameters())
-        self.opt_f.step()
-        if self.adversarial:
-            self._learn_critics(draw, parts, fakes, total)
-        else:
-            total[[0, 6]] = torch.nan
-
-        self.step += 1
-        average(self.f_ema, self.f, self.step, self.config.ema)
-        return Step(self.step, lr, distributed.add_up(total), Record)
-
-    def _learn_critics(
-        self, draw: Draw, parts: list[Draw], fakes: list[Tensor], total: Tensor
-    ) -> None:
-        self.opt_C.zero_grad(set_to_none=True)
-        self._backward_critic(parts, fakes, total)
-        distributed.add_up_gradients(self.C.parameters())
-        self.opt_C.step()
+    def losses_critics(self, d: Draw, y: Outputs) -> Terms:
+        """The critics' terms on x and on f's outputs, which they take as given."""
+        g, C, half, quarter = y.generated, self.fast("C"), len(d.x) // 2, len(d.x) // 4
+        assert g is not None
+        x = d.shown(d.x)
+        fake = d.shown(torch.cat([g.fz[half:], g.ff_z, y.f_Ax[:quarter]]).detach())
+        terms = {"critic": loss_critic(C(x), C(fake))}
+        if self.turn(d.step) % self.config.penalty_every == 0:
+            # What is compiled can't be differentiated twice.
+            C = self.C
+            terms["penalty"] = gradient_penalty(C, x) + gradient_penalty(C, fake)
         if self.P is not None:
-            self.optimizers["opt_P"].zero_grad(set_to_none=True)
-            self._backward_projected(self.P, draw, total)
-            self.optimizers["opt_P"].step()
-
-    def backward(self, draw: Draw) -> None:
-        parts, total = self._parts(draw), torch.zeros(7, device=self.device)
-        fakes = self._backward_f(parts, total)
-        if not self.adversarial:
-            return
-        self._backward_critic(parts, fakes, total)
-        if self.P is not None:
-            self._backward_projected(self.P, draw, total)
-
-    @property
-    def kinds(self) -> dict[int, float]:
-        every, penalty = self.config.critic_every, self.config.penalty_every
-        if not every:
-            return {0: 1.0}
-        kinds = {every - 1: 1 / (every * penalty)}
-        if penalty > 1:
-            kinds[2 * every - 1] = (penalty - 1) / (every * penalty)
-        if every > 1:
-            kinds[0] = (every - 1) / every
-        return kinds
-
-    def _parts(self, draw: Draw) -> list[Draw]:
-        """This process's parts of the batch."""
-        count, first = distributed.size() * self.accumulate, distributed.rank() * self.accumulate
-        return [draw.part(i, count) for i in range(first, first + self.accumulate)]
-
-    def _backward_f(self, parts: list[Draw], total: Tensor) -> list[Tensor]:
-        """Add f's gradients, and its terms to ``total``; what each part made, for the critic."""
-        fakes, count = [], distributed.size() * self.accumulate
-        losses_of = self.loss_f if self.adversarial else self.loss_repair
-        for part in parts:
-            with self.autocast():
-                loss, terms, fake = losses_of(part)
-            (loss / count).backward()
-            fakes.append(fake)
-            total[1:6] += torch.stack([t.detach().float() for t in terms]) / count
-        return fakes
-
-    def _backward_critic(self, parts: list[Draw], fakes: list[Tensor], total: Tensor) -> None:
-        count = distributed.size() * self.accumulate
-        for part, fake in zip(parts, fakes, strict=True):
-            with self.autocast():
-                loss, loss_critic = self.loss_critic(part, fake)
-            (loss / count).backward()
-            total[0] += loss_critic.detach().float() / count
-
-    def _backward_projected(self, P: ProjectedCritic, draw: Draw, total: Tensor) -> None:
-        """Add the projected critic's gradients, by what ``_realism`` has seen of f(z)."""
-        with self.autocast():
             with torch.no_grad():
-                seen = P.features(draw.shown(draw.x), self._side())
-            loss = losses.loss_projected(P(seen), P(self.seen))
-        loss.backward()
-        if self.memory is not None:
-            self.memory.take(self._side(), pooled(seen), pooled(self.seen))
-        total[6] += loss.detach()
+                real = self.P.features(x, self._side(d.step))
+            made = [h.detach() for h in g.features]
+            terms["projected"] = loss_projected(self.P(real), self.P(made))
+        return terms
 
+    def _side(self, step: int) -> int:
+        """What the projected critic sees images at in a step."""
+        return SIDES[self.turn(step) % len(SIDES)]
 
-def begin(images: ImageSet, model: IGNConfig, config: TrainConfig, device: torch.device) -> Trainer:
-    """A new trainer whose source has the statistics of (up to 30,000 of) the images."""
-    trainer = Trainer(model, config, device)
-    fit_source(trainer, images)
-    return trainer
+    def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
+        """One update of f and, in its turn, of each critic; the average follows."""
+        zero_grad(optimizers.values())
+        steps, lambdas = [], self.lambdas(draws[0].step)
+        lambdas_C = {"critic": 1.0, "penalty": self.config.gamma / 2, "projected": 1.0}
+        for draw in draws:
+            # f by Σ λ_k L_k, of which the critics say a part.
+            with self.autocast():
+                y = self(draw)
+                terms = self.losses(draw, y)
+                loss = weighted_sum(terms, lambdas)
+            (loss / len(draws)).backward()
+            # The critics by what f has made, whose gradients end there.
+            if y.generated is not None:
+                with self.autocast():
+                    critics = self.losses_critics(draw, y)
+                    loss = weighted_sum(critics, lambdas_C)
+                (loss / len(draws)).backward()
+                terms |= critics
+            steps.append(terms)
+        update(optimizers.values())
+        average(self.f_ema, self.f, draws[0].step + 1, self.config.ema)
+        return mean(steps)
+
+    def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
+        return augment.degraded(x, z, self.config, generator)

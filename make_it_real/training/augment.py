@@ -1,4 +1,4 @@
-"""What the critic is shown: real and made images alike moved, masked and lit at random.
+"""What a step draws: the damage that f is to repair, and the changes that the critic is shown.
 
 A critic that has few real images learns them by heart and then teaches f to copy them. Shown
 every image, real or made, under the same law of random changes, it can't, and because the law
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from make_it_real.degradations.kinds import randomly_degraded
+from make_it_real.training.config import AdversarialConfig
 
 REACH = 0.125
 HOLE = 0.5
@@ -69,13 +72,14 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draw:
-    """A batch, or a part of one: x and z (B, C, S, S), Ax of the first of x (up to B, C, S, S),
-    and what else a step draws.
+    """What an adversarial step, numbered from 0, draws.
 
-    change: of what the critic sees; rest: how often f is applied to fz before it is disturbed
-    by ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
+    x and z (B, C, S, S), Ax of the first of x (up to B, C, S, S). change: of what the critic
+    sees; rest: how often f is applied to fz before it is disturbed by ``sigma`` (B/4,) times
+    ``white`` (B/4, C, S, S).
     """
 
+    step: int
     x: Tensor
     z: Tensor
     Ax: Tensor
@@ -88,23 +92,11 @@ class Draw:
         """What the critic sees of images (n ≤ B, C, S, S)."""
         return images if self.change is None else self.change[slice(len(images))](images)
 
-    def part(self, i: int, count: int) -> "Draw":
-        """The i-th of ``count`` equal parts. The batch's quarters have roles: each is divided.
 
-        So the mean over all parts of a loss is that of the whole, as is its gradient.
-        """
-        if count == 1:
-            return self
-        b = len(self.x)
-
-        def share(values: Tensor) -> Tensor:
-            quarters = 4 * len(values) // b
-            return values.view(quarters, count, -1, *values.shape[1:])[:, i].flatten(0, 1)
-
-        change = self.change
-        if change is not None:
-            change = Augmentation(*map(share, (change.shift, change.hole, change.light)))
-        return Draw(
-            share(self.x), share(self.z), share(self.Ax), change, self.rest,
-            share(self.sigma), share(self.white),
-        )  # fmt: skip
+def degraded(x: Tensor, z: Tensor, config: AdversarialConfig, generator: torch.Generator) -> Tensor:
+    """Ax (N, C, S, S): each image of x damaged in one drawn way, some in two, some mixed with z."""
+    coins = torch.rand(3, len(x), 1, 1, 1, generator=generator, device=generator.device)
+    once = randomly_degraded(x, config.damage, generator=generator)
+    once = torch.where(coins[0] < config.blend, torch.lerp(x, z, coins[1]), once)
+    twice = randomly_degraded(once, config.damage, generator=generator)
+    return torch.where(coins[2] < config.twice, twice, once)

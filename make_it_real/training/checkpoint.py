@@ -1,33 +1,166 @@
-"""The state of a training, to a file and back."""
+"""A trainer's whole state to a file and back, and a critic's, which a model is trained on with.
+
+Nothing is unpickled. A critic is needed to train on and for nothing else, so it also lies in a file
+of its own: ``critic.safetensors`` beside ``model.safetensors``, ``NAME.critic.safetensors`` beside
+``NAME.safetensors``.
+"""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from make_it_real import distributed
+from make_it_real.degradations.kinds import check_damage
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.models.critic import Critic
+from make_it_real.models.ign import IGNConfig
+from make_it_real.training import config as configs
+from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.config import (
+    AdversarialConfig,
+    IGNTrainingConfig,
+    TrainingConfig,
+    with_settings,
+)
+from make_it_real.training.ign import IGNObjective
+from make_it_real.training.objective import Objective
+from make_it_real.training.restoration import RestorationObjective
+from make_it_real.training.trainer import Trainer
 from make_it_real.weights import model_file
 from make_it_real.weights.safetensors_file import (
     check_tensors,
+    dequantize,
+    quantize,
     read_header,
     read_tensors,
     save_tensors,
 )
 
+# What a file that is no checkpoint, or part of one, makes of being read.
+_DAMAGED = (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError)
 
-def save_critic(C: Critic, path: Path, *, half: bool = False) -> None:
-    """Write a critic as one file, whole or not at all; ``half`` in float16, half the size."""
+
+def build(model: IGNConfig, config: TrainingConfig, device: torch.device) -> Objective:
+    """The objective that a config is of, its networks as they begin."""
+    if isinstance(config, IGNTrainingConfig):
+        return IGNObjective(model, config, device)
+    assert isinstance(config, AdversarialConfig)
+    if config.critic_every == 0:
+        return RestorationObjective(model, config, device)
+    return AdversarialObjective(model, config, device)
+
+
+def state(trainer: Trainer[Any]) -> dict[str, Tensor]:
+    """Everything with a state, flat, as tensors."""
+    out: dict[str, Tensor] = dict(trainer.objective.state_dict())
+    for name, optimizer in trainer.optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            out |= {f"opt_{name}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    drawn = trainer.drawn
+    out["generator"] = trainer.generator.get_state() if drawn is None else drawn
+    return out
+
+
+def save(trainer: Trainer[Any], path: Path) -> None:
+    """Write the checkpoint as one safetensors file, whole or not at all."""
+    header = {
+        "objective": trainer.config.objective, "step": trainer.step,
+        "model": asdict(trainer.objective.f.config), "config": asdict(trainer.config),
+    }  # fmt: skip
+    save_tensors(state(trainer), {"mir_checkpoint": json.dumps(header)}, path)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as file:
+        header = json.loads((file.metadata() or {})["mir_checkpoint"])
+    # Checkpoints from before there were two objectives name none.
+    return {"objective": "adversarial", **header}
+
+
+def load(path: Path, device: torch.device, **changes: Any) -> Trainer[Any]:
+    """Go on from a checkpoint; ``changes`` replace fields of its config.
+
+    Raises WeightsError if the file is not a whole checkpoint, or of settings that are no longer
+    there, and ValueError for changes that mean nothing.
+    """
+    try:
+        header = _header(path)
+        with safe_open(path, "pt") as file:
+            kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        model = IGNConfig(**header["model"])
+        config = configs.read_config(header["objective"], header["config"])
+    except _DAMAGED as error:
+        raise _not_resumed(path, error) from error
+    if changes:
+        config = with_settings(config, changes)
+    if isinstance(config, AdversarialConfig) and "damage" in changes:
+        check_damage(config.damage, model.channels)
+    try:
+        trainer = Trainer(build(model, config, device))
+        for name, net in trainer.objective.named_children():
+            net.load_state_dict(_under(kept, name))
+        for name, optimizer in trainer.optimizers.items():
+            _load_moments(optimizer, _under(kept, f"opt_{name}"))
+        trainer.step = int(header["step"])
+        trainer.seed(trainer.step)
+        if distributed.rank() == 0:
+            trainer.generator.set_state(kept["generator"])
+    except _DAMAGED as error:
+        raise _not_resumed(path, error) from error
+    return trainer
+
+
+def _not_resumed(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path}: not a checkpoint to resume from ({one_line(error)})")
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, kept: dict[str, Tensor]) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    parameters = dict(enumerate(optimizer.param_groups[0]["params"]))
+    for key, value in kept.items():
+        index, kind = key.split(".")
+        # Fused Adam walks memory: moments must be laid out as their parameters.
+        if value.ndim:
+            value = torch.empty_like(parameters[int(index)]).copy_(value)
+        moments.setdefault(int(index), {})[kind] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+
+
+def _under(kept: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {key[len(start) :]: value for key, value in kept.items() if key.startswith(start)}
+
+
+def objective_of(path: Path) -> str:
+    """The objective that a checkpoint was begun with. Raises WeightsError if it is none."""
+    try:
+        return str(_header(path)["objective"])
+    except _DAMAGED as error:
+        raise _not_resumed(path, error) from error
+
+
+def save_critic(C: Critic, path: Path, *, quantized: bool = False) -> None:
+    """Write a critic as one file, whole or not at all.
+
+    quantized: its weights in 8 bits, a quarter of the size: what it calls real hardly changes, and
+    training goes on from there.
+    """
     header = {
         "format": model_file.FORMAT,
         "image_size": C.image_size,
         "channels": C.channels,
         "widths": C.widths,
     }
-    tensors = {k: t.half() if half else t for k, t in C.state_dict().items()}
-    save_tensors(tensors, {"mir_critic": json.dumps(header)}, path)
+    state = C.state_dict()
+    if quantized:
+        state = quantize(state)
+        header["quantized"] = True
+    save_tensors(state, {"mir_critic": json.dumps(header)}, path)
 
 
 def load_critic(path: Path) -> Critic:
@@ -40,9 +173,10 @@ def load_critic(path: Path) -> Critic:
         header["widths"] = tuple(header["widths"])
         if not len(header["widths"]) < len(table):
             raise ValueError("more widths than tensors")
+        quantized = header.pop("quantized", False)
         with torch.device("meta"):
             expected = Critic(**header).state_dict()
-        check_tensors(path, table, expected)
+            check_tensors(path, table, quantize(expected) if quantized else expected)
         C = Critic(**header)
     except (
         ValueError,
@@ -53,21 +187,5 @@ def load_critic(path: Path) -> Critic:
         RuntimeError,
     ) as error:
         raise WeightsError(f"{path}: not a critic ({one_line(error)})") from error
-    C.load_state_dict({k: t.float() for k, t in read_tensors(path).items()})
+    C.load_state_dict(dequantize(read_tensors(path)))
     return C
-
-
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
-
-
-def objective_of(path: Path) -> str:
-    """The objective that a checkpoint was begun with. Raises WeightsError if it is none."""
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["mir_checkpoint"])
-        return str(header.get("objective", "adversarial"))
-    except (OSError, SafetensorError, KeyError, ValueError, AttributeError) as error:
-        reason = one_line(error)
-        raise WeightsError(f"{path}: not a checkpoint to resume from ({reason})") from error

@@ -1,11 +1,11 @@
-"""Held-out images: how far from them f's images are, and whether f copies those it learned.
+"""Early stopping: how far f's images are from held-out ones, and whether f copies what it learned.
 
 Both are watched while f trains on few images, on the CPU or wherever f is. The features are
 those of a random convolutional network, whitened on the training images: no one's pretrained
 network, good enough to see that one state of f is better than another, and in no way FID.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -26,6 +26,8 @@ TRAIN_SAMPLE = 10_000
 # others as the closest twentieth of held-out images are.
 COPY_SHARE = 0.05
 COPY_ALARM = 0.2
+CHECK_EVERY = 200
+PATIENCE = 10
 
 
 def share_out(n: int) -> int:
@@ -96,8 +98,21 @@ def neighbour_ratios(images: Tensor, train: Tensor) -> Tensor:
     return ways[:, 0] / ways[:, 1].clamp_min(1e-9)
 
 
-class Watch:
-    """What f makes, held against images it never saw, at times while it trains.
+@dataclass(frozen=True)
+class Check:
+    """A look at what f makes.
+
+    distance: Fréchet distance to the held-out images, ``best`` if it is the lowest so far;
+    copies: the share of images that are nearly a training image.
+    """
+
+    distance: float
+    copies: float
+    best: bool
+
+
+class EarlyStopping:
+    """What f makes, compared with images it never saw, every ``CHECK_EVERY`` steps.
 
     best: the lowest distance so far; stale: checks since then. floor: the distance of as many
     training images, what a perfect f would about reach.
@@ -134,6 +149,17 @@ class Watch:
         """The share of images that are nearly a training image; 0.05 of held-out ones are."""
         ratios = neighbour_ratios(images[:200], self.everything)
         return float((ratios < self.copy_ratio).float().mean())
+
+    @property
+    def over(self) -> bool:
+        """Whether ``PATIENCE`` checks in a row have brought no lower distance."""
+        return self.stale >= PATIENCE
+
+    def check(self, f: IGN) -> Check:
+        """Look at what f makes, and take note of its distance."""
+        images = self.images(f)
+        distance = self.distance(images)
+        return Check(distance, self.copied(images), self.improved(distance))
 
     def improved(self, distance: float) -> bool:
         """Take note of a check's distance; True where it is the lowest so far."""

@@ -1,4 +1,4 @@
-"""Both objectives, term by term: the adversarial projector's, and the paper's (``losses_ign``).
+"""The equations: the paper's three terms (``losses_ign``), and the adversarial projector's.
 
 Symbols: x ~ target, z ~ source, Ax a corrupted x, C the critic; f_fz = f(s) for s = f(z) with
 the gradient stopped, f_ema the averaged weights. D is the mean absolute difference (L1), as
@@ -7,36 +7,29 @@ is said by a critic trained beside f (a relativistic pairing with zero-centred g
 Huang et al. 2024, "The GAN is dead; long live the GAN!") in place of the paper's L_tight.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Network = Callable[[Tensor], Tensor]
+Terms = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Lambdas:
-    """Weights of the terms of f's loss."""
-
-    real: float = 1.0
-    real_again: float = 0.5
-    real_restored: float = 0.5
-    rec: float = 5.0
-    idem: float = 5.0
-    idem_inner: float = 1.0
-    restore: float = 5.0
+def weighted_sum(terms: Terms, lambdas: Mapping[str, float]) -> Tensor:
+    """Σ λ_k L_k over the terms, a scalar. Raises KeyError for a term that has no λ."""
+    return torch.stack([lambdas[name] * term.float() for name, term in terms.items()]).sum()
 
 
-@dataclass(frozen=True)
-class PublishedLambdas:
-    """Weights of the paper's three terms."""
-
-    rec: float = 20.0
-    idem: float = 20.0
-    tight: float = 2.5
+def mean(steps: Sequence[Terms]) -> Terms:
+    """Each term averaged over those of the steps that have it, without gradient."""
+    names = dict.fromkeys(name for terms in steps for name in terms)
+    return {
+        name: torch.stack([terms[name].detach().float() for terms in steps if name in terms]).mean()
+        for name in names
+    }
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -51,8 +44,8 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 def losses_ign(
     f: Network, f_copy: Network, x: Tensor, z: Tensor, *, clamp: float = 1.5, tight_rec: str = "z"
-) -> tuple[Tensor, Tensor, Tensor]:
-    """L_rec, L_idem and L_tight as published, each a mean over the batch.
+) -> Terms:
+    """rec, idem and tight as published, each a mean over the batch.
 
     Shocher et al. 2024, figure 3: f_copy has f's weights, frozen, so that L_idem trains the
     inner f alone; L_tight = tanh(L/b)·b of L = −D(f(sg f(z)), sg f(z)) trains the outer
@@ -69,7 +62,7 @@ def losses_ign(
     bound = clamp * (distances(fz_fixed, z) if tight_rec == "z" else loss_rec.detach())
     bound = bound.clamp_min(1e-8)
     loss_tight = (loss_tight / bound).tanh() * bound
-    return loss_rec.mean(), loss_idem.mean(), loss_tight.mean()
+    return {"rec": loss_rec.mean(), "idem": loss_idem.mean(), "tight": loss_tight.mean()}
 
 
 def loss_real(C_x: Tensor, C_fake: Tensor) -> Tensor:
@@ -95,27 +88,17 @@ def loss_projected(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     ).sum()
 
 
-def loss_energy(made: Tensor, earlier: Tensor, real: Tensor) -> Tensor:
-    """E|a − r| − E|a − a′| of features a = made (N, D), a′ = earlier made and r = real ones (M, D).
+def led(loss: Tensor, images: Tensor, gradient: Tensor, other: Tensor, weight: float) -> Tensor:
+    """``loss``, but with the gradient by images (N, C, H, W) g + weight·(|g|/|o|)·o.
 
-    Half of what depends on ``made`` in the energy distance (Székely & Rizzo 2013; between what a
-    generator makes and what is real: Bellemare et al. 2017): a is drawn to where real features
-    are and away from where made ones already are, so that few places shall not stand for all.
-    """
-    return torch.cdist(made, real).mean() - torch.cdist(made, earlier).mean()
-
-
-def led(images: Tensor, gradient: Tensor, other: Tensor, weight: float) -> Tensor:
-    """A scalar whose gradient by images (N, C, H, W) is gradient + weight·(|g|/|o|)·other.
-
-    |·| is the mean norm over images: the second gradient gets ``weight`` times the first one's
-    size, however large it is by itself. Gradients that are led into f this way need one pass
-    back through f, and none twice through what they came from.
+    g = gradient, o = other; |·| is the mean norm over images: o gets ``weight`` times g's size,
+    however large it is by itself. Gradients that are led into f this way need one pass back
+    through f, and none twice through what they came from.
     """
     size, other_size = (g.flatten(1).norm(dim=1).mean() for g in (gradient, other))
     total: Tensor = gradient + weight * size / other_size.clamp_min(1e-20) * other
-    out: Tensor = (images * total.detach()).sum()
-    return out
+    way = (images * total.detach()).sum()
+    return loss.detach() + way - way.detach()
 
 
 def gradient_penalty(C: Network, images: Tensor) -> Tensor:
@@ -146,7 +129,11 @@ def resting_points(
         return s, s + sigma[:, None, None, None] * white
 
 
-def freeze(network: nn.Module, frozen: bool) -> None:
-    """Stop (or allow) gradients to the network's parameters, not those through it."""
-    for parameter in network.parameters():
-        parameter.requires_grad_(not frozen)
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """No gradient to the network's parameters from what is computed here, only through it."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

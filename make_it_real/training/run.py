@@ -1,274 +1,243 @@
-"""A training run's folder: what mir train shows, logs and saves while a trainer trains."""
+"""A training run's folder: what is told, logged and saved while a trainer trains."""
 
 import copy
 import json
 import os
-import signal
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from threading import Event
+from typing import Any, Literal, TextIO
 
-from make_it_real._version import __version__
-from make_it_real.cli import console
+import torch
+
+import make_it_real
+from make_it_real import distributed
+from make_it_real.data.dataset import ImageSet
 from make_it_real.files import make_folder, write_bytes
-from make_it_real.weights import model_file
-
-if TYPE_CHECKING:
-    import torch
-
-    from make_it_real.data.dataset import ImageSet
-    from make_it_real.models.ign import IGN
-    from make_it_real.training.config import Step
-    from make_it_real.training.early_stopping import Watch
-    from make_it_real.training.trainer import BaseTrainer
-
+from make_it_real.images.encode import encode
+from make_it_real.images.framing import Framing, measure
+from make_it_real.images.pixels import grid, to_images
+from make_it_real.inference.projection import generate, project
+from make_it_real.inference.scoring import calibrate
+from make_it_real.models.critic import Critic
+from make_it_real.models.ign import IGN, place
+from make_it_real.training import checkpoint, early_stopping, finetune, losses, recipe
+from make_it_real.training.early_stopping import EarlyStopping
+from make_it_real.training.settings import list_nondefault
+from make_it_real.training.trainer import Trainer, train
+from make_it_real.weights import model_file, pretrained, verify
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 LOG = "log.jsonl"
 LOG_EVERY = 25
-CHECK_EVERY = 200
-PATIENCE = 10
-COMPILED_FROM = 64
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to be told to people: for all, as a warning, or for those who ask for details."""
+
+    text: str
+    kind: Literal["message", "warning", "detail"] = "message"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A line of the log."""
+
+    line: dict[str, float]
+
+
+Tell = Callable[[Notice | Logged], None]
 
 
 class Run:
     """A run's folder: what is written there while a trainer trains.
 
-    watch: looks at held-out images every ``CHECK_EVERY`` steps. The model file is then that of
-    the best check, and ``PATIENCE`` checks in a row without a better one end the training.
-    faces: the images are aligned faces, for the model's header.
-    effort: what a step costs and the device can do, if that was measured.
+    tell: is given what happens. name, licence: for the model's header, as is faces: the images are
+    aligned faces. stopping: looks at held-out images. The model file is then that of the best
+    check, and several checks in a row without a better one end the training.
     """
 
     def __init__(
         self,
         folder: Path,
-        trainer: "BaseTrainer",
-        images: "ImageSet",
-        name: str,
-        licence: str,
-        watch: "Watch | None" = None,
-        effort: "Effort | None" = None,
+        trainer: Trainer[Any],
+        images: ImageSet,
+        tell: Tell,
         *,
+        name: str = "",
+        licence: str = "",
         faces: bool = False,
+        stopping: EarlyStopping | None = None,
     ) -> None:
-        from make_it_real.images.framing import Framing, measure
-        from make_it_real.images.pixels import to_images
-
-        self.folder, self.trainer, self.images = folder, trainer, images
-        self.name, self.licence = name, licence
+        self.folder, self.trainer, self.images, self.tell = folder, trainer, images, tell
+        self.name, self.licence = name or folder.resolve().name, licence
+        self.stopping = stopping
         self.framing = Framing(faces=True)
         if not faces:
             self.framing = measure(to_images(images.pixels[:10_000]))
-        self.stopped, self.watch, self.warned = False, watch, False
-        self.effort, self.told = effort, False
+        self.warned = False
 
-    def follow(self, save_every: float, limit: float | None = None) -> bool:
-        """Train, show, log and save every ``save_every`` seconds. True where it was stopped.
+    def follow(self, stop: Event, save_every: float, limit: float | None = None) -> bool:
+        """Train, log and save every ``save_every`` seconds. True where ``stop`` ended it.
 
         limit: seconds of this call after which training ends, as it does after its last step.
         Of several processes the first alone writes; they stop together.
         """
-        from make_it_real import distributed
-        from make_it_real.training.trainer import train as steps
-
-        before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        trainer, recent = self.trainer, deque["Step[Any]"](maxlen=LOG_EVERY)
-        began = saved = since = time.monotonic()
         leads = distributed.rank() == 0
+        until = None if limit is None else time.monotonic() + limit
+        self.folder.mkdir(parents=True, exist_ok=True)
         log_file = self.folder / LOG if leads else Path(os.devnull)
-        try:
-            with (
-                console.training_bar(trainer.config.steps) as show,
-                log_file.open("a", encoding="utf-8") as log,
-            ):
-                for step in steps(trainer, self.images):
-                    recent.append(step)
-                    if step.number % LOG_EVERY == 0:
-                        # Only here is a GPU waited for: until then it is ahead of this loop.
-                        line = _mean(recent)
-                        now = time.monotonic()
-                        line |= self._speed(len(recent) / (now - since))
-                        since = now
-                        log.write(json.dumps(line) + "\n")
-                        log.flush()
-                        show(line)
-                    done = step.number % CHECK_EVERY == 0 and leads and self._check()
-                    if leads and time.monotonic() - saved > save_every:
-                        self.save()
-                        saved = time.monotonic()
-                    done = done or (limit is not None and time.monotonic() - began >= limit)
-                    if distributed.agreed(self.stopped or done):
-                        break
-            if leads:
-                self.save(calibrate=not self.stopped)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return self.stopped
+        with log_file.open("a", encoding="utf-8") as log:
+            while self._follow_stage(log, stop, save_every, until) and self._go_on():
+                pass
+        if leads:
+            self.save(calibrated=not stop.is_set())
+        return stop.is_set()
 
-    def _speed(self, steps_per_second: float) -> dict[str, float]:
-        """Images a second, and which share of the device's peak that is, for the log."""
-        rate = steps_per_second * self.trainer.config.batch
-        line = {"images_per_second": round(rate, 1)}
-        if effort := self.effort:
-            line["mfu"] = round(effort.flops * steps_per_second / effort.peak, 4)
-            if not self.told:
-                console.detail(f"{rate:.0f} images/s, {line['mfu']:.1%} of that")
-                self.told = True
-        return line
+    def _follow_stage(
+        self, log: TextIO, stop: Event, save_every: float, until: float | None
+    ) -> bool:
+        """Train the stage at hand. True where it ended with its last step."""
+        trainer, recent = self.trainer, deque[losses.Terms](maxlen=LOG_EVERY)
+        leads, compiled = distributed.rank() == 0, bool(trainer.objective.compiled)
+        saved = since = time.monotonic()
+        for terms in train(trainer, self.images):
+            recent.append(terms)
+            if compiled and trainer.compile_error:
+                compiled = False
+                self.tell(Notice(f"not compiled: {trainer.compile_error}"))
+            if trainer.step % LOG_EVERY == 0:
+                # Only here is a GPU waited for: until then it is ahead of this loop.
+                line, now = self._line(recent), time.monotonic()
+                rate = len(recent) * trainer.config.batch / (now - since)
+                line, since = line | {"images_per_second": round(rate, 1)}, now
+                print(json.dumps(line), file=log, flush=True)
+                self.tell(Logged(line))
+            done = leads and self._over()
+            if leads and time.monotonic() - saved > save_every:
+                self.save()
+                saved = time.monotonic()
+            done = done or (until is not None and time.monotonic() >= until)
+            if distributed.agreed(stop.is_set() or done):
+                return False
+        return True
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Finish the step in hand: a half-applied one would not be worth saving."""
-        self.stopped = True
-
-    def _check(self) -> bool:
-        """Look at held-out images, if that is asked for. True where training should end."""
-        watch, trainer = self.watch, self.trainer
-        if watch is None:
+    def _go_on(self) -> bool:
+        """Begin the next stage from what this one made. False where there is none."""
+        config = self.trainer.config
+        if config.stage + 1 == len(recipe.stages(config)):
             return False
-        from make_it_real.training.early_stopping import COPY_ALARM, COPY_SHARE
+        following = recipe.stages(config)[config.stage + 1]
+        self.trainer = finetune.next_stage(self.trainer, following)
+        distributed.same(self.trainer.objective.state_dict().values())
+        self.tell(Notice(
+            f"stage {following.stage + 1} of {len(recipe.stages(config))}: "
+            f"{following.steps:,} steps, {following.title}"
+        ))  # fmt: skip
+        return True
 
-        made = watch.images(trainer.shipped)
-        distance, copied = watch.distance(made), watch.copied(made)
-        console.detail(
-            f"step {trainer.step}: held-out distance {distance:.3f}, copies {copied:.1%}"
-        )
-        if copied > COPY_ALARM and not self.warned:
+    @property
+    def step(self) -> int:
+        """How many steps are done, those of earlier stages included."""
+        config = self.trainer.config
+        return self.trainer.step + sum(s.steps for s in recipe.stages(config)[: config.stage])
+
+    @property
+    def steps(self) -> int:
+        """How many steps all stages have."""
+        return sum(stage.steps for stage in recipe.stages(self.trainer.config))
+
+    def _line(self, recent: Sequence[losses.Terms]) -> dict[str, float]:
+        """A line of the log: each term averaged over the steps that had it, and all processes."""
+        mean = losses.mean(recent)
+        values = distributed.add_up(torch.stack(list(mean.values()))) / distributed.size()
+        terms = zip(mean, values.tolist(), strict=True)
+        line = {"step": self.step, "lr": self.trainer.lr}
+        return line | {name: round(value, 6) for name, value in terms}
+
+    def _over(self) -> bool:
+        """Look at held-out images, if it is time. True where training should end."""
+        stopping, trainer = self.stopping, self.trainer
+        if stopping is None or trainer.step % early_stopping.CHECK_EVERY:
+            return False
+        check = stopping.check(trainer.objective.shipped)
+        step, alarm = trainer.step, early_stopping.COPY_ALARM
+        said = f"step {step}: held-out distance {check.distance:.3f}, copies {check.copies:.1%}"
+        self.tell(Notice(said, "detail"))
+        if check.copies > alarm and not self.warned:
             self.warned = True
-            console.complain(
-                f"{copied:.0%} of what f makes are nearly training images ({COPY_SHARE:.0%} of "
-                "held-out ones are): it learns them by heart; more images or fewer steps help"
+            self.tell(Notice(
+                f"{check.copies:.0%} of what f makes are nearly training images "
+                f"({early_stopping.COPY_SHARE:.0%} of held-out ones are): it learns them by heart; "
+                "more images or fewer steps help", "warning"
+            ))  # fmt: skip
+        if check.best:
+            self._save_model(
+                held_out_distance=round(check.distance, 6), copied=round(check.copies, 6)
             )
-        if watch.improved(distance):
-            self._save_model(held_out_distance=round(distance, 6), copied=round(copied, 6))
-        elif watch.stale >= PATIENCE:
-            console.say(
-                f"stopped at step {trainer.step}: no lower held-out distance than {watch.best:.3f} "
-                f"in {PATIENCE * CHECK_EVERY:,} steps; the model is the one that had it"
-            )
-            return True
-        return False
+        if stopping.over:
+            steps = early_stopping.PATIENCE * early_stopping.CHECK_EVERY
+            self.tell(Notice(
+                f"stopped at step {step}: no lower held-out distance than {stopping.best:.3f} "
+                f"in {steps:,} steps; the model is the one that had it"
+            ))  # fmt: skip
+        return stopping.over
 
-    def save(self, *, calibrate: bool = False) -> None:
+    def save(self, *, calibrated: bool = False) -> None:
         """Write checkpoint, critic, model and sample grid, each whole or not at all.
 
-        calibrate: at the end of training, measure what ``mir score`` will refer to.
+        calibrated: at the end of training, measure what ``mir score`` will refer to.
         """
-        from make_it_real.models.critic import Critic
-        from make_it_real.training import checkpoint
-
         trainer = self.trainer
-        trainer.save(self.folder / CHECKPOINT)
-        if isinstance(critic := trainer.nets.get("C"), Critic):
+        checkpoint.save(trainer, self.folder / CHECKPOINT)
+        if isinstance(critic := dict(trainer.objective.named_children()).get("C"), Critic):
             checkpoint.save_critic(critic, model_file.critic_path(self.folder / MODEL))
-        if self.watch is None or self.watch.best == float("inf"):
+        if self.stopping is None or self.stopping.best == float("inf"):
             self._save_model()
-        if calibrate:
+        if calibrated:
             self._calibrate()
-        f = copy.deepcopy(trainer.shipped).eval()
-        self._samples(f, self.folder / "samples" / f"{trainer.step:06d}.png")
+        f = copy.deepcopy(trainer.objective.shipped).eval()
+        self._samples(f, self.folder / "samples" / f"{self.step:06d}.png")
+        self.tell(Notice(f"step {self.step}: saved in {self.folder}", "detail"))
 
     def _calibrate(self) -> None:
         """Write the drift of the training images into the model's file, the best one's."""
-        from make_it_real.inference.scoring import calibrate
-        from make_it_real.models.ign import place
-        from make_it_real.weights import verify
-
         path = self.folder / MODEL
-        f = place(model_file.load(path), self.trainer.device)
+        f = place(pretrained.load(path), self.trainer.device)
         info = replace(model_file.inspect(path), calibration=calibrate(f, self.images.pixels))
         verify.save(f, info, path)
 
     def _save_model(self, **figures: Any) -> None:
-        from make_it_real.weights import verify
-
         trainer = self.trainer
         # A copy, so that a network in training keeps its mode and statistics.
-        f = copy.deepcopy(trainer.shipped).eval()
+        f = copy.deepcopy(trainer.objective.shipped).eval()
+        nondefault = list_nondefault(trainer.config, f.config)
         info = model_file.ModelInfo(
             name=self.name,
-            config=asdict(trainer.f.config),
+            config=asdict(f.config),
             framing=asdict(self.framing),
             data=f"{self.images.name}, {len(self.images):,} images",
-            objective=trainer.title,
-            steps=trainer.step,
-            version=__version__,
+            objective=trainer.config.title,
+            steps=self.step,
+            version=make_it_real.__version__,
             licence=self.licence,
-            training=asdict(trainer.config),
+            training=asdict(trainer.config) | {"nondefault": nondefault},
             figures=figures,
         )
         verify.save(f, info, self.folder / MODEL)
 
-    def _samples(self, f: "IGN", path: Path) -> None:
+    def _samples(self, f: IGN, path: Path) -> None:
         """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
-        import torch
-
-        from make_it_real.images import encode
-        from make_it_real.images import pixels as images_pixels
-        from make_it_real.images.pixels import grid
-        from make_it_real.inference.projection import generate, project
-
-        pixels = self.images.pixels
-        x = images_pixels.to_images(pixels[: 16 if len(pixels) >= 16 else len(pixels)]).to(f.device)
+        x = to_images(self.images.pixels[:16]).to(f.device)
         generator = torch.Generator(f.device).manual_seed(0)
-        Ax = self.trainer.damaged(x, f.source.sample(len(x), generator), generator)
+        z = f.source.sample(len(x), generator)
+        Ax = self.trainer.objective.degraded(x, z, generator)
         rows = [generate(f, range(64)), x, Ax, project(f, Ax)]
         make_folder(path.parent)
         sheet = grid(torch.cat(rows).cpu(), columns=16)
-        write_bytes(path, encode.encode(sheet), overwrite=True)
-
-
-def _mean(steps: "deque[Step[Any]]") -> dict[str, float]:
-    """The last step's record with its loss terms averaged over all of them."""
-    from make_it_real.training.config import mean
-
-    line = asdict(mean(steps))
-    return {k: v if k in ("step", "lr") else round(v, 6) for k, v in line.items()}
-
-
-@dataclass(frozen=True)
-class Effort:
-    """flops: operations of a step of this process; peak: what its device does in a second."""
-
-    flops: float
-    peak: float
-
-
-def compiling_pays(device: "torch.device", size: int) -> bool:
-    """Whether compiled networks win back what compiling takes: on CUDA, of images (S, S) large
-    enough. Smaller ones have the GPU wait for its host either way."""
-    return device.type == "cuda" and size >= COMPILED_FROM
-
-
-def prepare(trainer: "BaseTrainer", images: "ImageSet", compiled: bool | None) -> Effort | None:
-    """Compile f where that is asked for, or pays, and measure where someone will look at it.
-
-    compiled: None compiles where ``compiling_pays``, if that works.
-    """
-    on_gpu = trainer.device.type == "cuda"
-    if compiled or (compiled is None and compiling_pays(trainer.device, images.pixels.shape[-1])):
-        reason = trainer.compile(images.pixels)
-        console.say(
-            "f and its critic are compiled" if reason is None else f"not compiled: {reason}"
-        )
-    if not on_gpu and not console.is_verbose():
-        return None
-
-    import torch
-
-    from make_it_real.throughput import matmul_peak
-
-    with trainer.autocast():
-        low = torch.is_autocast_enabled(trainer.device.type)
-    dtype = torch.bfloat16 if low else torch.float32
-    effort = Effort(trainer.step_flops(images.pixels), matmul_peak(trainer.device, dtype))
-    console.detail(
-        f"a step takes {effort.flops / 1e9:.4g} GFLOP; matrix products reach "
-        f"{effort.peak / 1e9:.4g} GFLOP/s in {str(dtype).removeprefix('torch.')} here"
-    )
-    return effort
+        write_bytes(path, encode(sheet), overwrite=True)

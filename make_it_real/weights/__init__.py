@@ -1,1 +1,1 @@
-"""Model files: one safetensors file a model."""
+"""Model files, each one safetensors file: save, load, verify, export, the hub."""

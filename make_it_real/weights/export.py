@@ -1,8 +1,8 @@
-"""f for other programs: ONNX, and torch.export. What the source draws is left to the caller.
+"""Exports of f for other programs: ONNX and torch.export. Drawing z is left to these programs.
 
-The exported network has one input, ``images`` (N, C, S, S), float32 in about [−1, 1], z or
-anything else, and one output ``made`` (N, C, S, S) in [−1, 1]; N is free. Each file is held
-against torch before it gets its name.
+The exported network has one input, ``images`` (N, C, S, S), float32 in about [−1, 1], which may be
+z or any images, and one output, ``made`` (N, C, S, S) in [−1, 1]; N is free. The results of each
+file are compared with torch's before it gets its name.
 """
 
 import logging
@@ -17,15 +17,18 @@ from make_it_real import files
 from make_it_real.errors import ExportError, MirError, one_line
 from make_it_real.models.ign import IGN
 
+# Largest absolute difference to torch that is allowed.
 TOLERANCE = 1e-4
 SEEDS = range(64)
 EXTRA = "pip install 'make-it-real[export]'"
 
 
 def to_onnx(f: IGN, path: Path) -> float:
-    """Write f as ONNX; the largest absolute difference to torch over 64 seeds, in onnxruntime.
+    """Write f as an ONNX file; return the largest absolute difference to torch over 64 seeds.
 
-    Raises ExportError where the extra is not installed or the difference is over ``TOLERANCE``.
+    f: on the CPU, in evaluation mode, else ValueError is raised. The file is run in onnxruntime.
+    Raises ExportError where the extra ``export`` is not installed, f can't be exported, or the
+    difference is over ``TOLERANCE``.
     """
     try:
         import onnxruntime
@@ -43,27 +46,28 @@ def to_onnx(f: IGN, path: Path) -> float:
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
         return torch.from_numpy(session.run(None, {"images": z.numpy()})[0])
 
-    return _exported(f, path, write, run)
+    return _export(f, path, write, run)
 
 
 def to_pt2(f: IGN, path: Path) -> float:
-    """Write f for torch.export.load; the largest absolute difference over 64 seeds.
+    """Write f for torch.export.load; return the largest absolute difference over 64 seeds.
 
-    A .pt2 file is an archive of torch's own; load only those that you trust. Raises ExportError.
+    A .pt2 file is an archive in torch's own format; load only those that you trust. Raises
+    errors as ``to_onnx`` does.
     """
 
     def write(temporary: Path) -> None:
         exported = torch.export.export(f, (_example(f),), dynamic_shapes=_shapes())
-        # By name, torch would warn of the suffix that the file has until it is whole.
+        # Given a name, torch would warn of the suffix that the file has until it is whole.
         with temporary.open("wb") as file:
             torch.export.save(exported, file)
 
     def run(temporary: Path, z: Tensor) -> Tensor:
         with temporary.open("rb") as file:
-            made: Tensor = torch.export.load(file).module()(z)
-        return made
+            images: Tensor = torch.export.load(file).module()(z)
+        return images
 
-    return _exported(f, path, write, run)
+    return _export(f, path, write, run)
 
 
 FORMATS = {"onnx": to_onnx, "pt2": to_pt2}
@@ -78,9 +82,10 @@ def _shapes() -> tuple[dict[int, object]]:
 
 
 @torch.no_grad()
-def _exported(
+def _export(
     f: IGN, path: Path, write: Callable[[Path], None], run: Callable[[Path, Tensor], Tensor]
 ) -> float:
+    """Write a file and compare it with f; return the largest absolute difference."""
     if f.device.type != "cpu" or f.training:
         raise ValueError("f is exported from the CPU, in evaluation mode")
     exporter = logging.getLogger("torch.onnx")
@@ -89,11 +94,11 @@ def _exported(
     try:
         files.sweep(path.parent)
         with warnings.catch_warnings(), files.write_whole(path, overwrite=True) as temporary:
-            # The exporters warn of their own insides.
+            # The exporters warn of things inside themselves.
             warnings.simplefilter("ignore")
             write(temporary)
             z = f.source.from_seeds(SEEDS).contiguous()
-            # All at once and one alone: the number of images is free.
+            # All images at once, and one alone: the number of images must be free.
             difference = max(
                 float((run(temporary, part) - f(part)).abs().max()) for part in (z, z[:1])
             )

@@ -1,9 +1,9 @@
-"""The Hugging Face hub: fetching a model's files, and sending them, with errors of one line.
+"""The Hugging Face hub: fetch a model's files and send them, with errors of one line.
 
-huggingface_hub does the work and reads HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and the
-proxy variables. What is asked of it here: a revision is resolved once, so that all files are of
-one commit; no file that a model does not need is fetched; nothing is printed; each file's hash
-is the one that the hub states for it.
+huggingface_hub does the work. It reads HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and the
+proxy variables. This module makes it resolve a revision once, so that all files are of one commit,
+fetch only the files that a model needs, and print nothing. It also checks the hash of each file
+against the one that the hub states.
 """
 
 import errno
@@ -20,12 +20,13 @@ MODEL = "model.safetensors"
 CONFIG = "config.json"
 CRITIC = "critic.safetensors"
 ATTEMPTS = 3
+# Seconds before the second attempt; twice as many before the third.
 WAIT = 1.0
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """owner/name[@revision] → (owner/name, revision or None). Raises WeightsError."""
+    """Split owner/name[@revision] into (owner/name, revision or None). Raises WeightsError."""
     repo, _, revision = name.partition("@")
     if not NAME.fullmatch(repo):
         raise WeightsError(f"{name[:80]!r} is no model on a hub: owner/name[@revision]")
@@ -33,7 +34,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 
 def offline() -> bool:
-    """Whether HF_HUB_OFFLINE says to leave the network alone, read each time it matters."""
+    """Tell whether HF_HUB_OFFLINE forbids the network. It is read each time."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
@@ -45,10 +46,11 @@ def fetch(
     force: bool = False,
     local_only: bool = False,
 ) -> Path:
-    """The path of model.safetensors of owner/name[@revision], fetched where the cache lacks it.
+    """Fetch owner/name[@revision] unless the cache has it; return its model.safetensors' path.
 
-    config.json and the critic lie beside it where the hub has them. Without a network the
-    cache's copy is used. Raises WeightsError of one line that says what to do.
+    token, cache_dir: as huggingface_hub takes them. force: fetch it again. local_only: use the
+    cache alone. config.json and the critic lie beside the model where the hub has them. Without
+    a network the cache's copy is used. Raises WeightsError, one line that says what to do.
     """
     repo, revision = split_name(name)
     local_only = local_only or offline()
@@ -57,8 +59,8 @@ def fetch(
             folder = _snapshot(repo, revision, token, cache_dir, force, local_only)
             break
         except Exception as error:
-            if attempt == ATTEMPTS or not _worth_another_try(error):
-                raise _explained(repo, revision, error, local_only) from error
+            if attempt == ATTEMPTS or not _may_pass(error):
+                raise _explain(repo, revision, error, local_only) from error
             time.sleep(WAIT * attempt)
     path = folder / MODEL
     if not path.is_file():
@@ -77,6 +79,7 @@ def _snapshot(
     force: bool,
     local_only: bool,
 ) -> Path:
+    """Download the files of one commit, silently; return their folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
@@ -84,8 +87,8 @@ def _snapshot(
         enable_progress_bars,
     )
 
-    shown = not are_progress_bars_disabled()
-    if shown:
+    had_bars = not are_progress_bars_disabled()
+    if had_bars:
         disable_progress_bars()
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
@@ -99,22 +102,25 @@ def _snapshot(
         return Path(folder)
     finally:
         logger.setLevel(level)
-        if shown:
+        if had_bars:
             enable_progress_bars()
 
 
 def _check_hash(repo: str, path: Path) -> None:
-    """Hold a file of the cache against its name there, which is the hash that the hub stated."""
+    """Compare a file's hash with its name in the cache, which is the hash that the hub stated.
+
+    Deletes the file and raises WeightsError where they differ.
+    """
     blob = path.resolve()
     if blob.parent.name != "blobs" or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
-        return  # A file system without links: the cache keeps no hash.
+        return  # On a file system without links the cache keeps no hash.
     with blob.open("rb") as file:
         if len(blob.name) == 64:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
         else:
             start = f"blob {blob.stat().st_size}\0".encode()
-            found = hashlib.sha1(start + file.read(), usedforsecurity=False).hexdigest()
-    if found != blob.name:
+            actual = hashlib.sha1(start + file.read(), usedforsecurity=False).hexdigest()
+    if actual != blob.name:
         blob.unlink()
         path.unlink(missing_ok=True)
         raise WeightsError(
@@ -123,25 +129,26 @@ def _check_hash(repo: str, path: Path) -> None:
         )
 
 
-def _worth_another_try(error: BaseException) -> bool:
-    """Whether the hub, or the way to it, failed in a manner that often passes."""
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether an error of the hub, or of the network, is one that often passes."""
     for cause in _causes(error):
         if status := _status(cause):
             return status >= 500 or status == 429
-    return any(map(_lost, _causes(error)))
+    return any(map(_is_transport, _causes(error)))
 
 
 def _status(error: BaseException) -> int:
-    """The HTTP status that an error was made of, or 0."""
+    """Return the HTTP status that an error stands for, or 0."""
     return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
-def _lost(error: BaseException) -> bool:
-    """Whether it says that nothing came back, whichever httpx huggingface_hub goes by."""
+def _is_transport(error: BaseException) -> bool:
+    """Tell whether no answer came, by the class's name: huggingface_hub may use another httpx."""
     return any(kind.__name__ == "TransportError" for kind in type(error).__mro__)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
+    """List an error and those that it was raised from."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -149,10 +156,10 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
-def _explained(
+def _explain(
     repo: str, revision: str | None, error: BaseException, local_only: bool
 ) -> WeightsError:
-    """huggingface_hub's error, as one line that says what to do."""
+    """Turn an error of huggingface_hub into one line that says what to do."""
     from huggingface_hub import constants, errors
 
     chain = _causes(error)
@@ -179,7 +186,7 @@ def _explained(
         text = f"the hub answered {status}; " + (
             "set HF_TOKEN to a token that may do this" if refused else "try again later"
         )
-    elif any(map(_lost, chain)):
+    elif any(map(_is_transport, chain)):
         text = f"{constants.ENDPOINT} can't be reached ({one_line(chain[-1])}); is there a network?"
     elif caused_by(errors.HFValidationError):
         text = f"no name that the hub knows ({one_line(error)})"
@@ -197,9 +204,10 @@ def push(
     message: str = "Upload a mir model",
     token: str | None = None,
 ) -> str:
-    """Send a folder's files in one commit, creating the repository; the commit's address.
+    """Send a folder's files in one commit; return the address of the commit.
 
-    Raises WeightsError of one line that says what to do.
+    The repository is created where it does not exist, and so is the branch ``revision``. message:
+    that of the commit. Raises WeightsError, one line that says what to do.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -213,20 +221,25 @@ def push(
         api.create_repo(repo, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo, branch=revision, exist_ok=True)
-        done = api.upload_folder(
+        commit = api.upload_folder(
             repo_id=repo, folder_path=folder, revision=revision, commit_message=message
         )
     except Exception as error:
-        raise _explained(repo, revision, error, False) from error
-    return str(done.commit_url)
+        raise _explain(repo, revision, error, False) from error
+    return str(commit.commit_url)
+
+
+def cache_folder() -> Path:
+    """Return the folder in which huggingface_hub keeps what it fetched."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
 
 
 def cached() -> dict[str, Path]:
-    """The mir models' files in the cache, by owner/name@commit, without the network."""
-    from huggingface_hub import constants
-
-    found = {}
-    for path in sorted(Path(constants.HF_HUB_CACHE).glob(f"models--*--*/snapshots/*/{MODEL}")):
+    """List the model files in the cache by owner/name@commit, without the network."""
+    models = {}
+    for path in sorted(cache_folder().glob(f"models--*--*/snapshots/*/{MODEL}")):
         repo = path.parents[2].name.removeprefix("models--").replace("--", "/", 1)
-        found[f"{repo}@{path.parent.name[:12]}"] = path
-    return found
+        models[f"{repo}@{path.parent.name[:12]}"] = path
+    return models

@@ -1,7 +1,8 @@
-"""A model's card: what its header says, for people to read and for the hub to sort by."""
+"""A model's card: its header as Markdown to read, and as metadata that the hub sorts by."""
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,53 +10,102 @@ from make_it_real.weights.model_file import ModelInfo
 
 LIBRARY = "make-it-real"
 SAMPLES = "samples.png"
-# The few figures worth a line in a list; all of them are in the header.
+# The figures that a list of models shows; the header has all of them.
 HEADLINES = ("fd_f", "fd_ff", "idempotence", "fidelity", "rest_share", "held_out_distance")
-# Licences by the identifiers that the hub knows; others are "other", with their name.
+# Settings that mir train has options for, and others that any header has.
+OPTIONS = ("steps", "batch", "lr", "seed", "damage", "flip", "source")
+SETTINGS = ("decay_steps", "augment")
+# Identifiers of licences that the hub knows; others are given as "other", with their name.
 LICENCE = re.compile(r"(cc0|cc-by(-nc)?(-sa|-nd)?|mit|apache|bsd|gpl|openrail)[\w.-]*")
 
 
 def licence_tag(licence: str) -> str | None:
-    """ "CC BY-SA 3.0" → "cc-by-sa-3.0", None for what is no common licence's name."""
+    """Return the hub's identifier: "CC BY-SA 3.0" → "cc-by-sa-3.0"; None for other licences."""
     tag = "-".join(licence.lower().split())
     return tag if LICENCE.fullmatch(tag) else None
 
 
 def resolution(info: ModelInfo) -> str:
-    """Channels and size, as in 1×28×28."""
+    """Return channels and size in words, such as 1×28×28."""
     size = info.config.get("image_size")
     return f"{info.config.get('channels')}×{size}×{size}"
 
 
 def headlines(figures: Mapping[str, Any]) -> str:
-    """The headline figures among a model's, on one line."""
-    kept = ((name, figures[name]) for name in HEADLINES if name in figures)
-    return ", ".join(f"{n} {v:.4g}" for n, v in kept if isinstance(v, int | float))
+    """Return those of a model's figures that are in ``HEADLINES``, on one line."""
+    chosen = ((name, figures[name]) for name in HEADLINES if name in figures)
+    return ", ".join(f"{n} {v:.4g}" for n, v in chosen if isinstance(v, int | float))
+
+
+def degradations(settings: Mapping[str, Any]) -> dict[str, float]:
+    """The kinds of damage that a model learned to repair, with the weight of each.
+
+    settings: a header's ``training``, whose ``damage`` is such weights or a list in which a
+    kind stands as often as it weighs.
+    """
+    damage = settings.get("damage")
+    if isinstance(damage, Mapping):
+        numbers = {str(kind): n for kind, n in damage.items() if isinstance(n, int | float)}
+        return {kind: float(n) for kind, n in numbers.items()}
+    return dict(Counter(map(str, damage))) if isinstance(damage, list) else {}
 
 
 def training_command(info: ModelInfo) -> str:
-    """The mir train that makes such a model, as far as the header's settings say."""
+    """Return the ``mir train`` command of the model, as far as its header has the settings."""
     settings = info.training
     if not settings:
         return ""
-    words = ["mir train DATA -o RUN", f"--size {info.config.get('image_size')}"]
-    words.append(f"--channels {info.config.get('channels')}")
+    words = ["mir train DATA -o RUN"]
+    if settings.get("recipe"):
+        words.append(f"--recipe {shlex.quote(str(settings['recipe']))}")
+    else:
+        words.append(f"--size {info.config.get('image_size')}")
+        words.append(f"--channels {info.config.get('channels')}")
     if info.objective.startswith("idempotent"):
         words.append("--objective ign")
-    if settings.get("start"):
+    if settings.get("start") and not settings.get("recipe"):
         words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
-    for name in ("steps", "decay_steps", "batch", "lr", "seed", "augment"):
-        if settings.get(name) is not None:
-            words.append(f"--{name.replace('_', '-')} {shlex.quote(str(settings[name]))}")
-    if isinstance(damage := settings.get("damage"), list):
-        words.append(f"--damage {shlex.quote(','.join(map(str, damage)))}")
-    if settings.get("flip"):
-        words.append("--flip")
+    # Headers from before did not say what differs from the defaults of their time.
+    listed = settings.get("nondefault")
+    if not isinstance(listed, list):
+        listed = [name for name in OPTIONS + SETTINGS if name in settings]
+    for name in listed:
+        if name == "damage" and not degradations(settings):
+            continue
+        value = _value(_at({**info.config, **settings}, str(name)))
+        if name == "flip":
+            words += ["--flip"] * (value == "true")
+        elif name in OPTIONS:
+            words.append(f"--{name} {shlex.quote(value)}")
+        else:
+            words.append(f"--set {shlex.quote(f'{name}={value}')}")
     return " ".join(words)
 
 
+def _at(settings: Mapping[str, Any], name: str) -> Any:
+    """A setting by its name, one of a group as in ``lambdas.rec``; "" where it is missing."""
+    group, _, term = name.partition(".")
+    value = settings.get(group, "")
+    return value.get(term, "") if term and isinstance(value, Mapping) else value
+
+
+def _value(value: Any) -> str:
+    """A setting's value as the command line takes it."""
+    if isinstance(value, list) and all(isinstance(kind, str) for kind in value):
+        value = Counter(value)
+    if isinstance(value, Mapping):
+        return ",".join(k if n == 1 else f"{k}={n:g}" for k, n in value.items())
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+
 def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
-    """The card's Markdown, without metadata. samples: whether ``SAMPLES`` lies beside it."""
+    """Write the card as Markdown, without metadata.
+
+    repo: owner/name on the hub, where the model is there. samples: whether the image ``SAMPLES``
+    lies beside the card.
+    """
     command = training_command(info)
     parts = [
         f"# {info.name}",
@@ -72,12 +122,16 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
     )
     facts = {
         "Data": info.data, "Licence": info.licence, "Objective": info.objective,
-        "Steps": f"{info.steps:,}" if info.steps else "", "Made by": f"make-it-real {info.version}",
+        "Steps": f"{info.steps:,}" if info.steps else "",
+        "Repairs": ", ".join(f"{k} {n:g}" for k, n in degradations(info.training).items()),
+        "Made by": f"make-it-real {info.version}",
     }  # fmt: skip
     lines = [f"- {what}: {fact}" for what, fact in facts.items() if fact]
     parts.append("## Training\n\n" + "\n".join(lines))
     if command:
         parts.append(f"```sh\n{command}\n```")
+        if "nondefault" not in info.training:
+            parts.append(f"With other settings that `mir models info {name} --json` prints.")
     if info.figures:
         rows = "\n".join(f"| {name} | {value} |" for name, value in info.figures.items())
         parts.append(
@@ -92,7 +146,7 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
 
 
 def with_metadata(info: ModelInfo, repo: str) -> str:
-    """The whole README.md for the hub: YAML metadata, then ``text``."""
+    """Write the whole README.md for the hub: YAML metadata, then ``text``."""
     from huggingface_hub import EvalResult, ModelCardData
 
     tag = licence_tag(info.licence)
@@ -121,6 +175,6 @@ def with_metadata(info: ModelInfo, repo: str) -> str:
 
 
 def _dataset(data: str) -> str | None:
-    """The data set's name as an identifier: "mnist, 60,000 images" → "mnist"."""
+    """Return the data set's name as an identifier: "mnist, 60,000 images" → "mnist"."""
     name = "-".join(data.partition(",")[0].lower().split())
     return name if re.fullmatch(r"[\w.-]+", name) else None

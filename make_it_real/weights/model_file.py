@@ -1,8 +1,8 @@
-"""A model as one safetensors file: parameters, source statistics and a header.
+"""A model as one safetensors file: the weights of f, the statistics of its source and a header.
 
-The header's metadata holds one JSON object under the key ``mir``: a format number, the config
-that f is built from, the framing of its data, and where it comes from. It is read without
-torch (``tensorfile.py``).
+The metadata of the header has one JSON object under the key ``mir``: a format number, the config
+that f is built from, the framing of its data, and how it was trained. It is read without torch
+(``safetensors_file.py``). Models are named by ``resolve``.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.weights.safetensors_file import (
     check_tensors,
+    halved,
     read_header,
     read_tensors,
     rewrite,
@@ -29,16 +30,19 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DEFAULT_MODEL = "faces"
+# What bundled models are also called: by what they make.
+ALIASES = {"digits": "mnist", "clothes": "fashion"}
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a weights file says of itself.
+    """The header of a model file.
 
-    config: fields of ``IGNConfig``; framing: fields of ``Framing``. data: the data set and
-    split. training: fields of ``TrainConfig``. figures: measured figures by name. probe: what
-    ``probe.py`` checks f against. calibration: the drift of the training images, as
-    ``scoring.calibrate`` makes it.
+    config: fields of ``IGNConfig``. framing: fields of ``Framing``. data: name of the data set
+    and split. objective: name of the objective. steps: number of training steps. version: of the
+    package that wrote the file. training: fields of ``TrainingConfig``. figures: measured figures
+    by name. probe: images of a few seeds that ``verify.py`` compares with. calibration: the drift
+    of the training images, as ``scoring.calibrate`` returns it.
     """
 
     name: str
@@ -56,28 +60,30 @@ class ModelInfo:
 
 
 def bundled_folder() -> Path:
-    """Where the weights that come with the package lie: in the wheel, or in a checkout."""
+    """Return the folder of the weights that come with the package, in a wheel or a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "bundled"
     return installed if installed.is_dir() else package.parent / "weights"
 
 
 def bundled() -> dict[str, Path]:
-    """The models that come with the package, by name."""
+    """List the models that come with the package: their paths by name."""
     paths = sorted(bundled_folder().glob("*.safetensors"))
     return {path.stem: path for path in paths if "mir" in read_header(path)[0]}
 
 
 def resolve(name: str) -> Path:
-    """A bundled name, a ``.safetensors`` file, a folder with one, or owner/name[@revision].
+    """Return the model file of a name or alias.
 
-    Raises WeightsError if nothing is found; only the last form uses the network.
+    name: a bundled name, a ``.safetensors`` file, a folder with one, or owner/name[@revision] on
+    the hub. Only the last form uses the network. Raises WeightsError where there is no such model.
     """
     if not name:
         raise WeightsError("no model named; the bundled models are " + ", ".join(bundled()))
     known = bundled()
+    name = ALIASES.get(name, name)
     if name in known:
-        # Even where a folder is called so: MNIST's own files often lie in one called mnist.
+        # Also where a folder has that name: MNIST's own files often lie in one called mnist.
         return known[name]
     try:
         path = Path(name).expanduser()
@@ -104,9 +110,9 @@ def resolve(name: str) -> Path:
 
 
 def inspect(path: Path) -> ModelInfo:
-    """What a model file says of itself. Imports no torch and reads only the header.
+    """Read the header of a model file, without torch and without the weights.
 
-    Raises WeightsError: not whole, not a mir model, or of a newer format.
+    Raises WeightsError where the file is not whole, not a mir model, or of a newer format.
     """
     metadata, _ = read_header(path)
     if "mir" not in metadata:
@@ -135,71 +141,65 @@ def inspect(path: Path) -> ModelInfo:
 
 
 def critic_path(model: Path) -> Path:
-    """Where the critic of a model file lies, whether or not it is there."""
+    """Return the path of a model file's critic, whether or not there is one."""
     if model.name == "model.safetensors":
         return model.with_name("critic.safetensors")
     return model.with_name(f"{model.stem}.critic.safetensors")
 
 
 def fingerprint(path: Path) -> str:
-    """The first 16 hexadecimal digits of the file's SHA-256, to name what made an image."""
+    """Return the first 16 hexadecimal digits of a file's SHA-256, to say which model it was."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def header(info: ModelInfo) -> str:
-    """The text that a file's metadata holds under ``mir``."""
+    """Return the text that the file's metadata has under the key ``mir``."""
     return json.dumps({"format": FORMAT, **asdict(info)})
 
 
-def save(f: "IGN", info: ModelInfo, path: Path) -> None:
-    """Write f and its header as one file, whole or not at all."""
-    save_tensors(f.state_dict(), {"mir": header(info)}, path)
+def save(f: "IGN", info: ModelInfo, path: Path, *, half: bool = False) -> None:
+    """Write f and its header as one file, whole or not at all. Raises WeightsError.
+
+    half: store float16. A probe in ``info`` is then not of the stored tensors; ``verify.add``
+    writes one that is.
+    """
+    state = f.state_dict()
+    save_tensors(halved(state) if half else state, {"mir": header(info)}, path)
 
 
 def describe(info: ModelInfo, path: Path) -> None:
-    """Give the model file at ``path`` another header; its tensors stay as they are stored.
+    """Replace the header of the model file at ``path``; its tensors stay as they are stored.
 
-    Raises WeightsError.
+    Raises WeightsError where the file can't be read or written.
     """
     metadata, _ = read_header(path)
     rewrite(path, metadata | {"mir": header(info)})
 
 
-def load(path: Path) -> "IGN":
-    """f with its parameters, on the CPU, in evaluation mode and float32.
-
-    Raises WeightsError as ``read`` does.
-    """
-    from make_it_real.models.ign import IGN
-
-    config, state = read(path)
-    f = IGN(config)
-    f.load_state_dict(state)
-    return f.eval().requires_grad_(False)
-
-
 def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
-    """f's config and its parameters, on the CPU, in float32.
+    """Read the config and the state of f, on the CPU, in float32.
 
-    Raises WeightsError if the file is not whole, not a mir model, of a newer format, or if
-    its tensors are not exactly those, by name, shape and finiteness, that its config asks for.
+    Raises WeightsError where the file is not whole, not a mir model or of a newer format, and
+    where its tensors are not finite or not exactly those, by name and shape, of its config.
     """
     import torch
 
-    from make_it_real.models.ign import IGN, IGNConfig
+    from make_it_real.models.architectures import build
+    from make_it_real.models.ign import IGNConfig
 
     info = inspect(path)
     _, table = read_header(path)
     try:
         config = IGNConfig(**info.config)
-        # A block has eight tensors, or four: many take long to build, even without memory.
+        # A block has eight tensors, or four. A file of few tensors can't have many blocks, which
+        # would take long to build even on the meta device.
         blocks = config.blocks + config.fine + config.patches
         least = 8 * (config.blocks + config.fine) + 4 * config.patches
         if config.architecture == "projector" and not least < len(table):
             raise ValueError(f"{blocks} blocks out of {len(table)} tensors")
         with torch.device("meta"):
-            expected = IGN(config).state_dict()
+            expected = build(config).state_dict()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise WeightsError(
             f"{path}: a config that this mir can't build ({one_line(error)})"

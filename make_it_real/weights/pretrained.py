@@ -1,7 +1,8 @@
-"""f as huggingface_hub's users know models: from_pretrained, save_pretrained, push_to_hub.
+"""f loaded from its file, with from_pretrained, save_pretrained and push_to_hub.
 
-Stricter than the mixin's own: weights are safetensors files whose every tensor is checked, an
-unknown key in config.json is an error, nothing is unpickled or ignored, and nothing printed.
+These are stricter than those of huggingface_hub's mixin: weights are safetensors files whose every
+tensor is checked, an unknown key in config.json is an error, and nothing is unpickled, ignored or
+printed.
 """
 
 import json
@@ -15,30 +16,31 @@ from huggingface_hub import ModelHubMixin
 from make_it_real import files
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.images import encode, pixels
-from make_it_real.inference import projection
-from make_it_real.models import ign
-from make_it_real.models.ign import IGNConfig
+from make_it_real.models.dcgan import DCGANIGN
+from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.projector import Projector
 from make_it_real.weights import hub, model_card, model_file, verify
 
+# Number of images on a model card's sheet, of seeds 0 on.
 SAMPLES = 64
 MAX_CONFIG_BYTES = 100_000
 
 
-class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
-    """f, with what the hub needs. ``f.info`` is what its file said of itself."""
+class PretrainedIGN(IGN, ModelHubMixin, library_name=model_card.LIBRARY):
+    """f with the methods of the Hugging Face hub. ``f.info`` is the header of its file.
+
+    ``PretrainedIGN(config)`` is an untrained f with the architecture of the config.
+    """
+
+    def __new__(cls, config: IGNConfig | None = None) -> Self:
+        # copy and pickle call this without a config, on the subclass itself.
+        kind: Any = cls if config is None else PRETRAINED[config.architecture]
+        f: Self = super().__new__(kind, config)
+        return f
 
     def __init__(self, config: IGNConfig) -> None:
         super().__init__(config)
         self.info = model_file.ModelInfo("unnamed", asdict(config))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """As ``weights.load``."""
-        config, state = model_file.read(path)
-        f = cls(config)
-        f.load_state_dict(state)
-        f.info = model_file.inspect(path)
-        return f.eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -50,11 +52,12 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         revision: str | None = None,
-    ) -> Self:
-        """f from a folder (config.json and model.safetensors) or owner/name on the hub.
+    ) -> "PretrainedIGN":
+        """Load f from a folder, or from owner/name on the hub, on the CPU in evaluation mode.
 
-        On the CPU, in evaluation mode. revision: a branch, tag or commit; also owner/name@it.
-        Raises WeightsError of one line.
+        A folder has config.json and model.safetensors. revision: a branch, tag or commit, which
+        owner/name@revision gives too. The other options are those of ``hub.fetch``. Raises
+        WeightsError, one line that says what to do.
         """
         name = str(pretrained_model_name_or_path)
         if Path(name).is_dir():
@@ -65,7 +68,7 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
                 force=force_download, local_only=local_files_only,
             )  # fmt: skip
         check_config(path.with_name(hub.CONFIG), path)
-        return cls.load(path)
+        return load(path)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         info = replace(self.info, config=asdict(self.config))
@@ -74,7 +77,9 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write config.json, model.safetensors, README.md and samples.png into a folder.
 
-        ``push_to_hub=True`` and ``repo_id`` send them too. Raises WeightsError.
+        options: ``push_to_hub=True`` also sends f to ``repo_id``, or to a repository with the
+        folder's name, with the other options of that method; the commit's address is returned.
+        Raises WeightsError.
         """
         repo = options.pop("repo_id", None)
         send = options.pop("push_to_hub", False)
@@ -91,7 +96,7 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
         commit_message: str = "Upload a mir model",
         token: str | None = None,
     ) -> str:
-        """Send f to the hub in one commit; the commit's address. Raises WeightsError."""
+        """Send f to the hub in one commit; return the commit's address. Raises WeightsError."""
         info = replace(self.info, config=asdict(self.config))
         with tempfile.TemporaryDirectory() as folder:
             write_folder(self, info, Path(folder), repo_id)
@@ -101,28 +106,52 @@ class IGN(ign.IGN, ModelHubMixin, library_name=model_card.LIBRARY):
             )  # fmt: skip
 
 
+class PretrainedProjector(PretrainedIGN, Projector):
+    """The projector, with the methods of the hub."""
+
+
+class PretrainedDCGAN(PretrainedIGN, DCGANIGN):
+    """The paper's f, with the methods of the hub."""
+
+
+# The classes of ``architectures.NETWORKS``, with the methods of the hub.
+PRETRAINED: dict[str, type[PretrainedIGN]] = {
+    "projector": PretrainedProjector, "dcgan": PretrainedDCGAN,
+}  # fmt: skip
+
+
+def load(path: Path) -> PretrainedIGN:
+    """Load f from a model file, on the CPU, in evaluation mode, in float32.
+
+    Raises WeightsError as ``model_file.read`` does.
+    """
+    config, state = model_file.read(path)
+    f = PretrainedIGN(config)
+    f.load_state_dict(state)
+    f.info = model_file.inspect(path)
+    return f.eval().requires_grad_(False)
+
+
 def check_config(path: Path, weights_path: Path) -> None:
-    """Raises WeightsError unless config.json says of f what the weights file's header does."""
+    """Raise WeightsError unless config.json and the weights file have the same config."""
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ValueError("too long")
         stated = IGNConfig(**json.loads(path.read_bytes()))
-        found = IGNConfig(**model_file.inspect(weights_path).config)
+        actual = IGNConfig(**model_file.inspect(weights_path).config)
     except FileNotFoundError as error:
         raise WeightsError(f"{path.parent}: no {path.name} there; is it a mir model?") from error
     except (OSError, ValueError, TypeError, RecursionError, ArithmeticError) as error:
         raise WeightsError(f"{path}: no config of a mir model ({one_line(error)})") from error
-    if stated != found:
-        raise WeightsError(f"{path}: another config than the weights file's own")
+    if stated != actual:
+        raise WeightsError(f"{path}: differs from the config in the weights file")
 
 
-def write_folder(f: ign.IGN, info: model_file.ModelInfo, folder: Path, repo: str = "") -> None:
-    """A folder as the hub has it: config.json, model.safetensors, README.md, samples.png."""
+def write_folder(f: IGN, info: model_file.ModelInfo, folder: Path, repo: str = "") -> None:
+    """Write what the hub shows: config.json, model.safetensors, README.md, samples.png."""
     verify.save(f, info, folder / hub.MODEL)
     config = json.dumps(asdict(f.config), indent=2, sort_keys=True) + "\n"
-    training = f.training
-    sheet = pixels.grid(projection.generate(f.eval(), range(SAMPLES)).cpu())
-    f.train(training)
+    sheet = pixels.grid(verify.sample(f, range(SAMPLES)))
     contents = {
         hub.CONFIG: config.encode(),
         model_card.SAMPLES: encode.encode(sheet),
@@ -135,11 +164,14 @@ def write_folder(f: ign.IGN, info: model_file.ModelInfo, folder: Path, repo: str
 def push_file(
     path: Path, repo: str, *, revision: str | None = None, private: bool | None = None
 ) -> str:
-    """Send a model file to the hub as it is, byte by byte, its critic with it where it has one."""
-    f, info = model_file.load(path), model_file.inspect(path)
+    """Send a model file to the hub byte by byte, with its critic where it has one.
+
+    Returns the commit's address. Raises WeightsError.
+    """
+    f = load(path)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_folder(f, info, folder, repo)
+        write_folder(f, f.info, folder, repo)
         (folder / hub.MODEL).write_bytes(path.read_bytes())
         if model_file.critic_path(path).is_file():
             (folder / hub.CRITIC).write_bytes(model_file.critic_path(path).read_bytes())

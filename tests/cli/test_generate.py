@@ -3,7 +3,10 @@
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ from typer.testing import CliRunner, Result
 from make_it_real.cli import app
 from make_it_real.cli.generate import _short
 from make_it_real.cli.options import parse_seeds
-from make_it_real.images.pixels import grid, to_pixels
+from make_it_real.images.pixels import enlarged, grid, to_pixels
+from make_it_real.inference import projection as generation
 from make_it_real.inference.projection import generate
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
@@ -134,6 +138,49 @@ def test_existing_files_of_a_folder_are_skipped_and_counted(here: Path, tiny_mod
     assert sorted(os.listdir(here / "out")) == ["000000.png", "000001.png", "000002.png"]
 
 
+def test_two_jobs_on_one_folder_make_each_seed_once(
+    here: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The other job writes seeds 1 and 4 after this one has looked, 1 while f is at work.
+    original, other = generation.generate, iter([1, 4])
+
+    def beside(*arguments: Any, **more: Any) -> Tensor:
+        images = original(*arguments, **more)
+        for seed in other:
+            (here / f"out/{seed:06d}.png").write_bytes(b"theirs")
+        return images
+
+    monkeypatch.setattr(generation, "generate", beside)
+    result = mir(tiny_model, "-n", 6, "--batch", 2, "-o", "out")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 4), result.stderr
+    assert "2 skipped" in result.stderr
+    assert [(here / f"out/{seed:06d}.png").read_bytes() for seed in (1, 4)] == [b"theirs"] * 2
+
+
+@pytest.mark.parametrize("seeds", ["a", "", "1-", "0..3", "1.5", "0-3;5"])
+def test_what_a_list_of_seeds_looks_like_is_said(here: Path, tiny_model: Path, seeds: str) -> None:
+    for command in ("generate", "refine"):
+        line = [command, "--seeds", seeds, "-m", str(tiny_model)]
+        result = CliRunner().invoke(app, line, env={"COLUMNS": "200"})
+        assert result.exit_code == 2
+        assert f"--seeds: {seeds!r} is no list of seeds such as 5, 0-63 or 0-63,80" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_names_that_are_no_text_may_be_mixed_and_drawn_like(here: Path, tiny_model: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.effect_noise((28, 28), 80).save(here / name)
+    for command, said in (
+        (["generate", "-n", "1", "--like", name, "-o", "like.png"], "like"),
+        (["mix", f"'{name}' + 3", "-o", "mix.png"], "mix"),
+        (["interpolate", name, "3", "-o", "ends.png"], "ends"),
+    ):
+        line = ["-m", "make_it_real", *command, "-m", str(tiny_model), "-d", "cpu", "--json"]
+        done = subprocess.run([sys.executable, *line], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert r"caf\udce9.png" in text(here / f"{said}.png")[said]
+
+
 def test_a_slash_at_the_end_means_a_folder(here: Path, tiny_model: Path) -> None:
     assert mir(tiny_model, "-n", 1, "-o", "x.png/").exit_code == 0
     assert os.listdir(here / "x.png") == ["000000.png"]
@@ -245,3 +292,20 @@ def test_a_folder_done_before_is_skipped_and_said(here: Path, tiny_model: Path) 
     again = mir(tiny_model, "-n", 3, "-o", "out", "--json")
     assert "2 skipped" in again.stderr
     assert [json.loads(line)["seed"] for line in again.stdout.splitlines()] == [2]
+
+
+@pytest.mark.parametrize("output", ["grid.png", "folder"])
+def test_scale_makes_each_pixel_a_square(here: Path, tiny_model: Path, output: str) -> None:
+    def saved(scale: int) -> Tensor:
+        target = f"{scale}/{output}"
+        result = mir(tiny_model, "--seeds", "3-8", "-o", target, "--scale", scale)
+        assert result.exit_code == 0, result.output
+        return pixels(here / target if target.endswith("png") else here / target / "000003.png")
+
+    small, large = saved(1), saved(3)
+    assert torch.equal(large, enlarged(small, 3))
+
+
+@pytest.mark.parametrize("scale", [0, 33])
+def test_a_scale_out_of_range_is_wrong_usage(here: Path, tiny_model: Path, scale: int) -> None:
+    assert mir(tiny_model, "--scale", scale).exit_code == 2

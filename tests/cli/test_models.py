@@ -6,16 +6,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from make_it_real.cli import app
+from make_it_real.cli import app, models
+from make_it_real.cli.options import model_names
 from make_it_real.errors import ExportError, WeightsError
 from make_it_real.models.ign import IGN
-from make_it_real.weights import export, model_card, model_file, verify
+from make_it_real.weights import export, model_card, model_file, pretrained, verify
 
 BUNDLED = sorted(model_file.bundled())
 
@@ -53,14 +55,66 @@ assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for shown in ("mnist", "bundled", "1×28×28", "12.6 MB", "CC BY-SA 3.0", "fd_f", "# tiny"):
+    for shown in ("mnist", "bundled", "1×28×28", "6.3 MB", "CC BY-SA 3.0", "fd_f", "# tiny"):
         assert shown in done.stdout, shown
+
+
+@pytest.mark.parametrize(("columns", "objective"), [(80, False), (120, True)])
+def test_on_a_terminal_the_list_is_a_table_of_whole_values(
+    columns: int,
+    objective: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    paths = model_file.bundled()
+    rows = [(name, model_file.inspect(p), p.stat().st_size) for name, p in paths.items()]
+    models._print_table(rows)
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert ("objective" in head) is objective
+    assert len(lines) == len(rows)
+    assert max(map(len, [head, *lines])) <= columns
+    for (name, info, _), line in zip(rows, lines, strict=True):
+        assert line.startswith(name)
+        for value in (model_card.resolution(info), f"{info.steps:,}", info.licence):
+            assert value in line
+    assert any(line.startswith("mnist, digits ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("damage", "weights", "option"),
+    [
+        (["noise", "noise", "mask", "noise"], "noise 3, mask 1", "--damage noise=3,mask "),
+        ({"noise": 7, "mask": 2.5}, "noise 7, mask 2.5", "--damage noise=7,mask=2.5 "),
+        ([], None, None), (7, None, None), ({"noise": "x"}, None, None),
+    ],
+)  # fmt: skip
+def test_degradations_are_shown_as_weights(
+    probed: Path, damage: object, weights: str | None, option: str | None
+) -> None:
+    info = model_file.inspect(probed)
+    training = {**info.training, "damage": damage, "flip": True}
+    card = model_card.text(replace(info, training=training))
+    if weights is None:
+        assert "Repairs" not in card
+        assert "--damage" not in card
+    else:
+        assert f"- Repairs: {weights}\n" in card
+        assert f"{option}--flip" in card
+
+
+@pytest.mark.parametrize(("alias", "name"), [("digits", "mnist"), ("clothes", "fashion")])
+def test_models_have_names_of_what_they_make(alias: str, name: str) -> None:
+    assert model_file.resolve(alias) == model_file.resolve(name)
+    assert json.loads(mir("info", alias, "--json").stdout)["name"] == name
+    assert alias in model_names()
 
 
 def test_info_shows_the_card(probed: Path) -> None:
     shown = mir("info", probed).stdout
     command = "mir train DATA -o RUN --size 28 --channels 1 --steps 1200 --lr 0.0002"
     assert f"{command} --damage noise,blur --flip" in shown
+    assert "With other settings that `mir models info tiny --json` prints." in shown
     for line in ("- Data: mnist, 9 images", "- Steps: 1,200", "| fd_floor_train | 0.4 |"):
         assert line in shown
     assert model_file.fingerprint(probed) in shown
@@ -71,9 +125,23 @@ def test_info_shows_the_card(probed: Path) -> None:
     assert len(missing.stderr.splitlines()) == 1
 
 
+def test_the_command_of_a_header_is_readable_whatever_its_version() -> None:
+    old = {"decay_steps": 9, "damage": ["noise", "mask", "noise"], "flip": False}
+    assert model_card.training_command(model_file.ModelInfo("old", {}, training=old)).endswith(
+        " --damage noise=2,mask --set decay_steps=9"
+    )
+    new: dict[str, Any] = {"damage": {"noise": 2.0, "mask": 1.5}, "compile": None, "flip": True}
+    names = [*new, "lambdas.rec", "critic_widths", "gone"]
+    new |= {"critic_widths": [8, 16], "lambdas": {"rec": 2.0}, "nondefault": names}
+    assert model_card.training_command(model_file.ModelInfo("new", {}, training=new)).endswith(
+        " --damage noise=2,mask=1.5 --set compile=none --flip --set lambdas.rec=2.0 "
+        "--set critic_widths=8,16 --set gone="
+    )
+
+
 def test_info_shows_nothing_that_a_terminal_would_obey(probed: Path) -> None:
     info = replace(model_file.inspect(probed), figures={"\x1b[2J\x9b31m": 1.0})
-    model_file.save(model_file.load(probed), info, probed)
+    model_file.save(pretrained.load(probed), info, probed)
     for shown in (mir("info", probed).stdout, mir("info", probed, "--json").stdout):
         assert "\x1b" not in shown
         assert "\x9b" not in shown
@@ -116,7 +184,7 @@ def test_verify_finds_a_flipped_bit_that_still_loads(probed: Path) -> None:
     raw = bytearray(probed.read_bytes())
     raw[-2] ^= 1  # The lowest bits of a bias: finite still, and nothing that can be seen.
     probed.write_bytes(raw)
-    model_file.load(probed)
+    pretrained.load(probed)
     result = mir("verify", probed)
     assert result.exit_code == 4
     assert "its tensors are not those it was saved with" in result.stderr
@@ -130,7 +198,7 @@ def test_verify_finds_an_f_that_makes_something_else(
     nearly = bytes(min(255, pixel + 3) for pixel in pixels)
     for changed, ok in ((nearly, True), (bytes(255 - pixel for pixel in pixels), False)):
         stated = replace(info, probe={**info.probe, "pixels": changed.hex()})
-        model_file.save(model_file.load(probed), stated, probed)
+        model_file.save(pretrained.load(probed), stated, probed)
         result = mir("verify", probed)
         assert (result.exit_code == 0) is ok
     assert "f makes other images than when it was saved" in result.stderr
@@ -147,7 +215,7 @@ def test_verify_finds_an_f_that_makes_something_else(
 def test_a_broken_probe_is_an_error_of_one_line(probed: Path, broken: dict[str, object]) -> None:
     info = model_file.inspect(probed)
     stated = replace(info, probe={**info.probe, **broken})
-    model_file.save(model_file.load(probed), stated, probed)
+    model_file.save(pretrained.load(probed), stated, probed)
     result = mir("verify", probed)
     assert result.exit_code == 4
     assert len(result.stderr.splitlines()) == 1, result.stderr
@@ -157,14 +225,32 @@ def test_a_file_without_a_probe_gets_one_and_keeps_its_tensors(
     tiny_model: Path, tiny_f: IGN
 ) -> None:
     with pytest.raises(WeightsError, match="has no probe"):
-        verify.check(tiny_model)
+        verify.check(pretrained.load(tiny_model), tiny_model)
     before, info = tiny_model.read_bytes(), model_file.inspect(tiny_model)
-    verify.add(tiny_model)
+    verify.add(pretrained.load(tiny_model), tiny_model)
     after = tiny_model.read_bytes()
     bodies = [raw[8 + struct.unpack("<Q", raw[:8])[0] :] for raw in (before, after)]
     assert bodies[0] == bodies[1]
     assert replace(model_file.inspect(tiny_model), probe={}) == info
-    assert verify.check(tiny_model)["difference"] == 0
+    assert verify.check(pretrained.load(tiny_model), tiny_model)["difference"] == 0
+
+
+def test_a_model_in_half_precision_is_half_as_large_and_makes_the_same(
+    probed: Path, tmp_path: Path
+) -> None:
+    f, path = pretrained.load(probed), tmp_path / "half.safetensors"
+    model_file.save(f, f.info, path, half=True)
+    with pytest.raises(WeightsError, match="not those it was saved with"):
+        verify.check(pretrained.load(path), path)
+    half = pretrained.load(path)
+    verify.add(half, path)
+    assert verify.check(half, path)["difference"] == 0
+    assert model_file.inspect(path).probe["pixels"] == f.info.probe["pixels"]
+    for name, value in f.state_dict().items():
+        assert half.state_dict()[name].dtype == torch.float32
+        assert torch.equal(half.state_dict()[name], value.half().float())
+    body = path.stat().st_size / probed.stat().st_size
+    assert body < 0.7
 
 
 def test_the_probe_is_of_evaluation_and_leaves_the_mode(tiny_f: IGN) -> None:
@@ -190,7 +276,7 @@ def test_onnx_equals_torch_and_runs_in_onnxruntime(name: str, tmp_path: Path) ->
     result = mir("export", name, "-o", path)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{path}\n"
-    f = model_file.load(model_file.resolve(name))
+    f = pretrained.load(model_file.resolve(name))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     z = f.source.from_seeds(range(1_000, 1_064)).contiguous()
     noisy = z + torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
@@ -204,7 +290,7 @@ def test_torch_export_comes_back(probed: Path, tmp_path: Path) -> None:
     path = tmp_path / "f.pt2"
     result = mir("export", probed, "-o", path)
     assert result.exit_code == 0, result.output
-    f = model_file.load(probed)
+    f = pretrained.load(probed)
     z = f.source.from_seeds(range(5))
     with torch.no_grad():
         torch.testing.assert_close(torch.export.load(path).module()(z), f(z), atol=1e-5, rtol=0)
@@ -213,11 +299,11 @@ def test_torch_export_comes_back(probed: Path, tmp_path: Path) -> None:
 def test_an_export_that_differs_is_not_kept(
     probed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    f, path = model_file.load(probed), tmp_path / "f.pt2"
+    f, path = pretrained.load(probed), tmp_path / "f.pt2"
     with pytest.raises(ExportError, match=r"off by .* from torch; nothing was written"):
-        export._exported(f, path, lambda temporary: None, lambda temporary, z: f(z) + 2e-4)
+        export._export(f, path, lambda temporary: None, lambda temporary, z: f(z) + 2e-4)
     with pytest.raises(ExportError, match="off by nan"):
-        export._exported(f, path, lambda temporary: None, lambda temporary, z: f(z) * torch.nan)
+        export._export(f, path, lambda temporary: None, lambda temporary, z: f(z) * torch.nan)
     assert [p.name for p in tmp_path.iterdir()] == [probed.name]
 
 

@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from make_it_real.cli import app
+from make_it_real.cli import app, console
 from make_it_real.images import decode, pixels
 from make_it_real.images.framing import Framing, fit
 from make_it_real.inference.projection import project
+from make_it_real.inference.report import Status
 from make_it_real.models.ign import IGN
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB\x60\x82"
@@ -52,6 +54,10 @@ def mir(model: Path | str, *arguments: str, stdin: bytes | None = None) -> Resul
     return CliRunner().invoke(app, line, input=stdin)
 
 
+def mir_of(command: str, model: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [command, "-m", str(model), "-d", "cpu", *arguments])
+
+
 def mir_process(
     model: Path | str, *arguments: str, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
@@ -73,6 +79,33 @@ def test_a_picture_is_projected_beside_itself(here: Path, tiny_model: Path, tiny
     assert (found.int() - expected.int()).abs().max() <= 1
 
 
+def test_scale_enlarges_a_result_without_smoothing_its_transparency_too(
+    here: Path, tiny_model: Path
+) -> None:
+    with Image.open("a.png") as image:
+        image.putalpha(image.point(lambda level: 255 - level))
+        image.save("b.png")
+    for name in ("a.png", "b.png"):
+        found = []
+        for scale in ("1", "3"):
+            out = f"{scale}_{name}"
+            result = mir(tiny_model, name, "-o", out, "--fit", "pad", "--scale", scale)
+            assert result.exit_code == 0, result.output
+            found.append(decode.read(here / out))
+        small, large = found
+        assert torch.equal(large.colour, pixels.enlarged(small.colour, 3))
+        if small.alpha is not None and large.alpha is not None:
+            assert torch.equal(large.alpha, pixels.enlarged(small.alpha, 3))
+        assert (large.alpha is None) is (name == "a.png")
+
+
+def test_scale_and_the_inputs_own_size_exclude_each_other(here: Path, tiny_model: Path) -> None:
+    result = mir(tiny_model, "a.png", "--restore-size", "--scale", "2")
+    assert result.exit_code == 2
+    assert "--restore-size" in result.stderr
+    assert set(everything_in(here)) == {"a.png"}
+
+
 def test_the_input_stays_as_it_was_and_no_output_is_replaced(here: Path, tiny_model: Path) -> None:
     for number in range(3):
         (here / "a.png").write_bytes(sketch(number))
@@ -91,15 +124,33 @@ def test_a_folder_is_projected_with_its_tree_and_then_skipped(here: Path, tiny_m
     assert first.stdout.splitlines() == [
         str(here / "p_real" / name) for name in ("x.png", "sub/y.png")
     ]
-    assert first.stderr == "tiny on cpu\n2 done\n"
+    assert first.stderr == "tiny on cpu\n2 changed\n"
     before = everything_in(here)
     again = mir(tiny_model, "-r", "p")
     assert (again.exit_code, again.stdout) == (0, "")
     assert again.stderr == "tiny on cpu\n2 skipped\n"
     assert everything_in(here) == before
     replaced = mir(tiny_model, "-r", "p", "--overwrite", "-k", "2")
-    assert (replaced.exit_code, replaced.stderr) == (0, "tiny on cpu\n2 done\n")
+    assert (replaced.exit_code, replaced.stderr) == (0, "tiny on cpu\n2 changed\n")
     assert everything_in(here) != before
+
+
+def test_a_glob_is_done_once(here: Path, tiny_model: Path) -> None:
+    (here / "b.png").write_bytes(sketch(40))
+    first = mir(tiny_model, "*.png")
+    assert first.stdout.splitlines() == ["a_real.png", "b_real.png"]
+    before = everything_in(here)
+    again = mir(tiny_model, "*.png")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert again.stderr == "tiny on cpu\n2 skipped\n"
+    assert everything_in(here) == before
+    # Other commands look at all of them.
+    scored = mir_of("score", tiny_model, "*.png").stdout
+    assert len(scored.splitlines()) == 4
+
+
+def test_a_summary_knows_every_status() -> None:
+    assert get_args(Status) == console.STATUSES
 
 
 def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> None:
@@ -119,7 +170,7 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
     assert good == {
         "input": "a.png",
         "output": "a_real.png",
-        "status": "done",
+        "status": "changed",
         "reason": "",
         "warnings": [],
         "inverted": True,
@@ -234,7 +285,7 @@ def test_bad_and_good_inputs_as_a_process(bad: Path, tiny_model: Path) -> None:
     assert sorted(line.split(": ")[1] for line in complaints) == sorted(inputs)
     assert [line for line in lines if line not in complaints] == [
         "tiny on cpu",
-        f"1 done, {len(inputs)} failed",
+        f"1 changed, {len(inputs)} failed",
     ]
     assert set(everything_in(bad / "out")) == {"a.png"}
 
@@ -451,7 +502,7 @@ def test_an_interrupted_folder_job_leaves_whole_files(here: Path, tiny_model: Pa
     assert process.returncode == 130
     files = everything_in(outputs)
     said = stderr.decode().splitlines()[-1]
-    assert said == f"{len(files)} done, {2000 - len(files)} not reached"
+    assert said == f"{len(files)} changed, {2000 - len(files)} not reached"
     assert 1 <= len(files) < 2000
     assert set(files) <= set(everything_in(inputs))
     assert all(c.startswith(PNG_START) and c.endswith(PNG_END) for c in files.values())

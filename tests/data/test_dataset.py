@@ -1,10 +1,8 @@
 """Data sets of every kind become pixels; what is damaged is named."""
 
 import gzip
-import io
 import struct
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,31 +13,13 @@ from torch import Tensor
 
 from make_it_real.data import dataset
 from make_it_real.errors import DataError
+from tests.data.helpers import idx, png, zip_of
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(), reason=f"MNIST's files are not in {MNIST}; they are not part of the project"
 )
-
-
-def idx(values: Tensor, kind: int = 8) -> bytes:
-    """The bytes of an IDX file."""
-    header = struct.pack(f">HBB{values.ndim}I", 0, kind, values.ndim, *values.shape)
-    return header + values.to(torch.uint8).numpy().tobytes()
-
-
-def png(level: int, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> bytes:
-    with io.BytesIO() as file:
-        Image.new("L", size, level).convert(mode).save(file, "PNG")
-        return file.getvalue()
-
-
-def zip_of(path: Path, members: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, member in members.items():
-            archive.writestr(name, member)
-    return path
 
 
 @pytest.fixture
@@ -59,6 +39,21 @@ def idx_folder(digits: Tensor, tmp_path: Path) -> Path:
     (folder / "t10k-images-idx3-ubyte").write_bytes(idx(digits[:2]))
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(labels[:2]))
     return folder
+
+
+def test_images_are_taken_with_their_labels() -> None:
+    pixels = torch.arange(5).byte().view(5, 1, 1, 1)
+    images = dataset.ImageSet(pixels, torch.arange(5) + 10, "numbers", ("a: broken",), "no cache")
+    some = images.take(torch.tensor([3, 0]))
+    assert some.pixels.flatten().tolist() == [3, 0]
+    assert some.labels is not None
+    assert some.labels.tolist() == [13, 10]
+    assert (some.name, some.skipped, some.note) == (images.name, images.skipped, images.note)
+    first = images.take(slice(9))
+    assert len(first) == 5
+    # Pixels may be mapped from a file larger than memory.
+    assert first.pixels.data_ptr() == pixels.data_ptr()
+    assert dataset.ImageSet(pixels, None, "numbers").take(slice(2)).labels is None
 
 
 # IDX files

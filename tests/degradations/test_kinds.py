@@ -1,5 +1,6 @@
 """Each corruption: its level's meaning, its neutral level, its randomness, its kind of images."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -12,13 +13,14 @@ from make_it_real.degradations.kinds import (
     DEGRADATIONS,
     GREY_DAMAGE,
     Degradation,
+    damage_weights,
     degraded,
     kept_out,
     randomly_degraded,
 )
 from make_it_real.models.ign import IGNConfig
-from make_it_real.training.adversarial import Trainer
-from make_it_real.training.config import TrainConfig, default_config
+from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.config import AdversarialConfig, default_config
 
 KINDS = sorted(DEGRADATIONS)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 12, 20), (3, 12, 20)]
@@ -303,18 +305,18 @@ def test_random_damage_is_of_the_named_kinds_only_and_one_an_image(
 ) -> None:
     seen = spies(monkeypatch, {"a": (2, 3), "b": (5, 6), "c": (0, 1)})
     x = torch.zeros(900, 1, 2, 2)
-    y = randomly_degraded(x, ("a", "b", "a"), generator=seeded())
+    y = randomly_degraded(x, {"a": 2, "b": 1}, generator=seeded())
     assert set(y.unique().tolist()) == {1, 2}
     assert len(seen["a"]) == int((y[:, 0, 0, 0] == 1).sum())
     assert len(seen["b"]) == int((y[:, 0, 0, 0] == 2).sum())
     assert seen["c"] == []
-    # Named twice, drawn twice as often.
+    # Of twice the weight, drawn twice as often.
     assert len(seen["a"]) == pytest.approx(600, abs=60)
 
 
 def test_random_levels_fill_their_range_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = spies(monkeypatch, {"a": (2, 4)})
-    randomly_degraded(torch.zeros(2000, 1, 1, 1), ("a",), generator=seeded())
+    randomly_degraded(torch.zeros(2000, 1, 1, 1), {"a": 1}, generator=seeded())
     levels = torch.tensor(seen["a"])
     assert 2 <= levels.min() < 2.02
     assert 3.98 < levels.max() <= 4
@@ -323,7 +325,7 @@ def test_random_levels_fill_their_range_evenly(monkeypatch: pytest.MonkeyPatch) 
 
 def test_random_levels_can_be_even_in_their_logarithm(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = spies(monkeypatch, {"a": (0.05, 5)}, log=True)
-    randomly_degraded(torch.zeros(2000, 1, 1, 1), ("a",), generator=seeded())
+    randomly_degraded(torch.zeros(2000, 1, 1, 1), {"a": 1}, generator=seeded())
     levels = torch.tensor(seen["a"])
     assert levels.min() >= 0.0499
     assert levels.max() <= 5.001
@@ -352,15 +354,26 @@ def test_the_training_mixtures_run_on_any_shape(shape: tuple[int, int, int]) -> 
 def test_training_refuses_the_kinds_that_are_kept_out(channels: int, kind: str) -> None:
     assert kind in kept_out(channels)
     model = IGNConfig(12, channels, 8, (8, 16), 8, 2)
-    config = TrainConfig(damage=("noise", kind))
+    config = AdversarialConfig(damage={"noise": 1, kind: 1})
     with pytest.raises(ValueError, match=f"kept out of training on purpose: {kind}"):
-        Trainer(model, config, torch.device("cpu"))
+        AdversarialObjective(model, config, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("channels", "kinds"), [(1, GREY_DAMAGE), (3, COLOUR_DAMAGE)])
-def test_the_training_mixtures_hold_none_of_them(channels: int, kinds: tuple[str, ...]) -> None:
+def test_the_training_mixtures_hold_none_of_them(channels: int, kinds: dict[str, float]) -> None:
     assert not set(kept_out(channels)) & set(kinds)
     assert default_config(IGNConfig(12, channels, 8, (8, 16), 8, 2)).damage == kinds
+
+
+def test_names_alone_count_as_often_as_they_are_there() -> None:
+    assert damage_weights(["mask", "noise", "mask"]) == {"mask": 2, "noise": 1}
+    assert damage_weights({"noise": 0.5}) == {"noise": 0.5}
+
+
+@pytest.mark.parametrize("damage", [{}, {"noise": 0}, {"noise": math.nan}, {"rain": 1}], ids=str)
+def test_weights_that_mean_nothing_are_refused(damage: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"over 0|no such damage"):
+        damage_weights(damage)
 
 
 def test_what_is_kept_out_exists_and_differs_by_channels() -> None:

@@ -12,6 +12,7 @@ from make_it_real.errors import WeightsError
 from make_it_real.evaluation import classifier
 from make_it_real.evaluation.classifier import DigitClassifier, train_digits
 from make_it_real.images.pixels import to_images
+from make_it_real.weights.safetensors_file import halved
 
 
 def two_classes(n: int, seed: int) -> ImageSet:
@@ -73,7 +74,7 @@ def test_features_are_of_one_image_each(trained: tuple[DigitClassifier, list[flo
 def test_jitter_moves_images_and_keeps_their_background() -> None:
     x = to_images(two_classes(6, 3).pixels)
     x[..., :5, :], x[..., :, :5], x[..., 23:, :], x[..., :, 23:] = -1, -1, -1, -1
-    y = classifier._jittered(x, torch.Generator().manual_seed(0))
+    y = classifier._jitter(x, torch.Generator().manual_seed(0))
     assert y.shape == x.shape
     assert (y - x).abs().flatten(1).mean(1).min() > 0.01
     assert y.min() >= -1 - 1e-6
@@ -90,6 +91,18 @@ def test_a_classifier_comes_back_bit_by_bit(
     state = loaded.state_dict()
     for name, value in trained[0].state_dict().items():
         assert torch.equal(state[name], value)
+
+
+def test_a_classifier_in_half_precision_loads_as_float32(
+    trained: tuple[DigitClassifier, list[float]], tmp_path: Path
+) -> None:
+    path = tmp_path / "judge.safetensors"
+    safetensors.torch.save_file(halved(trained[0].state_dict()), path)
+    state = DigitClassifier.load(path).state_dict()
+    for name, value in trained[0].state_dict().items():
+        assert state[name].dtype == value.dtype
+        wanted = value.half().float() if value.is_floating_point() else value
+        assert torch.equal(state[name], wanted)
 
 
 @pytest.mark.parametrize("damage", ["missing", "text", "empty", "cut", "other", "model"])

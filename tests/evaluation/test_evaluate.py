@@ -1,7 +1,6 @@
 """The figures are figures of what they say."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ from make_it_real.errors import DataError
 from make_it_real.evaluation import evaluate, measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Classifier
-from make_it_real.evaluation.measurements import Group, Subject
-from make_it_real.evaluation.report import Findings, html, markdown
+from make_it_real.evaluation.measurements import Figure, Group, Subject
+from make_it_real.evaluation.report import Report, html, markdown
 from make_it_real.inference.projection import apply, generate
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
@@ -140,7 +139,7 @@ def test_projection_judges_before_and_after(
     half: Half, judge: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measurements, "DAMAGE", (("noise", 0.5), ("jpeg", 5)))
-    monkeypatch.setattr(restoration, "MORE", 15)
+    monkeypatch.setattr(restoration, "REPEATED_IMAGES", 15)
     s = subject(half, judge)
     real, _ = judge.read(s.x)
     generator = torch.Generator().manual_seed(0)
@@ -160,7 +159,7 @@ def test_f_again_of_a_part_is_added_to_the_figure_over_all(
     s = subject(half)
 
     def measured(more: int) -> dict[str, float]:
-        monkeypatch.setattr(restoration, "MORE", more)
+        monkeypatch.setattr(restoration, "REPEATED_IMAGES", more)
         return figures(list(restoration.projection(s, None, torch.Generator().manual_seed(0))))
 
     whole, part = measured(40), measured(30)
@@ -220,10 +219,8 @@ def test_some_images_of_all_are_damaged_and_all_are_left_alone(
         found.pop("classifier_accuracy", None)
         return found
 
-    assert test.labels is not None
     of_damage = ("realness", "projection")
-    part = replace(test, pixels=test.pixels[::2], labels=test.labels[::2])
-    other = measured(part, *of_damage)
+    other = measured(test.take(slice(None, None, 2)), *of_damage)
     assert measured(test, *of_damage) != other
     of_all = measured(test, "fidelity")
     monkeypatch.setattr(evaluate, "DAMAGED", 20)
@@ -236,7 +233,7 @@ def test_without_features_or_labels_the_rest_is_measured(
 ) -> None:
     monkeypatch.setattr(measurements, "COLOUR_ONLY", ())
     monkeypatch.setattr(measurements, "DAMAGE", measurements.DAMAGE[:1])
-    test = evaluate.first(noise(40, channels=3, size=32), 30)
+    test = noise(40, channels=3, size=32).take(slice(30))
     wanted = ("generation", "projection")
     found = figures(list(evaluate.evaluate(tiny_colour_f, None, test, test, n=20, wanted=wanted)))
     assert {name.split("_")[0] for name in found} == {"idempotence", "psnr", "ssim"}
@@ -257,19 +254,49 @@ def test_halves_share_no_image() -> None:
 
 def group() -> Group:
     made = Group("projection")
-    made.add("psnr_salt-and-pepper_0.2_before", 10.0, (9.5, 10.5))
-    made.add("psnr_salt-and-pepper_0.2_after", 20.0)
-    made.add("feature_lite0_mask_0.25_after2", 0.5)
+    made.add("psnr", 10.0, (9.5, 10.5), of="salt-and-pepper", level=0.2, k=0)
+    made.add("psnr", 20.0, of="salt-and-pepper", level=0.2, k=1)
+    made.add("feature", 0.5, features="lite0", of="mask", level=0.25, k=2)
     made.pictures["a <picture>"] = torch.zeros(1, 4, 4)
     return made
 
 
+@pytest.mark.parametrize(
+    ("figure", "name"),
+    [
+        (Figure("generation", "fd", 0, k=0, features="digits"), "fd_floor_train"),
+        (Figure("generation", "fd", 0, k=1, features="inception"), "fid_f"),
+        (Figure("generation", "kd", 0, k=2, features="lite0"), "kd_lite0_ff"),
+        (Figure("generation", "recall", 0, k=3, features="inception"), "recall_inception_fff"),
+        (Figure("generation", "class_share_min", 0), "class_share_min"),
+        (Figure("idempotence", "step", 0, of="p99", k=1000), "step_1000_p99"),
+        (Figure("idempotence", "way", 0, k=10), "way_10"),
+        (Figure("idempotence", "rest_share", 0), "rest_share"),
+        (Figure("fidelity", "fidelity_psnr", 0), "fidelity_psnr"),
+        (Figure("realness", "auroc", 0, of="shuffled"), "auroc_shuffled"),
+        (Figure("projection", "acc", 0, of="jpeg", level=5, k=0), "acc_jpeg_5_before"),
+        (
+            Figure("projection", "feature", 0, of="blur", level=1.5, k=3, features="lite0"),
+            "feature_lite0_blur_1.5_after3",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_figure_has_the_name_that_headers_keep(figure: Figure, name: str) -> None:
+    assert figure.name == name
+
+
 def test_tables_find_each_figures_place() -> None:
-    generation = Group("generation", {"fid_f": 3.0, "fd_lite0_ff": 2.0, "recall_floor_train": 1.0})
+    generation, steps = Group("generation"), Group("idempotence")
+    generation.add("fd", 3.0, features="inception", k=1)
+    generation.add("fd", 2.0, features="lite0", k=2)
+    generation.add("recall", 1.0, features="digits", k=0)
     generation.add("idempotence", 0.25)
-    steps = Group("idempotence", {"step_1000_p99": 0.5, "way_10": 0.125, "rest_share": 1.0})
-    found = Findings("all", {}, [generation, steps, group()])
-    tables = [table for _, some in found.tables() for table in some]
+    steps.add("step", 0.5, of="p99", k=1000)
+    steps.add("way", 0.125, k=10)
+    steps.add("rest_share", 1.0)
+    report = Report("all", {}, [generation, steps, group()])
+    tables = [table for _, some in report.tables() for table in some]
     rows = {row[0]: row[1:] for table in tables for row in table.rows}
     assert rows["FID"] == ("3", "", "")
     assert rows["Fréchet distance (lite0)"] == ("", "2", "")
@@ -282,12 +309,12 @@ def test_tables_find_each_figures_place() -> None:
 
 
 def test_reports_are_whole_files_with_their_pictures() -> None:
-    found = Findings("mir evaluate: <x>", {"data": "a & b"}, [group()])
-    page, text = html(found), markdown(found)
-    for report in (page, text):
-        assert report.count("data:image/png;base64,") == 1
-        assert "10 [9.5, 10.5]" in report
-        assert "http" not in report.replace("http-equiv", "")
+    report = Report("mir evaluate: <x>", {"data": "a & b"}, [group()])
+    page, text = html(report), markdown(report)
+    for written in (page, text):
+        assert written.count("data:image/png;base64,") == 1
+        assert "10 [9.5, 10.5]" in written
+        assert "http" not in written.replace("http-equiv", "")
     assert "<x>" not in page
     assert "a &amp; b" in page
 

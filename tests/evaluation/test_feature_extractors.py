@@ -39,7 +39,7 @@ def test_clothes_are_read_by_another_classifier_under_its_own_name() -> None:
     assert clothes is not None
     assert (clothes.name, clothes.classifies) == ("clothes", True)
     assert clothes.version != digits.version
-    assert measurements.named(clothes, "fd") == "fd_clothes"
+    assert measurements.named(clothes.name, "fd") == "fd_clothes"
     with pytest.raises(DataError, match="28×28"):
         feature_extractors.load("clothes", 3, 64)
 

@@ -18,7 +18,7 @@ import diffusion_gan
 import page
 
 from make_it_real.data.dataset import ImageSet
-from make_it_real.models.ign import IGN
+from make_it_real.models.architectures import build
 from make_it_real.training.config import default_model
 
 
@@ -31,7 +31,7 @@ def few() -> ImageSet:
 
 @pytest.mark.parametrize("key", list(compare.SYSTEMS))
 def test_each_has_as_many_parameters_as_f_within_a_fifth(key: str, few: ImageSet) -> None:
-    of_f = sum(p.numel() for p in IGN(default_model(28, 1)).parameters())
+    of_f = sum(p.numel() for p in build(default_model(28, 1)).parameters())
     assert 0.8 < compare.SYSTEMS[key](few, common.CPU).parameters / of_f < 1.2
 
 

@@ -90,8 +90,7 @@ def profile(
 
 def restful(f: IGN, path: Path) -> Path:
     """Weights of f made such that f(x) = x, saved as a model of full pictures."""
-    for part in (f.last.weight, f.last.bias, f.seen.weight):
-        assert part is not None
-        part.zero_()
+    for name in ("last.weight", "last.bias", "seen.weight"):
+        f.get_parameter(name).zero_()
     model_file.save(f, model_file.ModelInfo(name="rest", config=asdict(f.config)), path)
     return path

@@ -15,7 +15,7 @@ from PIL import Image
 
 from make_it_real.errors import ImageError
 from make_it_real.images import decode, encode
-from make_it_real.images.pixels import grid, to_images, to_pixels
+from make_it_real.images.pixels import to_images, to_pixels
 
 ORIENTATION = 0x0112
 
@@ -368,25 +368,6 @@ def test_jpeg_is_close() -> None:
     image = torch.linspace(-1, 1, 1024).view(1, 32, 32)
     picture = decode.read(encode.encode(image, "JPEG"))
     assert (picture.colour * 2 - 1 - image).abs().max() < 0.1
-
-
-def test_a_grid_lays_images_row_by_row_with_black_gaps() -> None:
-    n, h, w, gap = 5, 2, 3, 1
-    tiles = torch.arange(n).float().view(n, 1, 1, 1).expand(n, 2, h, w) / 10
-    sheet = grid(tiles, columns=2, gap=gap)
-    assert sheet.shape == (2, 3 * (h + gap) - gap, 2 * (w + gap) - gap)
-    covered = torch.zeros(sheet.shape[1:], dtype=torch.bool)
-    for i in range(n):
-        y, x = i // 2 * (h + gap), i % 2 * (w + gap)
-        assert torch.equal(sheet[:, y : y + h, x : x + w], tiles[i])
-        covered[y : y + h, x : x + w] = True
-    assert (sheet[:, ~covered] == -1).all()
-
-
-@pytest.mark.parametrize(("n", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (9, 3, 3), (10, 3, 4)])
-def test_a_grid_is_about_square(n: int, rows: int, columns: int) -> None:
-    sheet = grid(torch.zeros(n, 1, 4, 4), gap=0)
-    assert sheet.shape == (1, 4 * rows, 4 * columns)
 
 
 def test_a_png_holds_its_text() -> None:

@@ -2,7 +2,9 @@
 
 import io
 import itertools
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from make_it_real.images.framing import Framing, Whole, fit
 from make_it_real.images.paste_back import put_back, restored
 from make_it_real.images.pixels import LUMA, to_pixels
 from make_it_real.models.ign import IGN
+from make_it_real.weights import model_file
 from tests.images.imagefiles import (
     ADOBE_TO_XYZ,
     SRGB_TO_XYZ,
@@ -152,7 +155,7 @@ def test_transparency_is_put_back_at_the_models_size_too(here: Path, mir: Mir) -
     clear = np.zeros((64, 64), np.uint8)
     clear[:, 32:] = 255
     Image.merge("LA", [Image.new("L", (64, 64), 200), Image.fromarray(clear)]).save(here / "x.png")
-    (written,) = mir("x.png")
+    (written,) = mir("x.png", "--crop")
     alpha = levels(written)[..., -1]
     assert alpha.shape == (32, 32)
     assert (alpha[:, :14] == 0).all()
@@ -184,6 +187,13 @@ def camera_exif() -> Image.Exif:
     return loaded
 
 
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
+
+
+KEEP = ["--keep-metadata"]
 PHOTO_KINDS: list[tuple[str, str, dict[str, Any]]] = [
     ("jpg", "JPEG", {"quality": 100, "subsampling": 0}), ("png", "PNG", {}),
     ("webp", "WEBP", WEBP), ("tif", "TIFF", {}),
@@ -241,7 +251,8 @@ def test_a_grey_profile_is_kept_with_grey_pixels_alone(here: Path, mir: Mir, gre
     with Image.open(grey) as image:
         assert (image.mode, image.info["icc_profile"]) == ("L", icc)
     assert np.abs(levels(grey) - GREY).max() <= 1
-    (colour,) = mir("x.png", "--restore-size", "-o", "colour.png", "--keep-metadata")
+    # In another format, as an unchanged PNG would be copied.
+    (colour,) = mir("x.png", "--restore-size", "-o", "colour.webp", "--keep-metadata")
     with Image.open(colour) as image:
         assert image.mode == "RGB"
         assert "icc_profile" not in image.info
@@ -256,7 +267,7 @@ def test_a_profile_of_colour_is_not_written_with_grey_pixels(
     if name == "of sRGB":
         icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     (here / "x.png").write_bytes(encoded(Image.fromarray(COLOUR), "PNG", icc_profile=icc))
-    (written,) = grey_mir("x.png", "--keep-metadata")
+    (written,) = grey_mir("x.png", "--keep-metadata", "--crop")
     with Image.open(written) as image:
         assert image.mode == "L"
         assert "icc_profile" not in image.info
@@ -287,11 +298,12 @@ def test_a_profile_of_3_mb_is_kept_and_read_again(
     icc = profile(2.2, ADOBE_TO_XYZ) if padded else large_profile(3_000_000)
     stored = Image.fromarray(COLOUR // 4 + 100)
     data = icc + bytes(3_000_000) if padded else icc
-    (here / "x.jpg").write_bytes(encoded(stored, "JPEG", icc_profile=data, quality=100))
-    (written,) = mir("x.jpg", "--restore-size", "--keep-metadata", "-o", f"kept.{out}")
+    # No format of a result, or else the file would be copied as it is.
+    (here / "x.tif").write_bytes(encoded(stored, "TIFF", icc_profile=data))
+    (written,) = mir("x.tif", "--restore-size", "--keep-metadata", "-o", f"kept.{out}")
     again = decode.read(written)
     assert again.metadata.icc == icc
-    first = decode.read(here / "x.jpg")
+    first = decode.read(here / "x.tif")
     assert (again.colour - first.colour).abs().mean() < 2 / 255
     # What follows on a profile is left behind.
     assert (written.stat().st_size < 100_000) == padded
@@ -415,7 +427,7 @@ def test_metadata_can_not_be_kept_and_left_out(here: Path, mir: Mir) -> None:
 @pytest.mark.parametrize("how", ["auto", "pad", "crop", "stretch"])
 def test_padding_is_cut_off_again(here: Path, mir: Mir, size: tuple[int, int], how: str) -> None:
     Image.new("RGB", size, "#369").save(here / "x.png")
-    (written,) = mir("x.png", "--fit", how)
+    (written,) = mir("x.png", "--fit", how, "--crop")
     with Image.open(written) as image:
         found = image.size
         assert np.abs(np.asarray(image).astype(int) - (0x33, 0x66, 0x99)).max() <= 1
@@ -424,6 +436,123 @@ def test_padding_is_cut_off_again(here: Path, mir: Mir, size: tuple[int, int], h
     else:
         longer = max(size)
         assert found == tuple(max(1, round(32 * side / longer)) for side in size)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "wanted"),
+    [((90, 60), [], (90, 60)), ((33, 9), [], (33, 9)), ((32, 32), [], (32, 32)),
+     ((16, 8), [], (32, 16)), ((90, 60), ["--crop"], (32, 21)),
+     ((90, 60), ["--scale", "2"], (64, 42)), ((16, 8), ["--restore-size"], (16, 8))],
+)  # fmt: skip
+def test_of_photographs_larger_than_the_model_all_is_written(
+    here: Path, mir: Mir, size: tuple[int, int], options: list[str], wanted: tuple[int, int]
+) -> None:
+    Image.new("RGB", size, "#369").save(here / "x.png")
+    (written,) = mir("x.png", *options)
+    with Image.open(written) as image:
+        assert image.size == wanted
+
+
+def test_of_drawings_what_f_works_on_is_written_unless_told(here: Path, tiny_model: Path) -> None:
+    Image.effect_noise((90, 60), 80).save(here / "x.png")
+    for options, wanted in (([], (28, 28)), (["--restore-size"], (90, 60)), (["--crop"], (28, 28))):
+        (written,) = caller(tiny_model)("x.png", "--fit", "stretch", *options)
+        with Image.open(written) as image:
+            assert image.size == wanted
+
+
+# Copied where nothing was changed
+
+
+def animated() -> bytes:
+    frames = [Image.fromarray(COLOUR // n) for n in (1, 2)]
+    return encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
+
+
+LATER = {"progressive": True, "quality": 80}
+BARE_FILES: dict[str, Callable[[], bytes]] = {
+    "plain.png": lambda: encoded(Image.fromarray(COLOUR), "PNG"),
+    "palette.png": lambda: encoded(Image.fromarray(COLOUR).quantize(9), "PNG"),
+    "clear.png": lambda: encoded(Image.fromarray(np.dstack([COLOUR, ALPHA])), "PNG"),
+    "deep.png": lambda: encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"),
+    "plain.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", quality=70),
+    "progressive.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", **LATER),
+    "cmyk.jpg": lambda: encoded(Image.fromarray(COLOUR).convert("CMYK"), "JPEG"),
+    "restarts.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", restart_marker_rows=1),
+    "lossy.webp": lambda: encoded(Image.fromarray(COLOUR), "WEBP", quality=60),
+    "clear.webp": lambda: encoded(Image.fromarray(np.dstack([COLOUR, ALPHA])), "WEBP", **WEBP),
+}
+LADEN_FILES: dict[str, Callable[[], bytes]] = {
+    "exif.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", exif=camera_exif()),
+    "comment.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", comment=b"private"),
+    "profile.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", icc_profile=profile(2.2)),
+    "appended.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG") + b"a film",
+    "appended.png": lambda: encoded(Image.fromarray(COLOUR), "PNG") + b"more",
+    "exif.webp": lambda: encoded(Image.fromarray(COLOUR), "WEBP", exif=camera_exif()),
+    "text.png": lambda: encoded(Image.fromarray(COLOUR), "PNG", pnginfo=commented()),
+}
+
+
+def commented() -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "private")
+    return text
+
+
+@pytest.mark.parametrize("name", [*BARE_FILES, *LADEN_FILES])
+def test_what_is_unchanged_is_copied_where_it_may_be(here: Path, mir: Mir, name: str) -> None:
+    data = {**BARE_FILES, **LADEN_FILES}[name]()
+    (here / name).write_bytes(data)
+    bare = name in BARE_FILES
+    (plain,) = mir(name, "--format", "same", "-o", "plain")
+    assert (plain.read_bytes() == data) == bare
+    (nothing,) = mir(name, "--format", "same", "-o", "nothing", "--no-metadata")
+    assert (nothing.read_bytes() == data) == bare
+    assert encode.is_bare(nothing.read_bytes(), encode.format_of(data))
+    if name != "profile.jpg":
+        (kept,) = mir(name, "--format", "same", "-o", "kept", "--keep-metadata")
+        assert kept.read_bytes() == data
+    (crop,) = mir(name, "--format", "same", "-o", "crop", "--crop")
+    assert crop.read_bytes() != data
+    other = "x.webp" if name.endswith("png") else "x.png"
+    (converted,) = mir(name, "-o", other)
+    assert encode.format_of(converted.read_bytes()) == {"webp": "WEBP", "png": "PNG"}[other[2:]]
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (lambda: encoded(Image.fromarray(COLOUR), "JPEG"), ["--quality", "95"]),
+        (lambda: encoded(Image.fromarray(COLOUR), "JPEG", exif=b"Exif\0\0damaged"), KEEP),
+        (lambda: encoded(Image.fromarray(COLOUR), "JPEG", exif=turned(6)), KEEP),
+        (animated, KEEP),
+    ],
+)
+def test_what_a_copy_would_not_be_is_written_anew(
+    here: Path, mir: Mir, data: Callable[[], bytes], options: list[str]
+) -> None:
+    given = data()
+    name = f"x.{encode.format_of(given).lower()}"
+    (here / name).write_bytes(given)
+    (written,) = mir(name, "--format", "same", "-o", "out", *options)
+    assert written.read_bytes() != given
+    with Image.open(written) as image:
+        assert getattr(image, "n_frames", 1) == 1
+        assert image.getexif().get(ExifTags.Base.Orientation) is None
+
+
+def test_what_f_changed_is_not_copied(here: Path, tiny_colour_f: IGN, tmp_path: Path) -> None:
+    path = tmp_path / "change.safetensors"
+    model_file.save(
+        tiny_colour_f, model_file.ModelInfo("change", asdict(tiny_colour_f.config)), path
+    )
+    data = BARE_FILES["plain.png"]()
+    (here / "x.png").write_bytes(data)
+    (written,) = caller(path)("x.png", "-o", "out.png")
+    assert written.read_bytes() != data
+    assert levels(written).shape == COLOUR.shape
+    line = ["project", "-m", str(path), "-d", "cpu", "x.png", "-o", "again.png", "--json"]
+    assert json.loads(CliRunner().invoke(app, line).stdout)["status"] == "changed"
 
 
 @pytest.mark.parametrize("size", [(90, 60), (7, 5), (64, 64), (300, 10)])

@@ -470,10 +470,20 @@ def test_a_frame_survives_as_plain_numbers() -> None:
     assert all(isinstance(value, float | bool) for value in asdict(framing).values())
 
 
+def test_a_header_that_knows_nothing_of_objects_goes_on_loading() -> None:
+    earlier = {"background": -1.0, "extent": 0.714, "stroke": 0.084, "faces": False}
+    assert described(earlier) == MNIST
+    assert not MNIST.objects
+
+
 @pytest.mark.parametrize(
     "fields",
-    [{"nonsense": 1}, {"extent": 2.0}, {"background": "dark"}, {"stroke": -1.0}, {"faces": "yes"}],
-)
+    [
+        {"nonsense": 1}, {"extent": 2.0}, {"background": "dark"}, {"stroke": -1.0},
+        {"faces": "yes"}, {"objects": True}, {"objects": "yes", "background": -1.0},
+        {"contrast": 1.5},
+    ],
+)  # fmt: skip
 def test_a_headers_framing_of_another_kind_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(WeightsError, match="a framing that this mir does not know"):
         described(fields)

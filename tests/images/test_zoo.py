@@ -523,7 +523,11 @@ def wrong(path: Path, file: Good) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
 @pytest.mark.parametrize("kind", ["colour", "grey"])
-def test_the_zoo(zoo: Path, models: dict[str, Path], kind: str) -> None:
+def test_the_zoo(
+    zoo: Path, models: dict[str, Path], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A copy of an unchanged file would say nothing about how it was read.
+    monkeypatch.setattr("make_it_real.images.encode.may_copy", lambda *_, **__: False)
     good_ones, bad_ones = good(), bad()
     assert len(good_ones) > 40
     assert len(bad_ones) > 40
@@ -537,7 +541,7 @@ def test_the_zoo(zoo: Path, models: dict[str, Path], kind: str) -> None:
     problems = {}
     for name, file in good_ones.items():
         said = lines[name]
-        if said["status"] != "done":
+        if said["status"] != "unchanged":
             problems[name] = said["reason"]
         elif problem := wrong(Path(said["output"]), file):
             problems[name] = problem
@@ -557,7 +561,7 @@ def test_the_zoo(zoo: Path, models: dict[str, Path], kind: str) -> None:
     warned = sum(len(said["warnings"]) for said in lines.values())
     said = result.stderr.splitlines()
     assert len(said) == len(bad_ones) + warned + 2
-    assert said[-1] == f"{len(good_ones)} done, {len(bad_ones)} failed"
+    assert said[-1] == f"{len(good_ones)} unchanged, {len(bad_ones)} failed"
     assert not any(ord(c) < 32 for text in said for c in text)
 
 

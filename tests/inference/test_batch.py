@@ -86,7 +86,7 @@ def test_the_files_hold_what_project_gives(
 ) -> None:
     jobs = plan([str(photos)]).jobs
     results = list(run(tiny_f, jobs, Settings(PLAIN, steps=steps, batch=batch, drift=True)))
-    assert [result.status for result in results] == ["done"] * 7
+    assert [result.status for result in results] == ["changed"] * 7
     expected = projected(tiny_f, pixels, steps)
     found = pixels_in([Path(result.output) for result in results])
     assert far_apart(found, expected) <= 1
@@ -146,7 +146,7 @@ def test_bad_files_fail_alone(
     assert {stem for stem, r in results.items() if r.status == "failed"} == set(bad)
     assert all(results[stem].reason and results[stem].drift_before is None for stem in bad)
     good = [results[stem] for stem in ("1", "3", "5")]
-    assert [r.status for r in good] == ["done"] * 3
+    assert [r.status for r in good] == ["changed"] * 3
     found = pixels_in([Path(r.output) for r in good])
     assert far_apart(found, projected(tiny_f, pixels[[1, 3, 5]])) <= 1
     assert everything_in(photos.with_name("photos_real")) == ["1.png", "3.png", "5.png"]
@@ -175,7 +175,7 @@ def test_a_folder_job_skips_what_exists(tiny_f: IGN, photos: Path) -> None:
     jobs = plan([str(photos)]).jobs
     touch(photos.with_name("photos_real"), "1.png", "4.png")
     results = list(run(tiny_f, jobs, Settings(PLAIN)))
-    assert [r.status for r in results].count("done") == 5
+    assert [r.status for r in results].count("changed") == 5
     assert [r.status for r in (results[1], results[4])] == ["skipped"] * 2
     assert results[1].reason == "the output exists; --overwrite replaces it"
     assert jobs[1].output.read_bytes() == b""
@@ -200,7 +200,7 @@ def test_overwrite_replaces_what_exists(tiny_f: IGN, photos: Path, pixels: Tenso
     touch(out, *(f"{i}.png" for i in range(7)))
     settings = Settings(PLAIN, overwrite=True)
     results = list(run(tiny_f, plan([str(photos)], overwrite=True).jobs, settings))
-    assert [r.status for r in results] == ["done"] * 7
+    assert [r.status for r in results] == ["changed"] * 7
     assert far_apart(pixels_in(sorted(out.iterdir())), projected(tiny_f, pixels)) <= 1
     assert everything_in(out) == [f"{i}.png" for i in range(7)]
 
@@ -222,7 +222,7 @@ def test_an_output_name_that_is_too_long_fails_alone(tiny_f: IGN, photos: Path) 
     (photos / "0.png").rename(photos / long)
     jobs = plan([str(photos / long), str(photos / "1.png")]).jobs
     first, second = run(tiny_f, jobs, Settings(PLAIN))
-    assert (first.status, second.status) == ("failed", "done")
+    assert (first.status, second.status) == ("failed", "changed")
     assert "File name too long" in first.reason
 
 
@@ -235,7 +235,7 @@ def test_the_outputs_suffix_is_its_format(
 ) -> None:
     out = photos.parent / name
     (result,) = run(tiny_f, plan([str(photos / "0.png")], out).jobs, Settings(PLAIN))
-    assert result.status == "done"
+    assert result.status == "changed"
     with Image.open(out) as image:
         assert image.format == format
         found = torch.from_numpy(np.array(image.convert("L")))
@@ -256,7 +256,7 @@ def test_what_goes_to_stdout_is_returned_and_not_written(
     before = everything_in(photos.parent)
     jobs = (Job(STDIN, photos / "1.png", data=data),)
     (result,) = run(tiny_f, jobs, Settings(PLAIN, to_stdout=True))
-    assert (result.input, result.output, result.status) == ("-", "-", "done")
+    assert (result.input, result.output, result.status) == ("-", "-", "changed")
     assert result.encoded is not None
     assert far_apart(pixels_in([result.encoded]), projected(tiny_f, pixels[:1])) <= 1
     assert everything_in(photos.parent) == before
@@ -285,7 +285,7 @@ def test_closing_stops_early_and_leaves_whole_files(tiny_f: IGN, tmp_path: Path)
         for i in range(200):
             (folder / f"{i:03}.png").write_bytes(file.getvalue())
     results = run(tiny_f, plan([str(folder)]).jobs, Settings(PLAIN, batch=1))
-    assert next(results).status == "done"
+    assert next(results).status == "changed"
     results.close()  # type: ignore[attr-defined]
     written = sorted((tmp_path / "many_real").iterdir())
     assert 1 <= len(written) < 200
@@ -311,5 +311,5 @@ def test_links_that_lead_nowhere_fail_alone(here: Path, tiny_f: IGN) -> None:
     assert [(Path(r.input).name, r.status) for r in results] == [
         ("gone.png", "failed"),
         ("loop.png", "failed"),
-        ("x.png", "done"),
+        ("x.png", "changed"),
     ]

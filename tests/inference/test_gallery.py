@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from make_it_real.errors import ImageError
-from make_it_real.inference.gallery import MAX_SIDE, Gallery
+from make_it_real.images import encode
+from make_it_real.inference.gallery import MAX_SIDE, Gallery, changed_part
 
 
 class Tags(HTMLParser):
     """Every tag with its attributes, and whether all were closed."""
 
-    VOID = frozenset(("img", "meta", "input", "br"))
+    VOID = frozenset(("img", "meta", "input", "br", "wbr"))
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -90,6 +91,78 @@ def test_files_and_bytes_are_shown_too_and_large_ones_smaller(tmp_path: Path) ->
         shown = pixels(image["src"])
         assert shown.size == (MAX_SIDE, round(MAX_SIDE / 3))
         assert shown.getpixel((5, 5)) == pytest.approx((254, 0, 0), abs=3)
+
+
+def changed(
+    size: tuple[int, int], rows: slice, columns: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture of three channels before and after a change to some rows and columns."""
+    before = torch.rand(3, *size, generator=torch.Generator().manual_seed(0)) - 0.5
+    after = before + 0.01
+    after[:, rows, columns] += 0.6
+    return before, after
+
+
+def test_of_a_large_picture_the_part_that_changed_is_shown() -> None:
+    before, after = changed((1000, 1600), slice(400, 500), slice(1200, 1300))
+    found = changed_part(before, after)
+    assert found is not None
+    rows, columns = found
+    assert 300 < rows.start <= 400 < 500 <= rows.stop < 600
+    assert 1100 < columns.start <= 1200 < 1300 <= columns.stop < 1400
+    page = Gallery("Photos")
+    page.add("photo.jpg", after, before)
+    for shown, whole in zip(Tags(page.html()).all("img"), (before, after), strict=True):
+        part = encode.to_pillow(whole[:, rows, columns])
+        assert pixels(shown["src"]).tobytes() == part.tobytes()
+    assert f"{columns.stop - columns.start}×{rows.stop - rows.start} of 1600×1000" in page.html()
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((400, 500), slice(0, 20), slice(0, 20)), ((900, 900), slice(0, 0), slice(0, 0)),
+        ((900, 900), slice(20, 880), slice(20, 880)),
+    ],
+    ids=["small", "unchanged", "nearly all"],
+)  # fmt: skip
+def test_all_is_shown_where_there_is_no_part_to_choose(
+    size: tuple[int, int], rows: slice, columns: slice
+) -> None:
+    before, after = changed(size, rows, columns)
+    assert changed_part(before, after) is None
+    assert changed_part(before, after[:, :-1]) is None
+
+
+def test_changes_at_the_edges_and_far_apart_are_all_in_the_part() -> None:
+    before, after = changed((1200, 1200), slice(0, 5), slice(1195, 1200))
+    after[:, 300, 800:900] -= 0.9
+    rows, columns = changed_part(before, after) or (slice(0), slice(0))
+    assert (rows.start, columns.stop) == (0, 1200)
+    assert rows.stop > 300
+    assert columns.start < 800
+
+
+def test_a_name_breaks_behind_its_separators_alone() -> None:
+    page = Gallery("Names")
+    name = "2026/IMG_20260712-1<b>.png"
+    page.add(name, grey(0.0))
+    html = page.html()
+    assert "2026/<wbr>IMG_<wbr>20260712-<wbr>1&lt;b&gt;.png</figcaption>" in html
+    assert Tags(html).all("figcaption")[0]["title"] == name
+    assert "anywhere" not in html
+
+
+def test_a_click_or_a_key_enlarges_and_dark_mode_is_followed() -> None:
+    page = Gallery("Digits")
+    page.add("a", grey(0.0), grey(1.0))
+    html = page.html()
+    tags = Tags(html)
+    assert len(tags.all("dialog")) == 1
+    (pair,) = [a for a in tags.all("div") if "pair" in str(a.get("class"))]
+    assert (pair["role"], pair["tabindex"]) == ("button", "0")
+    assert "showModal()" in html
+    assert "prefers-color-scheme: dark" in html
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
 from make_it_real.images import decode
+from make_it_real.images.pixels import enlarged
 from make_it_real.inference.interpolation import (
     Operand,
     Term,
@@ -23,6 +24,7 @@ from make_it_real.inference.interpolation import (
     seed_operand,
     slerp,
 )
+from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig
 
 
@@ -86,7 +88,7 @@ def test_points_between_seeds_are_z_of_the_source(tiny_f: IGN) -> None:
 
 def of_two_kinds() -> IGN:
     """An f whose z are bright or dark, a number of the noise says which."""
-    f = IGN(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture")).eval()
+    f = build(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture")).eval()
     generator = torch.Generator().manual_seed(0)
     levels = torch.tensor([-0.8, 0.8])[torch.randint(2, (400,), generator=generator)]
     f.source.fit(levels[:, None, None, None] + 0.1 * torch.randn(400, 1, 8, 8, generator=generator))
@@ -201,6 +203,19 @@ def test_mir_interpolate_moves(tiny_model: Path, here: Path, suffix: str) -> Non
     assert json.loads(result.stdout)["output"] == out
     with Image.open(out) as moving:
         assert moving.n_frames == 6  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("line", [("interpolate", 3, 8, "-n", 4), ("mix", "3 + 8")], ids=str)
+def test_strips_are_enlarged_without_smoothing(
+    line: tuple[object, ...], tiny_model: Path, here: Path
+) -> None:
+    sheets = []
+    for scale in (1, 4):
+        out = f"{scale}.png"
+        result = mir(*line, "-m", tiny_model, "-d", "cpu", "-o", out, "--scale", scale)
+        assert result.exit_code == 0, result.output
+        sheets.append(decode.read(Path(out)).colour)
+    assert torch.equal(sheets[1], enlarged(sheets[0], 4))
 
 
 def test_mir_mix_takes_seeds_files_and_folders(tiny_model: Path, here: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from make_it_real.inference.jobs import STDIN, Format, Job, Plan, plan
+from make_it_real.inference.jobs import STDIN, Job, Plan, plan
+from make_it_real.inference.naming import Format
 from make_it_real.inference.report import Result
 
 
@@ -164,6 +165,71 @@ def test_a_glob_is_its_matches_in_order(here: Path) -> None:
     assert [source for source, _ in pairs(plan(["?1.png"]), here)] == ["a1.png", "b1.png"]
     deep = [source for source, _ in pairs(plan(["**/*1.png"]), here)]
     assert deep == ["a1.png", "b1.png", "sub/d1.png"]
+
+
+def again(folder: Path, *inputs: str, output: Path | None = None) -> list[tuple[str, str]]:
+    """What a plan comes to, which must be the same once its results, or some of them, are there."""
+    first = plan(inputs, output)
+    found = pairs(first, folder)
+    assert all(job.within for job in first.jobs)
+    assert len({output.casefold() for _, output in found}) == len(found)
+    for _, result in found:
+        touch(folder, result)
+        assert pairs(plan(inputs, output), folder) == found
+    return found
+
+
+def test_a_glob_is_gone_on_with_as_a_folder_is(here: Path) -> None:
+    touch(here, "p/a.png", "p/b.jpg", "p/sub/c.png", "p/d_real.png", "p/notes.txt")
+    assert again(here, "p/*.png") == [
+        ("p/a.png", "p/a_real.png"), ("p/d_real.png", "p/d_real_real.png"),
+    ]  # fmt: skip
+    touch(here, "p/a_real_2.png", "p/a_real-face2.png", "p/a_real-face3_2.png", "p/b_real.webp")
+    assert again(here, "p/*.*g", "p/**/c.png") == [
+        ("p/a.png", "p/a_real.png"), ("p/b.jpg", "p/b_real.png"),
+        ("p/d_real.png", "p/d_real_real.png"), ("p/sub/c.png", "p/sub/c_real.png"),
+    ]  # fmt: skip
+
+
+def test_the_results_of_a_glob_lie_in_a_folder_as_their_sources_do(here: Path) -> None:
+    touch(here, "p/a.png", "p/sub/a.png", "p/sub/b.jpg", "q/a.png")
+    out = Path("out")
+    # What lies in the folder of the results is none of the sources.
+    assert again(here, "**/sub/a.png", output=out) == [("p/sub/a.png", "out/p/sub/a.png")]
+    assert again(here, "p/*.png", output=out) == [("p/a.png", "out/a.png")]
+    assert again(here, "p/**/*.png", output=Path("deep")) == [
+        ("p/a.png", "deep/a.png"), ("p/sub/a.png", "deep/sub/a.png"),
+    ]  # fmt: skip
+    assert again(here, "p/*.png", "q/*.png", output=Path("two")) == [
+        ("p/a.png", "two/p/a.png"), ("q/a.png", "two/q/a.png"),
+    ]  # fmt: skip
+    assert again(here, "p/sub/*", output=Path()) == [
+        ("p/sub/a.png", "a.png"), ("p/sub/b.jpg", "b.png"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="is the folder of"):
+        plan(["p/*.png"], Path("q/../p"))
+    assert pairs(plan(["p/*.png"], Path("p"), overwrite=True), here) == [("p/a.png", "p/a.png")]
+
+
+def test_names_that_would_meet_beside_a_globs_files_keep_their_suffix(here: Path) -> None:
+    touch(here, "x.jpg", "x.png", "y.png")
+    assert again(here, "*.*g") == [
+        ("x.jpg", "x.jpg_real.png"), ("x.png", "x.png_real.png"), ("y.png", "y_real.png"),
+    ]  # fmt: skip
+
+
+def test_named_files_take_the_next_free_number_beside_a_glob(here: Path) -> None:
+    touch(here, "a.png", "a_real.png", "b.png")
+    planned = plan(["a.png", "*.png"])
+    assert pairs(planned, here) == [("a.png", "a_real_2.png"), ("b.png", "b_real.png")]
+    assert [job.within for job in planned.jobs] == [False, True]
+
+
+def test_where_no_results_are_written_a_glob_is_all_that_it_matches(here: Path) -> None:
+    touch(here, "a.png", "a_real.png")
+    assert [source for source, _ in pairs(plan(["*.png"], word=""), here)] == [
+        "a.png", "a_real.png",
+    ]  # fmt: skip
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(here: Path) -> None:

@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 
 from make_it_real import distributed, files
 from make_it_real.cli import app
-from make_it_real.errors import ImageError
+from make_it_real.errors import ImageError, ReportError
 from make_it_real.images import decode
 from make_it_real.images.framing import Framing
 from make_it_real.inference import jobs
@@ -151,9 +151,9 @@ def test_a_job_that_is_killed_twenty_times_ends_as_if_it_never_was(
     # All there, whole, and nothing else, unfinished files included.
     assert written(output) == sorted(os.listdir(output)) == sorted(os.listdir(inputs))
     said = reported(report)
-    done = Counter(x["input"] for x in said if x["status"] == "done")
+    done = Counter(x["input"] for x in said if x["status"] == "changed")
     assert set(done.values()) == {1}
-    assert {x["status"] for x in said} == {"done", "skipped"}
+    assert {x["status"] for x in said} == {"changed", "skipped"}
     assert {x["input"] for x in said} == {str(inputs / name) for name in os.listdir(inputs)}
     # What a kill fell between the file and its line of: at most one batch a worker.
     assert MANY - len(done) <= 20 * 8
@@ -213,11 +213,11 @@ def test_a_full_disk_fails_what_does_not_fit_and_can_be_gone_on_with(
     complaints = [x for x in result.stderr.splitlines() if x.startswith("mir: ")]
     assert len(complaints) == 40 - len(whole)
     assert all(x.endswith(": No space left on device") for x in complaints)
-    assert result.stderr.splitlines()[-1] == f"{len(whole)} done, {40 - len(whole)} failed"
+    assert result.stderr.splitlines()[-1] == f"{len(whole)} unchanged, {40 - len(whole)} failed"
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     again = mir(model, "p", "-o", str(small_disk / "out"))
     assert again.exit_code == 0
-    assert again.stderr.splitlines()[-1] == f"{40 - len(whole)} done, {len(whole)} skipped"
+    assert again.stderr.splitlines()[-1] == f"{40 - len(whole)} unchanged, {len(whole)} skipped"
     assert len(written(small_disk / "out")) == 40
 
 
@@ -330,10 +330,10 @@ def test_a_file_that_vanishes_after_listing_fails_alone(tiny_f: IGN, tmp_path: P
     (tmp_path / "in/0002.png").mkdir()
     results = list(run(tiny_f, listed, Settings(Framing())))
     assert [(r.status, r.reason) for r in results] == [
-        ("done", ""),
+        ("changed", ""),
         ("failed", "No such file or directory"),
         ("failed", "Is a directory"),
-        ("done", ""),
+        ("changed", ""),
     ]
 
 
@@ -344,12 +344,12 @@ def test_a_folder_that_vanishes_while_it_is_written_to_fails_those_files(
     results = run(
         tiny_f, plan([str(tmp_path / "in")], tmp_path / "out").jobs, Settings(Framing(), batch=1)
     )
-    assert next(results).status == "done"
+    assert next(results).status == "changed"
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     rest = list(results)
     assert len(rest) == 5
-    assert {r.status for r in rest} <= {"done", "failed"}
+    assert {r.status for r in rest} <= {"changed", "failed"}
 
 
 def test_a_file_that_is_far_too_large_is_refused_unread(tmp_path: Path) -> None:
@@ -376,10 +376,10 @@ def test_two_jobs_on_one_output_folder_do_each_file_once(model: Path, here: Path
     assert written(here / "out") == sorted(os.listdir(here / "out")) == sorted(os.listdir("p"))
     said = [reported(here / name) for name in ("a.jsonl", "b.jsonl")]
     assert [len(x) for x in said] == [120, 120]
-    done = Counter(x["input"] for x in said[0] + said[1] if x["status"] == "done")
+    done = Counter(x["input"] for x in said[0] + said[1] if x["status"] == "unchanged")
     assert set(done.values()) == {1}
     assert len(done) == 120
-    assert {x["status"] for x in said[0] + said[1]} <= {"done", "skipped"}
+    assert {x["status"] for x in said[0] + said[1]} <= {"unchanged", "skipped"}
 
 
 # Interrupted
@@ -403,19 +403,19 @@ def test_a_signal_finishes_what_is_in_hand_and_sums_up(
     said = stderr.splitlines()
     assert said[-2:] == [
         "stopping; once more to stop at once",
-        f"{len(names)} done, {500 - len(names)} not reached",
+        f"{len(names)} unchanged, {500 - len(names)} not reached",
     ]
     assert "Traceback" not in stderr
     again = mir(model, "p", "-o", "out", "-q", "--report", "r.jsonl")
     assert (again.exit_code, len(again.stdout.splitlines())) == (0, 500 - len(names))
-    done = Counter(x["input"] for x in reported(here / "r.jsonl") if x["status"] == "done")
+    done = Counter(x["input"] for x in reported(here / "r.jsonl") if x["status"] == "unchanged")
     assert (len(done), set(done.values())) == (500, {1})
 
 
 # f that takes longer than anybody waits.
 SLOW = """
 import time
-from make_it_real.model import IGN
+from make_it_real.models.ign import IGN
 IGN.forward = lambda self, images: (print("in f", flush=True), time.sleep(3600))
 """
 
@@ -455,7 +455,7 @@ def test_fail_fast_stops_at_the_first_failure(model: Path, here: Path) -> None:
     assert len(names) < 59
     assert (
         result.stderr.splitlines()[-1]
-        == f"{len(names)} done, 1 failed, {59 - len(names)} not reached"
+        == f"{len(names)} unchanged, 1 failed, {59 - len(names)} not reached"
     )
     assert mir(model, "p", "-o", "out").exit_code == 1
     assert len(written(here / "out")) == 58
@@ -511,7 +511,13 @@ def test_a_report_is_appended_to_and_gone_on_with(model: Path, here: Path) -> No
     assert mir(model, *call).exit_code == 1
     report = here / "logs/r.jsonl"
     first = reported(report)
-    assert [x["status"] for x in first] == ["failed", "done", "done", "done", "failed"]
+    assert [x["status"] for x in first] == [
+        "failed",
+        "unchanged",
+        "unchanged",
+        "unchanged",
+        "failed",
+    ]
     for said in first:
         assert set(said) >= {"input", "output", "status", "reason", "drift_before", "drift_after"}
     good = first[1]
@@ -526,7 +532,7 @@ def test_a_report_is_appended_to_and_gone_on_with(model: Path, here: Path) -> No
     lines = report.read_text().splitlines()
     assert [json.loads(x) for x in lines[:5]] == first
     assert [json.loads(x)["status"] for x in lines[5:]] == [
-        "failed", "skipped", "done", "skipped", "failed",
+        "failed", "skipped", "unchanged", "skipped", "failed",
     ]  # fmt: skip
 
 
@@ -540,8 +546,12 @@ def test_a_report_that_can_not_be_written_is_one_line_and_no_job(model: Path, he
     assert not (here / "p_real").exists()
 
 
+# "done" is what mir said before it told changed from unchanged.
+LINE = '{"input": "x.png", "output": "y.png", "status": "done"}\n'
+
+
 @pytest.mark.parametrize("tail", ["", "x", "x" * 65_535, "x" * 65_536, "x" * 200_000])
-@pytest.mark.parametrize("whole", ["", '{"a": 1}\n', '{"a": 1}\n' * 9000])
+@pytest.mark.parametrize("whole", [LINE, LINE * 9000, "other\n" + LINE])
 def test_of_a_report_only_whole_lines_are_kept(tmp_path: Path, whole: str, tail: str) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(whole + tail)
@@ -551,15 +561,59 @@ def test_of_a_report_only_whole_lines_are_kept(tmp_path: Path, whole: str, tail:
     assert path.read_text() == whole + '{"b": 2}\n'
 
 
+NO_REPORTS = {
+    "photo.jpg": b"\xff\xd8\xff\xe0\0\x10JFIF\n\0more\nof it",
+    "one line.json": b'{"input": "a", "output": "b", "status": "c"}',
+    "only.json": b'{"name": "Ada", "born": 1815}\n',
+    "list.json": b'["input", "output", "status"]\n',
+    "notes.txt": b"one\ntwo\n",
+    "blank at its end.jsonl": LINE.encode() + b"\n",
+    "utf-16.txt": "input\noutput\n".encode("utf-16"),
+    "deep.json": b"[" * 100_000 + b"\n",
+    "long.txt": b"x" * 3_000_000,
+    "newline": b"\n",
+}
+
+
+@pytest.mark.parametrize("name", NO_REPORTS)
+def test_a_file_that_is_no_report_is_left_as_it_is(model: Path, here: Path, name: str) -> None:
+    folder(here / "p", 2)
+    (here / name).write_bytes(NO_REPORTS[name])
+    for call in (["p"], ["nowhere.png"], ["p", "--dry-run"], ["p", "--watch"]):
+        result = mir(model, *call, "--report", name)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == (
+            f"mir: {name} is no report of mir's: give --report a new file, or a report\n"
+        )
+    with pytest.raises(ReportError):
+        Report(here / name)
+    assert (here / name).read_bytes() == NO_REPORTS[name]
+    assert not (here / "p_real").exists()
+
+
+def test_where_nothing_matched_no_report_is_written(model: Path, here: Path) -> None:
+    (here / "old.jsonl").write_text(LINE + "torn")
+    for name in ("new.jsonl", "old.jsonl"):
+        result = mir(model, "nowhere.png", "*.gif", "--report", name)
+        assert result.exit_code == 3
+    assert (here / "old.jsonl").read_text() == LINE + "torn"
+    assert os.listdir(here) == ["old.jsonl"]
+    folder(here / "p", 1)
+    (here / "empty.jsonl").touch()
+    assert mir(model, "p", "--report", "empty.jsonl").exit_code == 0
+    assert len(reported(here / "empty.jsonl")) == 1
+
+
 def test_reports_of_other_processes_are_merged_and_nothing_else_is_touched(
     model: Path, here: Path
 ) -> None:
     folder(here / "p", 1)
     report = here / "r[1].jsonl"
-    part(report, 1).write_text('{"input": "one"}\n{"input": "half')
-    part(report, 12).write_text('{"input": "twelve"}\n')
+    part(report, 1).write_text(LINE.replace("x.png", "one") + '{"input": "half')
+    part(report, 12).write_text(LINE.replace("x.png", "twelve"))
     # What logrotate and people leave beside a log.
     others = ["r[1].jsonl.1", "r[1].jsonl.20240101", "r[1].jsonl.rank1.bak", "r1.jsonl.rank1"]
+    others += ["r[1].jsonl.rank7"]
     for name in others:
         (here / name).write_text("old\n")
     assert mir(model, "p", "--report", str(report)).exit_code == 0
@@ -569,10 +623,11 @@ def test_reports_of_other_processes_are_merged_and_nothing_else_is_touched(
 
 def test_the_summary_is_there_for_several_inputs_only(model: Path, here: Path) -> None:
     folder(here / "p", 2)
-    assert mir(model, "p/0000.png", "-o", "one.png").stderr == "rest on cpu\n"
+    alone = mir(model, "p/0000.png", "-o", "one.png")
+    assert alone.stderr == "rest on cpu\np/0000.png: unchanged\n"
     (here / "p/bad.png").write_bytes(b"")
     assert mir(model, "p").stderr.splitlines() == [
-        "rest on cpu", "mir: p/bad.png: the file is empty", "2 done, 1 failed",
+        "rest on cpu", "mir: p/bad.png: the file is empty", "2 unchanged, 1 failed",
     ]  # fmt: skip
     assert mir(model, "p", "-q").stderr == "mir: p/bad.png: the file is empty\n"
 
@@ -597,7 +652,7 @@ def test_on_a_terminal_there_are_a_bar_and_a_table(model: Path, here: Path) -> N
     # Stdout has names alone, whatever the terminal shows.
     assert stdout.decode().splitlines() == [f"{here}/p_real/{n:04}.png" for n in range(30)]
     shown = said.decode()
-    for word in ("projecting", "31/31", "images/s", "1 failed", "done", "the file is empty"):
+    for word in ("projecting", "31/31", "images/s", "1 failed", "unchanged", "the file is empty"):
         assert word in shown
 
 
@@ -663,12 +718,12 @@ def test_watch_takes_what_arrives_once_it_has_settled(model: Path, here: Path) -
     # Where the machine stands still for a second, a growing file seems settled: it is read
     # again once it has grown.
     assert {x["input"] for x in said if x["status"] == "failed"} <= {"p/growing.png"}
-    times = Counter(Path(x["input"]).name for x in said if x["status"] == "done")
+    times = Counter(Path(x["input"]).name for x in said if x["status"] == "unchanged")
     assert times.pop("0.png") == 2
     assert set(times.values()) == {1}
     assert set(times) == {"growing.png"} | {f.name for f in (here / "p").glob("beside*")}
     assert decode.read(here / "out/0.png").colour.mean() == pytest.approx(99 / 255)
-    assert stderr.splitlines()[-1].startswith(f"{2 + sum(times.values())} done")
+    assert stderr.splitlines()[-1].startswith(f"{2 + sum(times.values())} unchanged")
 
 
 def test_a_file_arrives_when_two_looks_in_a_row_find_it_the_same(here: Path) -> None:
@@ -710,9 +765,9 @@ def test_watch_replaces_nothing_unless_told(model: Path, here: Path) -> None:
         child.send_signal(signal.SIGTERM)
         _, stderr = child.communicate(timeout=120)
     assert child.returncode == 130
-    assert [x["status"] for x in reported(here / "r.jsonl")] == ["done", "skipped"]
+    assert [x["status"] for x in reported(here / "r.jsonl")] == ["unchanged", "skipped"]
     assert decode.read(here / "out/0.png").colour.max() < 0.1
-    assert stderr.splitlines()[-1] == "1 done, 1 skipped"
+    assert stderr.splitlines()[-1] == "1 unchanged, 1 skipped"
 
 
 @pytest.mark.parametrize("arguments", [["a.png"], ["p", "-o", "-"], ["p", "--dry-run"], ["-"]])
@@ -753,9 +808,11 @@ def test_two_processes_share_a_folder_out(model: Path, here: Path) -> None:
     assert failed == {"p/bad.png": "the file is empty", "nowhere.png": "no such file or folder"}
     assert {x.name for x in here.iterdir()} == {"p", "out", "r.jsonl"}
     # The first process speaks for both, each prints what it wrote.
-    assert done.stderr.count("40 done, 2 failed\n") == 1
+    assert done.stderr.count("40 unchanged, 2 failed\n") == 1
     assert done.stderr.count("nowhere.png: no such file") == 1
-    assert sorted(done.stdout.split()) == sorted(x["output"] for x in said if x["status"] == "done")
+    assert sorted(done.stdout.split()) == sorted(
+        x["output"] for x in said if x["status"] == "unchanged"
+    )
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])

@@ -3,9 +3,9 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -16,11 +16,11 @@ from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
 from make_it_real.data import dataset
-from make_it_real.errors import DataError
+from make_it_real.errors import NO_DETECTOR, NO_FACE, DataError
 from make_it_real.images import decode, faces
 from make_it_real.images.alignment import Similarity, cut_out
 from make_it_real.images.faces import Face, template
-from make_it_real.images.framing import NO_DETECTOR, NO_FACE, Framing, fit_all
+from make_it_real.images.framing import Framing, fit_all
 from make_it_real.images.pixels import to_pixels
 from make_it_real.inference.projection import project
 from make_it_real.models.ign import IGN
@@ -33,7 +33,9 @@ WIDTH, HEIGHT = 160, 120
 SMALL = Similarity(1 + 0j, -8 - 12j)
 LARGE = Similarity(0.48 - 0.14j, -30 + 2j)
 
-Finds = Callable[[list[Similarity] | None], list[int]]
+
+class Finds(Protocol):
+    def __call__(self, places: list[Similarity] | None, others: int = 0) -> list[int]: ...
 
 
 def face_at(place: Similarity) -> Face:
@@ -42,16 +44,19 @@ def face_at(place: Similarity) -> Face:
 
 @pytest.fixture
 def finds(monkeypatch: pytest.MonkeyPatch) -> Finds:
-    """Sets what the detector finds in any picture; the list grows with each time it is asked."""
+    """Sets what the detector finds in any picture; the list grows with each time it is asked.
 
-    def set_to(places: list[Similarity] | None) -> list[int]:
+    others: how many things more might be faces.
+    """
+
+    def set_to(places: list[Similarity] | None, others: int = 0) -> list[int]:
         asked: list[int] = []
 
-        def find(colour: Tensor) -> list[Face] | None:
+        def search(colour: Tensor) -> tuple[list[Face], int] | None:
             asked.append(1)
-            return None if places is None else [face_at(place) for place in places]
+            return None if places is None else ([face_at(place) for place in places], others)
 
-        monkeypatch.setattr("make_it_real.images.faces.find", find)
+        monkeypatch.setattr("make_it_real.images.framing.search", search)
         return asked
 
     return set_to
@@ -102,7 +107,7 @@ def test_a_face_is_aligned_and_projected(
     photo: Path, model: Path, finds: Finds, tiny_colour_f: IGN
 ) -> None:
     finds([LARGE])
-    result = mir("project", model, "photo.png")
+    result = mir("project", model, "photo.png", "--crop")
     assert (result.exit_code, result.stdout) == (0, "photo_real.png\n")
     assert result.stderr == "faces on cpu\n"
     wanted = expected(tiny_colour_f, photo, LARGE)
@@ -113,7 +118,7 @@ def test_what_was_done_says_where_the_face_is_and_how_it_was_turned(
     photo: Path, model: Path, finds: Finds
 ) -> None:
     finds([LARGE, SMALL])
-    result = mir("project", model, "photo.png", "--json")
+    result = mir("project", model, "photo.png", "--json", "--crop")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["face"] for line in lines] == [1, 2]
     assert lines[0]["done"] == ["face 1 of 2 at 80, 53, turned by -16°, resized from 64×64"]
@@ -126,7 +131,7 @@ def test_each_face_becomes_an_image_of_its_own(
     photo: Path, model: Path, finds: Finds, tiny_colour_f: IGN
 ) -> None:
     finds([LARGE, SMALL])
-    result = mir("project", model, "photo.png")
+    result = mir("project", model, "photo.png", "--crop")
     assert result.stdout.splitlines() == ["photo_real.png", "photo_real-face2.png"]
     for name, place in (("photo_real.png", LARGE), ("photo_real-face2.png", SMALL)):
         wanted = expected(tiny_colour_f, photo, place)
@@ -137,24 +142,117 @@ def test_a_batch_of_one_takes_a_photo_of_several_faces(
     photo: Path, model: Path, finds: Finds
 ) -> None:
     finds([LARGE, SMALL, SMALL])
-    result = mir("project", model, "photo.png", "--batch", "1")
+    result = mir("project", model, "photo.png", "--batch", "1", "--crop")
     assert result.stdout.splitlines()[2:] == ["photo_real-face3.png"]
 
 
-@pytest.mark.parametrize(("found", "warning"), [(None, NO_DETECTOR), ([], NO_FACE)])
-def test_without_a_face_the_central_square_is_taken_and_that_is_said(
-    photo: Path, model: Path, finds: Finds, found: list[Similarity] | None, warning: str
+NOTHING = pytest.mark.parametrize(("found", "said"), [(None, NO_DETECTOR), ([], NO_FACE)])
+
+
+@NOTHING
+@pytest.mark.parametrize("size", [[], ["--crop"], ["--restore-size"]])
+def test_without_a_face_nothing_is_changed_and_that_is_said(
+    photo: Path,
+    model: Path,
+    finds: Finds,
+    found: list[Similarity] | None,
+    said: str,
+    size: list[str],
 ) -> None:
     finds(found)
-    result = mir("project", model, "photo.png", "-q", "--report", "report.jsonl")
+    result = mir("project", model, "photo.png", "--report", "report.jsonl", *size)
     assert (result.exit_code, result.stdout) == (0, "photo_real.png\n")
-    assert result.stderr == f"mir: warning: photo.png: {warning}\n"
+    assert result.stderr.splitlines() == [
+        "faces on cpu", f"mir: warning: photo.png: {said}", "photo.png: unchanged",
+    ]  # fmt: skip
     (line,) = map(json.loads, Path("report.jsonl").read_text().splitlines())
-    assert line["warnings"] == [warning]
-    assert line["status"] == "done"
-    cropped = mir("project", model, "photo.png", "--fit", "crop", "-o", "cropped.png")
-    assert cropped.stderr == "faces on cpu\n"
-    assert torch.equal(pixels(Path("photo_real.png")), pixels(Path("cropped.png")))
+    assert (line["status"], line["reason"]) == ("unchanged", said)
+    assert (line["warnings"], line["drift_before"], line["drift_after"]) == ([], None, None)
+    assert Path("photo_real.png").read_bytes() == photo.read_bytes()
+
+
+@NOTHING
+def test_insisting_on_the_central_square_or_on_faces(
+    photo: Path, model: Path, finds: Finds, found: list[Similarity] | None, said: str
+) -> None:
+    finds(found)
+    square = mir("project", model, "photo.png", "--fit", "crop", "--crop", "-o", "square.png")
+    assert (square.exit_code, square.stderr) == (0, "faces on cpu\n")
+    assert pixels(Path("square.png")).shape[1:] == (SIZE, SIZE)
+    result = mir("project", model, "photo.png", "--fit", "faces", "-o", "face.png", "--json")
+    assert result.exit_code == 1
+    line = json.loads(result.stdout)
+    assert (line["status"], line["reason"]) == ("failed", said)
+    assert result.stderr.count(said) == 1
+    assert not Path("face.png").exists()
+
+
+@NOTHING
+def test_what_is_true_of_many_pictures_is_said_once_with_their_number(
+    here: Path, model: Path, finds: Finds, found: list[Similarity] | None, said: str
+) -> None:
+    finds(found)
+    for number in range(4):
+        noise(seed=number).save(here / f"{number}.png")
+    noise(SIZE, SIZE).save(here / "aligned.png")
+    result = mir("project", model, "*.png", "-o", "out", "--gallery", "page.html")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 5)
+    assert result.stderr.splitlines()[1:] == [
+        f"mir: warning: 4 of 5 inputs: {said}", "1 changed, 4 unchanged",
+    ]  # fmt: skip
+    assert Path("page.html").read_text().count("<dd>unchanged</dd>") == 4
+    failed = mir("project", model, "*.png", "-o", "other", "--fit", "faces")
+    assert failed.exit_code == 1
+    assert failed.stderr.splitlines()[-1] == "5 failed"
+    if found is None:
+        assert failed.stderr.count(said) == 1
+    scored = mir("score", model, "*.png")
+    lines = [line for line in scored.stderr.splitlines() if said in line]
+    assert lines == [f"mir: warning: 4 of 5 inputs: {said}; the central square is taken"]
+
+
+@pytest.mark.parametrize(
+    ("size", "status"),
+    [((64, 64), "changed"), ((256, 256), "changed"), ((257, 257), "unchanged"),
+     ((64, 65), "unchanged"), ((20, 24), "unchanged")],
+)  # fmt: skip
+def test_without_the_extra_small_squares_are_taken_for_aligned_faces(
+    here: Path, model: Path, finds: Finds, size: tuple[int, int], status: str
+) -> None:
+    finds(None)
+    noise(*size).save("x.png")
+    result = mir("project", model, "x.png", "--json")
+    assert json.loads(result.stdout)["status"] == status
+    assert f"mir: warning: x.png: {NO_DETECTOR}\n" in result.stderr
+    assert pixels(Path("x_real.png")).shape[1:] == (size[1], size[0])
+
+
+def test_faces_that_are_left_out_are_counted(photo: Path, model: Path, finds: Finds) -> None:
+    finds([LARGE, SMALL], 1)
+    result = mir("project", model, "photo.png")
+    assert "mir: warning: photo.png: 2 of 3 faces: the rest is too small" in result.stderr
+    finds([], 2)
+    result = mir("project", model, "photo.png", "--json")
+    assert json.loads(result.stdout)["done"] == ["0 of 2 faces: too small, turned away or none"]
+
+
+def test_a_photo_whose_second_face_alone_is_changed_is_changed(
+    here: Path, tiny_colour_f: IGN, model: Path, finds: Finds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT), "#8a8").save("photo.png")
+    finds([LARGE, SMALL, SMALL])
+
+    def second_alone(f: IGN, images: Tensor, steps: int = 1, *, batch: int = 64) -> Tensor:
+        change = torch.tensor([0.0, 0.5, 0.0])[: len(images), None, None, None]
+        return images + change.to(images)
+
+    monkeypatch.setattr("make_it_real.inference.batch.project", second_alone)
+    lines = mir("project", model, "photo.png", "--crop", "--json").stdout.splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["unchanged", "changed", "unchanged"]
+    (whole,) = mir("project", model, "photo.png", "--json").stdout.splitlines()
+    assert json.loads(whole)["status"] == "changed"
+    said = mir("project", model, "photo.png", "missing.png", "--crop").stderr
+    assert said.splitlines()[-1] == "1 changed, 1 failed"
 
 
 def test_a_missing_extra_is_named(
@@ -164,8 +262,8 @@ def test_a_missing_extra_is_named(
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     result = mir("project", model, "photo.png")
     assert result.exit_code == 0
-    assert "pip install 'make-it-real[faces]'" in result.stderr
-    assert Path("photo_real.png").exists()
+    assert "pip install -c .ci/constraints.txt '.[faces]'" in result.stderr
+    assert Path("photo_real.png").read_bytes() == photo.read_bytes()
 
 
 @pytest.mark.parametrize("how", ["pad", "crop", "stretch"])
@@ -204,7 +302,7 @@ def test_a_transparent_photo_keeps_its_transparency(here: Path, model: Path, fin
     image = noise().convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize(image.size))
     image.save("photo.png")
-    assert mir("project", model, "photo.png").exit_code == 0
+    assert mir("project", model, "photo.png", "--crop").exit_code == 0
     alpha = decode.read(Path("photo_real.png")).alpha
     assert alpha is not None
     # SMALL lies from row 12 on, at the photo's own scale.
@@ -223,11 +321,12 @@ def test_a_photo_can_be_inverted(photo: Path, model: Path, finds: Finds) -> None
 # Put back
 
 
+@pytest.mark.parametrize("size", [[], ["--restore-size"]])
 def test_faces_are_put_back_into_the_photo_and_nothing_else_is_changed(
-    photo: Path, model: Path, finds: Finds
+    photo: Path, model: Path, finds: Finds, size: list[str]
 ) -> None:
     finds([LARGE, SMALL])
-    result = mir("project", model, "photo.png", "--restore-size", "--json")
+    result = mir("project", model, "photo.png", "--json", *size)
     (line,) = map(json.loads, result.stdout.splitlines())
     assert line["face"] == 1
     assert [note[:11] for note in line["done"]] == ["face 1 of 2", "face 2 of 2"]
@@ -246,17 +345,21 @@ def test_faces_are_put_back_into_the_photo_and_nothing_else_is_changed(
 def test_what_f_leaves_alone_stays_as_it_was(
     photo: Path, tiny_colour_f: IGN, tmp_path: Path, finds: Finds
 ) -> None:
-    for part in (tiny_colour_f.last.weight, tiny_colour_f.last.bias, tiny_colour_f.seen.weight):
-        assert part is not None
-        part.zero_()
+    for name in ("last.weight", "last.bias", "seen.weight"):
+        tiny_colour_f.get_parameter(name).zero_()
     still = tmp_path / "still.safetensors"
     info = model_file.ModelInfo(
         name="still", config=asdict(tiny_colour_f.config), framing=asdict(Framing(faces=True))
     )
     model_file.save(tiny_colour_f, info, still)
     finds([LARGE, SMALL])
-    assert mir("project", still, "photo.png", "--restore-size").exit_code == 0
-    assert torch.equal(pixels(Path("photo_real.png")), pixels(photo))
+    result = mir("project", still, "photo.png", "--json")
+    assert json.loads(result.stdout)["status"] == "unchanged"
+    assert Path("photo_real.png").read_bytes() == photo.read_bytes()
+    crops = mir("project", still, "photo.png", "--json", "--crop").stdout.splitlines()
+    assert [json.loads(line)["status"] for line in crops] == ["unchanged"] * 2
+    assert mir("project", still, "photo.png", "-o", "photo.webp").exit_code == 0
+    assert torch.equal(pixels(Path("photo.webp")), pixels(photo))
 
 
 # Names and folders
@@ -265,14 +368,14 @@ def test_what_f_leaves_alone_stays_as_it_was(
 def test_nothing_is_overwritten(photo: Path, model: Path, finds: Finds) -> None:
     finds([LARGE, SMALL])
     Path("photo_real-face2.png").write_bytes(b"mine")
-    result = mir("project", model, "photo.png")
+    result = mir("project", model, "photo.png", "--crop")
     assert result.exit_code == 1
     assert result.stdout == "photo_real.png\n"
     assert "photo.png: the output exists" in result.stderr
     assert Path("photo_real-face2.png").read_bytes() == b"mine"
-    again = mir("project", model, "photo.png")
+    again = mir("project", model, "photo.png", "--crop")
     assert again.stdout.splitlines() == ["photo_real_2.png", "photo_real_2-face2.png"]
-    replaced = mir("project", model, "photo.png", "--overwrite")
+    replaced = mir("project", model, "photo.png", "--overwrite", "--crop")
     assert replaced.stdout.splitlines() == ["photo_real.png", "photo_real-face2.png"]
     assert Path("photo_real-face2.png").read_bytes() != b"mine"
 
@@ -284,20 +387,20 @@ def test_a_folder_job_counts_photos_and_goes_on_where_it_was_stopped(
     (here / "photos").mkdir()
     for name in ("a", "b"):
         noise(seed=ord(name)).save(here / "photos" / f"{name}.jpg")
-    first = mir("project", model, "photos", "--report", "r.jsonl")
+    first = mir("project", model, "photos", "--report", "r.jsonl", "--crop")
     assert [Path(name).name for name in first.stdout.split()] == [
         "a.png", "a-face2.png", "b.png", "b-face2.png",
     ]  # fmt: skip
-    assert "2 done" in first.stderr
+    assert "2 changed" in first.stderr
     assert len(Path("r.jsonl").read_text().splitlines()) == 4
     # Stopped after the second face of b was written, which comes before the first.
     (here / "photos_real" / "b.png").unlink()
-    second = mir("project", model, "photos", "--json")
+    second = mir("project", model, "photos", "--json", "--crop")
     found = [json.loads(line) for line in second.stdout.splitlines()]
     assert [(Path(one["output"]).name, one["status"]) for one in found] == [
-        ("a.png", "skipped"), ("b.png", "done"), ("b-face2.png", "skipped"),
+        ("a.png", "skipped"), ("b.png", "changed"), ("b-face2.png", "skipped"),
     ]  # fmt: skip
-    assert "1 done, 1 skipped" in second.stderr
+    assert "1 changed, 1 skipped" in second.stderr
     assert second.exit_code == 0
 
 
@@ -308,7 +411,7 @@ def test_a_face_does_not_take_the_name_of_another_photos_result(
     (here / "photos").mkdir()
     for name in ("a.jpg", "a-face2.JPG"):
         noise(seed=len(name)).save(here / "photos" / name, "JPEG")
-    result = mir("project", model, "photos")
+    result = mir("project", model, "photos", "--crop")
     assert result.exit_code == 0
     assert sorted(Path(name).name for name in result.stdout.split()) == [
         "a-face2-face2.png", "a-face2.png", "a-face2_2.png", "a.png",
@@ -318,10 +421,10 @@ def test_a_face_does_not_take_the_name_of_another_photos_result(
 def test_stdout_takes_the_largest_face_and_says_so(photo: Path, model: Path, finds: Finds) -> None:
     finds([LARGE, SMALL])
     data = photo.read_bytes()
-    result = mir("project", model, "-", "-o", "-", stdin=data)
+    result = mir("project", model, "-", "-o", "-", "--crop", stdin=data)
     assert decode.read(result.stdout_bytes).colour.shape[1:] == (SIZE, SIZE)
     assert "of 2 faces only the largest" in result.stderr
-    whole = mir("project", model, "-", "-o", "-", "--restore-size", stdin=data)
+    whole = mir("project", model, "-", "-o", "-", stdin=data)
     assert decode.read(whole.stdout_bytes).colour.shape[1:] == (HEIGHT, WIDTH)
     assert "largest" not in whole.stderr
 
@@ -330,7 +433,7 @@ def test_a_gallery_shows_each_face_beside_what_it_was(
     photo: Path, model: Path, finds: Finds
 ) -> None:
     finds([LARGE, SMALL])
-    assert mir("project", model, "photo.png", "--gallery", "x.html").exit_code == 0
+    assert mir("project", model, "photo.png", "--gallery", "x.html", "--crop").exit_code == 0
     page = Path("x.html").read_text()
     assert page.count("<figure") == 2
     assert "photo.png (face 2)" in page
@@ -348,13 +451,14 @@ def test_score_and_refine_look_at_every_face(photo: Path, model: Path, finds: Fi
     assert mir("refine", model, "photo.png", "-k", "2").exit_code == 0
     finds(None)
     alone = mir("score", model, "photo.png")
-    assert f"warning: photo.png: {NO_DETECTOR}" in alone.stderr
+    said = f"warning: photo.png: {NO_DETECTOR}; the central square is taken"
+    assert said in alone.stderr
 
 
 def test_training_on_photos_takes_their_faces(
     here: Path, finds: Finds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "available", lambda: True)
+    monkeypatch.setattr(dataset, "available", lambda: True)
     (here / "photos").mkdir()
     noise().save(here / "photos" / "two.png")
     noise(SIZE, SIZE).save(here / "photos" / "aligned.png")
@@ -372,7 +476,7 @@ def test_training_on_photos_takes_their_faces(
 def test_training_on_faces_without_the_extra_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "available", lambda: False)
+    monkeypatch.setattr(dataset, "available", lambda: False)
     with pytest.raises(DataError, match=r"make-it-real\[faces\]"):
         dataset.load(here, faces=True)
 

@@ -1,6 +1,7 @@
 """Applying a trained f: f^k by hand, in batches of any size, and when memory runs out."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from torch import Tensor
 
 import make_it_real
+from make_it_real.errors import MirError, ShapeError
 from make_it_real.inference import projection
 from make_it_real.inference.projection import apply, drift, generate, project
+from make_it_real.inference.refinement import refine
 from make_it_real.models.ign import IGN, IGNConfig
 
 CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 0}
@@ -99,8 +102,13 @@ def test_nothing_comes_of_nothing(tiny_f: IGN, tiny_colour_f: IGN) -> None:
     "shape", [(1, 28, 28), (2, 3, 28, 28), (2, 1, 28, 27), (2, 1, 32, 32), (28, 28), (0, 3, 28, 28)]
 )
 def test_images_of_another_shape_are_refused(tiny_f: IGN, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"shape \(N, 1, 28, 28\)"):
-        project(tiny_f, torch.zeros(shape))
+    said = rf"shape \(N, 1, 28, 28\), not \({', '.join(map(str, shape))}\)"
+    for work in (project, drift, partial(refine, steps=2)):
+        with pytest.raises(ShapeError, match=said) as error:
+            work(tiny_f, torch.zeros(shape))
+        # What a user can mend, and what Python calls such an argument.
+        assert isinstance(error.value, MirError)
+        assert isinstance(error.value, ValueError)
 
 
 @pytest.mark.parametrize("steps", [0, -1])

@@ -21,7 +21,7 @@ from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.inference import plots, scoring
 from make_it_real.inference.scoring import LEVELS, calibrate, percentile, score
 from make_it_real.models.ign import IGN
-from make_it_real.weights import model_file, verify
+from make_it_real.weights import model_file, pretrained, verify
 from make_it_real.weights.safetensors_file import read_tensors, save_tensors
 
 
@@ -134,14 +134,14 @@ def test_mir_score_sorts_by_drift_and_says_what_is_missing(tiny_model: Path, fol
     assert "has no calibration" in result.stderr
     assert "mir calibrate" in result.stderr
     x = torch.stack([decode.read(p).colour * 2 - 1 for p in sorted(folder.iterdir())])
-    wanted = scoring.score(model_file.load(tiny_model), x).drift
+    wanted = scoring.score(pretrained.load(tiny_model), x).drift
     assert sorted(drifts) == pytest.approx(sorted(wanted.tolist()), abs=1e-6)
 
 
 def test_mir_calibrate_gives_scores_a_percentile(tiny_model: Path, folder: Path) -> None:
-    half = {k: v.half() for k, v in model_file.load(tiny_model).state_dict().items()}
+    half = {k: v.half() for k, v in pretrained.load(tiny_model).state_dict().items()}
     save_tensors(half, {"mir": model_file.header(model_file.inspect(tiny_model))}, tiny_model)
-    verify.add(tiny_model)
+    verify.add(pretrained.load(tiny_model), tiny_model)
     done = mir("calibrate", folder.parent / "data", "-m", tiny_model, "-d", "cpu")
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{tiny_model}\n"
@@ -151,7 +151,7 @@ def test_mir_calibrate_gives_scores_a_percentile(tiny_model: Path, folder: Path)
     # Stored as they were, to the type: what the probe says of them still holds.
     after = read_tensors(tiny_model)
     assert all(v.dtype == torch.float16 and torch.equal(v, half[k]) for k, v in after.items())
-    assert verify.check(tiny_model)["difference"] == 0
+    assert verify.check(pretrained.load(tiny_model), tiny_model)["difference"] == 0
 
     result = mir("score", folder, "-m", tiny_model, "-d", "cpu", "--json")
     assert "calibration" not in result.stderr

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from make_it_real.models import layers
 from make_it_real.models.critic import Critic
-from make_it_real.models.ign import IGN, IGNConfig, place
+from make_it_real.models.ign import IGNConfig, evaluation_mode, place
 from make_it_real.models.layers import Attention, BoundedOutput, Patches, PlainBlock
+from make_it_real.models.projector import Projector
 
 
 def randomised(net: nn.Module, seed: int = 0) -> None:
@@ -20,10 +21,10 @@ def randomised(net: nn.Module, seed: int = 0) -> None:
         parameter.data.add_(0.05 * noise)
 
 
-def network(size: int = 12, channels: int = 1, **changes: Any) -> IGN:
+def network(size: int = 12, channels: int = 1, **changes: Any) -> Projector:
     settings: dict[str, Any] = {"stem": 8, "widths": (8, 16), "bottleneck": 8, "blocks": 2}
     torch.manual_seed(0)
-    f = IGN(IGNConfig(size, channels, **settings | changes))
+    f = Projector(IGNConfig(size, channels, **settings | changes))
     randomised(f)
     return f
 
@@ -121,7 +122,7 @@ def test_gradient_is_blocked_only_where_it_pushes_outward() -> None:
     assert torch.equal(values.grad, wanted)
 
 
-def proposing(change: float) -> IGN:
+def proposing(change: float) -> Projector:
     """An f with a dead zone of 0.1 that proposes one change, to every pixel of every image."""
     f = network(dead_zone=0.1)
     f.last.weight.data.zero_()
@@ -265,7 +266,7 @@ def test_a_batch_of_none_stays_one(part: dict[str, Any]) -> None:
 def test_a_band_without_power_is_as_weak_as_any() -> None:
     power = torch.tensor([0.0, 1e-9, 1e-8, 1e-4, 1e-2, 1.0])
     wanted = torch.tensor([-3.0, -3.0, -3.0, -1.0, 0.0, 1.0])
-    torch.testing.assert_close(layers.scaled(power), wanted)
+    torch.testing.assert_close(layers.log_scale(power), wanted)
 
 
 def test_filters_that_begin_at_nothing_leave_f_as_it_was() -> None:
@@ -282,7 +283,7 @@ def test_filters_that_begin_at_nothing_leave_f_as_it_was() -> None:
 
 def test_patches_begin_at_nothing_and_leave_f_as_it_was() -> None:
     plain = network(32, 3)
-    patched = IGN(IGNConfig(32, 3, 8, (8, 16), 8, 2, patches=2))
+    patched = Projector(IGNConfig(32, 3, 8, (8, 16), 8, 2, patches=2))
     found = patched.load_state_dict(plain.state_dict(), strict=False)
     assert found.missing_keys
     assert all(name.startswith("patches.") for name in found.missing_keys)
@@ -459,3 +460,19 @@ def test_minibatch_std_is_the_deviation_within_groups(n: int) -> None:
 def test_the_critic_tells_many_images_from_one_image_repeated() -> None:
     C, x = critic(12, 1, (8, 16)), noise(4, 1, 12)
     assert (C(x)[0] - C(x[:1].expand(4, -1, -1, -1))[0]).abs() > 1e-4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_mode_ends_where_it_began_even_by_an_error(training: bool) -> None:
+    f, seen = network().train(training), []
+
+    def fail() -> None:
+        with evaluation_mode(f):
+            seen.append(f.training)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [False]
+    assert f.training is training
+    assert all(part.training is training for part in f.modules())

@@ -1,20 +1,16 @@
-"""The laws of z that know of places: the images' covariance, and their kinds."""
+"""The sources that know the layout of images: their covariance, and their kinds."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from make_it_real.data.dataset import ImageSet
 from make_it_real.inference.projection import generate
-from make_it_real.models import mixture_source
 from make_it_real.models import source as models_source
-from make_it_real.models.ign import IGN, IGNConfig
-from make_it_real.models.mixture_source import MixtureSource, PrincipalSource
-from make_it_real.models.source import SOURCES
+from make_it_real.models.architectures import build
+from make_it_real.models.ign import IGNConfig
+from make_it_real.models.mixture_source import MixtureSource, fit_mixture, log_shares
 from make_it_real.models.spectral_source import SpectralSource
-from make_it_real.training import adversarial
-from make_it_real.training.config import TrainConfig
-from tests.models.textures import textures
+from tests.models.helpers import textures
 
 
 def aligned(n: int, channels: int = 3, size: int = 16) -> Tensor:
@@ -32,7 +28,7 @@ def aligned(n: int, channels: int = 3, size: int = 16) -> Tensor:
 
 def test_principal_components_are_those_of_the_covariance() -> None:
     images = aligned(800)
-    source = PrincipalSource(3, 16)
+    source = MixtureSource(3, 16, kinds=1)
     source.fit(images)
 
     flat = images.double().flatten(1)
@@ -45,9 +41,9 @@ def test_principal_components_are_those_of_the_covariance() -> None:
     torch.testing.assert_close(source.average, images.mean(0))
 
 
-def test_z_of_the_principal_law_has_the_covariance_of_the_images() -> None:
+def test_z_of_the_principal_source_has_the_covariance_of_the_images() -> None:
     images = aligned(800)
-    source = PrincipalSource(3, 16)
+    source = MixtureSource(3, 16, kinds=1)
     source.fit(images)
     z = source.sample(6000, torch.Generator().manual_seed(4))
     wanted, found = (torch.cov(each.double().flatten(1).T) for each in (images, z))
@@ -62,7 +58,7 @@ def test_z_of_the_principal_law_has_the_covariance_of_the_images() -> None:
 def test_what_the_components_leave_has_the_spectrum_of_what_they_leave() -> None:
     generator = torch.Generator().manual_seed(5)
     images = aligned(2000) + 0.5 * torch.randn(2000, 3, 16, 16, generator=generator)
-    source = PrincipalSource(3, 16)
+    source = MixtureSource(3, 16, kinds=1)
     source.fit(images)
     z = source.sample(4000, torch.Generator().manual_seed(6))
 
@@ -81,7 +77,7 @@ def test_what_the_components_leave_has_the_spectrum_of_what_they_leave() -> None
 
 def test_fitting_principal_components_is_repeatable_and_draws_from_nobody() -> None:
     images, state = aligned(50), torch.get_rng_state()
-    one, two = PrincipalSource(3, 16), PrincipalSource(3, 16)
+    one, two = MixtureSource(3, 16, kinds=1), MixtureSource(3, 16, kinds=1)
     one.fit(images)
     torch.rand(5)
     two.fit(images)
@@ -94,7 +90,7 @@ def test_fitting_principal_components_is_repeatable_and_draws_from_nobody() -> N
 @pytest.mark.parametrize("n", [2, 40])
 def test_fewer_images_than_components_will_do(n: int) -> None:
     images = aligned(n)
-    source = PrincipalSource(3, 16)
+    source = MixtureSource(3, 16, kinds=1)
     source.fit(images)
     assert source.deviations.count_nonzero() == n - 1
     assert source.from_seeds([0]).isfinite().all()
@@ -117,7 +113,7 @@ def three_kinds(n: int, dims: int = 5) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_a_mixture_finds_the_kinds() -> None:
     points, kinds, means = three_kinds(6000)
-    found = mixture_source.fit(points, 3)
+    found = fit_mixture(points, 3)
     order = torch.cdist(means.double(), found.means).argmin(1)
     assert sorted(order.tolist()) == [0, 1, 2]
     torch.testing.assert_close(found.means[order], means.double(), atol=0.2, rtol=0)
@@ -127,25 +123,25 @@ def test_a_mixture_finds_the_kinds() -> None:
     for at, scale in zip(order, (1.0, 0.5, 2.0), strict=True):
         wanted = scale**2 * torch.eye(5).double()
         torch.testing.assert_close(covariances[at], wanted, atol=0.12 * scale**2, rtol=0)
-    told = mixture_source.log_shares(found, points.double()).argmax(1)
+    told = log_shares(found, points.double()).argmax(1)
     assert float((order[kinds] == told).float().mean()) > 0.97
 
 
 def test_log_shares_are_the_density_of_the_mixture() -> None:
     points, _, _ = three_kinds(300)
-    found = mixture_source.fit(points, 2)
+    found = fit_mixture(points, 2)
     known = torch.distributions.MixtureSameFamily(
         torch.distributions.Categorical(found.weights),
         torch.distributions.MultivariateNormal(found.means, scale_tril=found.factors),
     )
-    log_density = mixture_source.log_shares(found, points.double()).logsumexp(1)
+    log_density = log_shares(found, points.double()).logsumexp(1)
     torch.testing.assert_close(log_density, known.log_prob(points.double()))
     assert found.likelihoods[-1] == pytest.approx(float(log_density.mean()), abs=0.01)
 
 
 def test_each_round_gains_and_the_last_hardly() -> None:
     points, _, _ = three_kinds(2000)
-    rounds = torch.tensor(mixture_source.fit(points, 6).likelihoods)
+    rounds = torch.tensor(fit_mixture(points, 6).likelihoods)
     assert len(rounds) > 3
     # The pull towards each other may cost a trace of likelihood.
     assert bool((rounds.diff() > -1e-3).all())
@@ -154,7 +150,7 @@ def test_each_round_gains_and_the_last_hardly() -> None:
 
 def test_a_mixture_of_one_is_the_gaussian() -> None:
     points = three_kinds(500)[0].double()
-    found = mixture_source.fit(points, 1)
+    found = fit_mixture(points, 1)
     torch.testing.assert_close(found.means[0], points.mean(0))
     wanted = torch.cov(points.T, correction=0)
     torch.testing.assert_close(found.factors[0] @ found.factors[0].T, wanted, rtol=1e-5, atol=0)
@@ -164,7 +160,7 @@ def test_a_kind_of_few_points_has_nearly_the_covariance_of_the_others() -> None:
     generator = torch.Generator().manual_seed(2)
     many = torch.randn(2000, 6, generator=generator) * torch.arange(1.0, 7)
     few = 50 + 1e-3 * torch.randn(3, 6, generator=generator)
-    found = mixture_source.fit(torch.cat([many, few]), 2)
+    found = fit_mixture(torch.cat([many, few]), 2)
     rare = int(found.weights.argmin())
     assert float(found.weights[rare]) == pytest.approx(3 / 2003, rel=1e-3)
     variances = (found.factors[rare] @ found.factors[rare].T).diagonal()
@@ -176,12 +172,12 @@ def test_a_kind_of_few_points_has_nearly_the_covariance_of_the_others() -> None:
 def test_points_too_alike_or_too_few_for_a_covariance_have_one_all_the_same(
     points: Tensor,
 ) -> None:
-    found = mixture_source.fit(points, 3)
+    found = fit_mixture(points, 3)
     assert found.factors.isfinite().all()
     assert float(found.weights.sum()) == pytest.approx(1)
 
 
-# --- The law of several kinds ---
+# --- Several kinds ---
 
 
 def two_kinds(n: int) -> Tensor:
@@ -198,11 +194,11 @@ def two_kinds(n: int) -> Tensor:
 
 def test_z_of_a_mixture_is_of_one_kind_or_the_other() -> None:
     images = two_kinds(900)
-    kinds, one = MixtureSource(1, 8), PrincipalSource(1, 8)
+    kinds, one = MixtureSource(1, 8), MixtureSource(1, 8, kinds=1)
     kinds.fit(images)
     one.fit(images)
 
-    def levels(source: PrincipalSource) -> Tensor:
+    def levels(source: MixtureSource) -> Tensor:
         z = source.sample(2000, torch.Generator().manual_seed(8))
         level: Tensor = (z[:, :, :4].mean((1, 2, 3)) - z[:, :, 4:].mean((1, 2, 3))) / 2
         return level
@@ -236,16 +232,19 @@ def test_kinds_are_in_the_order_of_the_first_component() -> None:
     torch.testing.assert_close(found, ends, atol=1e-5, rtol=1e-4)
 
 
-def test_a_mixture_has_the_principal_laws_statistics_and_its_spectral_law() -> None:
+def test_a_mixture_has_the_principal_sources_statistics_and_its_spectrum() -> None:
     images = aligned(300)
-    kinds, one = MixtureSource(3, 16), PrincipalSource(3, 16)
+    kinds, one = MixtureSource(3, 16), MixtureSource(3, 16, kinds=1)
     for each in (kinds, one):
         each.fit(images)
-    for name, buffer in one.named_buffers():
+    shared = dict(one.named_buffers())
+    for name in ("weights", "means", "factors"):
+        assert len(shared.pop(name)) == 1
+    for name, buffer in shared.items():
         assert torch.equal(buffer, kinds.get_buffer(name))
-    spectral = models_source.source("spectral", kinds)
+    spectral = models_source.convert(kinds, "spectral")
     assert torch.equal(
-        spectral.from_seeds([3]), models_source.source("spectral", one).from_seeds([3])
+        spectral.from_seeds([3]), models_source.convert(one, "spectral").from_seeds([3])
     )
 
 
@@ -266,67 +265,6 @@ def test_fitting_a_mixture_again_forgets_what_it_was() -> None:
 
 
 def test_a_new_mixture_is_the_residual_alone_and_a_model_may_have_one() -> None:
-    f = IGN(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture"))
+    f = build(IGNConfig(8, 1, 8, (8, 8), 8, source="mixture"))
     assert float(f.source.from_seeds(range(50)).std()) == pytest.approx(1, abs=0.05)
     assert generate(f, [0, 1]).shape == (2, 1, 8, 8)
-
-
-# --- Wider than the images ---
-
-
-def widened(law: str, factor: float, white: Tensor, images: Tensor) -> Tensor:
-    source = SOURCES[law](3, 16)
-    source.fit(images)
-    source.widen(factor)
-    return source.colour(white)
-
-
-@pytest.mark.parametrize("law", ["spectral", "published", "principal", "mixture"])
-def test_z_is_drawn_as_much_wider_as_it_is_told(law: str) -> None:
-    images = aligned(400)
-    shape = SOURCES[law](3, 16).noise_shape
-    white = torch.randn(5, *shape, generator=torch.Generator().manual_seed(6))
-    none, once, twice = (widened(law, factor, white, images) for factor in (0.0, 1.0, 2.0))
-    assert (once - none).abs().amax((1, 2, 3)).min() > 0.5
-    torch.testing.assert_close(twice - once, once - none, atol=1e-4, rtol=0)
-    fitted = SOURCES[law](3, 16)
-    fitted.fit(images)
-    assert torch.equal(fitted.colour(white), once)
-
-
-def test_of_a_mixture_each_kind_is_widened_about_its_own_mean() -> None:
-    images = aligned(400)
-    source = MixtureSource(3, 16)
-    source.fit(images)
-    means = source.means.clone()
-    source.widen(0)
-    assert torch.equal(source.means, means)
-    along = (source.sample(500, torch.Generator().manual_seed(0)) - source.average).flatten(1)
-    amounts = along @ source.components.T
-    exact = "donot_use_mm_for_euclid_dist"
-    apart = torch.cdist(amounts, means[source.weights > 0], compute_mode=exact).amin(1)
-    # The residual has a trace of what it should be without.
-    assert float(apart.max()) < 0.05
-
-
-def test_white_noise_can_not_be_widened() -> None:
-    with pytest.raises(ValueError, match="whatever the images are"):
-        SOURCES["white"](3, 16).widen(1.3)
-
-
-def test_training_begins_with_z_as_wide_as_it_is_told() -> None:
-    pixels = ((aligned(200, 1, 12).clamp(-1, 1) + 1) * 127.5).byte()
-    model = IGNConfig(12, 1, 8, (8, 16), 8, 2, source="principal")
-    plain, wide = (
-        adversarial.begin(
-            ImageSet(pixels, None, "shapes"),
-            model,
-            TrainConfig(steps=1, batch=16, critic_widths=(8, 16), spread=spread),
-            torch.device("cpu"),
-        )
-        for spread in (1.0, 1.5)
-    )
-    for f in (wide.f, wide.f_ema):
-        torch.testing.assert_close(
-            f.source.get_buffer("deviations"), 1.5 * plain.f.source.get_buffer("deviations")
-        )

@@ -7,24 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
-from typer.testing import CliRunner
 
-from make_it_real.cli import app
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import MirError
 from make_it_real.models import efficientnet_lite
 from make_it_real.models.efficientnet_lite import STAGES, Backbone
 from make_it_real.models.ign import IGNConfig
-from make_it_real.models.projected_critic import MIXED, SIDES, Memory, ProjectedCritic, pooled
-from make_it_real.training import adversarial, losses
-from make_it_real.training.adversarial import Trainer
-from make_it_real.training.config import TrainConfig
+from make_it_real.models.projected_critic import SIDES, ProjectedCritic
+from make_it_real.training import checkpoint, losses
+from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.config import AdversarialConfig
+from make_it_real.training.trainer import Trainer, begin
 
 CPU = torch.device("cpu")
 MODEL = IGNConfig(12, 1, 8, (8, 16), 8, 2)
-CONFIG = TrainConfig(steps=6, batch=16, critic_widths=(8, 16), bf16=False, projected=2.0)
+CONFIG = AdversarialConfig(steps=6, batch=16, critic_widths=(8, 16), bf16=False, projected=2.0)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -46,8 +44,9 @@ def critic() -> Iterator[ProjectedCritic]:
         yield ProjectedCritic()
 
 
-def begun(config: TrainConfig) -> Trainer:
-    return adversarial.begin(ImageSet(pixels(), None, "noise"), MODEL, config, CPU)
+def begun(config: AdversarialConfig) -> Trainer[AdversarialObjective]:
+    images = ImageSet(pixels(), None, "noise")
+    return begin(AdversarialObjective(MODEL, config, CPU), images)
 
 
 def pixels() -> Tensor:
@@ -59,7 +58,7 @@ def pixels() -> Tensor:
 
 def test_folding_the_norms_changes_nothing() -> None:
     images = noise(2, 3, 64, 64).clamp(-1, 1)
-    plain = efficientnet_lite._lite1().requires_grad_(False)
+    plain = efficientnet_lite._load_lite1().requires_grad_(False)
     wanted, h = [], plain._swish(plain._bn0(plain._conv_stem(images)))
     for block in plain._blocks:
         h = block(h)
@@ -143,7 +142,9 @@ def test_hinge_losses_are_the_formula() -> None:
 def test_the_second_gradient_gets_its_share_whatever_its_size(scale: float) -> None:
     images = noise(4, 3, 8, 8).requires_grad_()
     one, other = noise(4, 3, 8, 8, seed=1), noise(4, 3, 8, 8, seed=2)
-    losses.led(images, one, scale * other, 3.0).backward()
+    loss = losses.led(torch.tensor(0.7), images, one, scale * other, 3.0)
+    assert float(loss.detach()) == pytest.approx(0.7)
+    loss.backward()
 
     def size(g: Tensor) -> Tensor:
         return g.square().sum((1, 2, 3)).sqrt().mean()
@@ -154,7 +155,7 @@ def test_the_second_gradient_gets_its_share_whatever_its_size(scale: float) -> N
 
 def test_without_weight_or_gradient_the_first_one_leads_alone() -> None:
     images, one = noise(2, 1, 8, 8).requires_grad_(), noise(2, 1, 8, 8, seed=1)
-    losses.led(images, one, torch.zeros_like(one), 2.0).backward()
+    losses.led(torch.tensor(0.7), images, one, torch.zeros_like(one), 2.0).backward()
     assert images.grad is not None
     assert torch.equal(images.grad, one)
 
@@ -173,159 +174,44 @@ def test_its_heads_learn_to_tell_real_from_made(critic: ProjectedCritic) -> None
     assert values[-1] < 0.7 * values[0]
 
 
-# --- The energy distance ---
-
-
-def test_the_energy_distance_by_hand() -> None:
-    made = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    real, earlier = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 5.0]])
-    # To the real one 5 and 0; among made ones 0, 5, 5 and √10.
-    wanted = 5 / 2 - (10 + 10**0.5) / 4
-    assert losses.loss_energy(made, earlier, real).item() == pytest.approx(wanted, rel=1e-5)
-
-
-def test_made_features_are_led_to_where_none_is_yet() -> None:
-    real = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
-    earlier = torch.tensor([[-1.0, 0.0], [-1.0, 0.1]])
-    made = torch.tensor([[0.0, 0.0]], requires_grad=True)
-    losses.loss_energy(made, earlier, real).backward()
-    assert made.grad is not None
-    # Down the gradient is towards the real one that stands alone.
-    assert float(made.grad[0, 0]) < -0.5
-
-
-def test_features_are_pooled_over_places() -> None:
-    features = [noise(2, 3, 4, 4), noise(2, 5, 2, 2, seed=1)]
-    found = pooled(features)
-    assert found.shape == (2, 8)
-    torch.testing.assert_close(found[1, 2], features[0][1, 2].mean())
-    torch.testing.assert_close(found[1, 3], features[1][1, 0].mean())
-
-
-def test_memory_keeps_the_latest_of_each_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Memory, "LENGTH", 6)
-    memory, width = Memory(), sum(MIXED)
-    assert len(memory.recall(SIDES[0])[0]) == 0
-    rows = noise(12, width).split(4)
-    for each in rows:
-        memory.take(SIDES[0], each, -each)
-    real, made = memory.recall(SIDES[0])
-    assert torch.equal(real, -made)
-    wanted = torch.cat(rows)[6:]
-    assert torch.equal(real[real[:, 0].argsort()], wanted[wanted[:, 0].argsort()])
-    assert len(memory.recall(SIDES[1])[0]) == 0
-
-
-def test_counts_of_a_memory_stay_with_the_host() -> None:
-    memory = Memory()
-    memory.take(SIDES[0], noise(4, sum(MIXED)), noise(4, sum(MIXED), seed=1))
-    moved = memory.to("meta")
-    assert moved.real.device.type == "meta"
-    assert moved.seen.device.type == "cpu"
-    assert moved.seen.tolist() == [4, 0, 0]
-
-
-def test_it_leads_f_by_its_share_once_there_is_something_to_compare_with() -> None:
-    plain, spread = begun(CONFIG), begun(replace(CONFIG, energy=1.0))
-    draw = plain.draw(pixels())
-    gradients = []
-    for again in range(2):
-        for trainer in (plain, spread):
-            trainer.f.zero_grad()
-            trainer.backward(draw)
-        pairs = zip(plain.f.parameters(), spread.f.parameters(), strict=True)
-        gradients.append(
-            all(a.grad is None or (b.grad is not None and torch.allclose(a.grad, b.grad))
-                for a, b in pairs)
-        )  # fmt: skip
-        assert gradients == [True, False][: again + 1]
-
-
-def test_a_run_with_it_goes_on_as_it_would_have(tmp_path: Path) -> None:
-    trainer = begun(replace(CONFIG, energy=0.5))
-    for _ in range(4):
-        trainer.train_step(pixels())
-    trainer.save(tmp_path / "c.safetensors")
-    again = Trainer.load(tmp_path / "c.safetensors", CPU)
-    for _ in range(2):
-        assert trainer.train_step(pixels()).record() == again.train_step(pixels()).record()
-    for name, value in trainer.state().items():
-        assert torch.equal(value, again.state()[name]), name
-
-
-def test_it_needs_a_projected_critic() -> None:
-    with pytest.raises(ValueError, match="needs a projected critic"):
-        TrainConfig(energy=1.0)
-
-
 # --- In training ---
 
 
 def test_it_leads_f_beside_the_critic_of_pixels() -> None:
     plain, led = begun(replace(CONFIG, projected=0.0)), begun(CONFIG)
-    draw = plain.draw(pixels())
+    draws = plain.draw(pixels(), 0)
     for trainer in (plain, led):
-        trainer.backward(draw)
-    pairs = zip(plain.f.parameters(), led.f.parameters(), strict=True)
+        trainer.learn(draws)
+    pairs = zip(plain.objective.f.parameters(), led.objective.f.parameters(), strict=True)
     assert any(
         not torch.allclose(a.grad, b.grad)
         for a, b in pairs
         if a.grad is not None and b.grad is not None
     )
     # What critic C learns is the same: it sees the same images.
-    for a, b in zip(plain.C.parameters(), led.C.parameters(), strict=True):
+    for a, b in zip(plain.objective.C.parameters(), led.objective.C.parameters(), strict=True):
         assert a.grad is not None
         assert b.grad is not None
         torch.testing.assert_close(a.grad, b.grad)
-    assert led.P is not None
-    assert all(p.grad is not None for p in led.P.parameters())
+    assert led.objective.P is not None
+    assert all(p.grad is not None for p in led.objective.P.parameters())
 
 
 def test_a_resumed_run_goes_on_as_it_would_have(tmp_path: Path) -> None:
     trainer = begun(CONFIG)
     for _ in range(2):
         trainer.train_step(pixels())
-    trainer.save(tmp_path / "c.safetensors")
-    again = Trainer.load(tmp_path / "c.safetensors", CPU)
-    records = [t.train_step(pixels()).record() for t in (trainer, again)]
-    assert records[0] == records[1]
-    assert records[0].projected > 0
-    for name, value in trainer.state().items():
-        assert torch.equal(value, again.state()[name]), name
+    checkpoint.save(trainer, tmp_path / "c.safetensors")
+    again = checkpoint.load(tmp_path / "c.safetensors", CPU)
+    first, other = (t.train_step(pixels()) for t in (trainer, again))
+    assert first == other
+    assert first["projected"] > 0
+    state = checkpoint.state(again)
+    for name, value in checkpoint.state(trainer).items():
+        assert torch.equal(value, state[name]), name
 
 
 def test_without_it_nothing_of_it_is_there() -> None:
     trainer = begun(replace(CONFIG, projected=0.0))
-    assert "P" not in trainer.nets
-    assert trainer.train_step(pixels()).record().projected == 0
-
-
-@pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])
-def test_weights_that_are_none_are_refused(weight: float) -> None:
-    with pytest.raises(ValueError, match="projected must be"):
-        TrainConfig(projected=weight)
-
-
-def test_mir_train_takes_it_and_says_where_it_does_not(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    for i, image in enumerate(noise(8, 12, 12)):
-        Image.fromarray((image.clamp(-1, 1) * 127 + 128).byte().numpy()).save(data / f"{i}.png")
-
-    def train(*words: str) -> tuple[int, str]:
-        common = ["train", str(data), "-o", str(tmp_path / "run"), "-d", "cpu", "--steps", "1"]
-        result = CliRunner().invoke(app, [*common, *words])
-        return result.exit_code, result.stderr
-
-    small = ("--size", "12", "--channels", "1", "--batch", "32")
-    code, said = train(*small, "--projected", "2", "--accumulate", "2")
-    assert (code, "one process and one part" in said) == (2, True)
-    code, said = train(*small, "--projected", "2", "--objective", "ign")
-    assert (code, "--projected is for" in said) == (2, True)
-    code, said = train(*small, "--energy", "1")
-    assert (code, "that --projected brings" in said) == (2, True)
-    code, said = train(*small, "--projected", "2")
-    assert code == 0, said
-    assert b"P.heads." in (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
-    code, said = train("--resume", "--projected", "2")
-    assert (code, "the critics that it was begun with" in said) == (2, True)
+    assert "P" not in dict(trainer.objective.named_children())
+    assert "projected" not in trainer.train_step(pixels())

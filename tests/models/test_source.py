@@ -1,4 +1,4 @@
-"""Other laws of z than a model's own: what they share with it, and where there is none."""
+"""Other source distributions than a model's own: what they share with it, and where none is."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,19 +11,14 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
-from make_it_real.data.dataset import ImageSet
-from make_it_real.errors import WeightsError
 from make_it_real.images.pixels import grid, to_pixels
 from make_it_real.inference.projection import generate
 from make_it_real.models import source as models_source
-from make_it_real.models.ign import IGN, IGNConfig
-from make_it_real.models.mixture_source import PrincipalSource
-from make_it_real.models.source import LAWS
+from make_it_real.models.architectures import build
+from make_it_real.models.ign import IGN
+from make_it_real.models.mixture_source import MixtureSource
+from make_it_real.models.source import DISTRIBUTIONS
 from make_it_real.models.spectral_source import PublishedSource, Source, SpectralSource, WhiteSource
-from make_it_real.training import adversarial
-from make_it_real.training.adversarial import Trainer
-from make_it_real.training.config import TrainConfig
-from make_it_real.training.trainer import train
 from make_it_real.weights import model_file
 
 N = 4_000
@@ -53,48 +48,29 @@ def moments(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("side", [12, 15])
-def test_the_published_law_of_a_spectral_source_is_the_published_one(side: int) -> None:
+def test_the_spectral_source_of_a_published_source_is_the_spectral_one(side: int) -> None:
     x = pictures(side=side)
-    own = fitted(SpectralSource, x)
-    mean, variance = moments(drawn(models_source.source("published", own)))
-    assert isinstance(models_source.source("published", own), PublishedSource)
-    wanted_mean, wanted = moments(drawn(fitted(PublishedSource, x)))
-    torch.testing.assert_close(mean, wanted_mean, atol=0.06, rtol=0)
-    torch.testing.assert_close(variance.mean((1, 2)), wanted.mean((1, 2)), atol=0, rtol=0.06)
-    whole = moments(drawn(own))[1]
-    assert float(variance[:, 1:5, 1:5].sum() / whole[:, 1:5, 1:5].sum()) == pytest.approx(
-        0.5, abs=0.05
-    )
-    # What is real to begin with, the mean above all, keeps its variance.
-    assert float(variance[:, 0, 0].sum() / whole[:, 0, 0].sum()) == pytest.approx(1, abs=0.1)
-
-
-@pytest.mark.parametrize("side", [12, 15])
-def test_the_spectral_law_of_a_published_source_is_the_spectral_one(side: int) -> None:
-    x = pictures(side=side)
-    law = models_source.source("spectral", fitted(PublishedSource, x))
-    assert isinstance(law, SpectralSource)
+    source = models_source.convert(fitted(PublishedSource, x), "spectral")
+    assert isinstance(source, SpectralSource)
     wanted = fitted(SpectralSource, x)
-    torch.testing.assert_close(law.mean, wanted.state_dict()["mean"], atol=1e-4, rtol=0)
-    torch.testing.assert_close(law.std, wanted.state_dict()["std"], atol=2e-3, rtol=5e-3)
+    torch.testing.assert_close(source.mean, wanted.state_dict()["mean"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(source.std, wanted.state_dict()["std"], atol=2e-3, rtol=5e-3)
 
 
-def test_the_spectral_law_of_a_principal_source_is_the_spectral_one() -> None:
+@pytest.mark.parametrize("kinds", [1, 32])
+def test_the_spectral_source_of_a_mixture_is_the_spectral_one(kinds: int) -> None:
     x = pictures()
-    own = fitted(PrincipalSource, x)
-    law = models_source.source("spectral", own)
-    assert type(law) is SpectralSource
+    own = MixtureSource(3, 12, kinds)
+    own.fit(x)
+    source = models_source.convert(own, "spectral")
+    assert type(source) is SpectralSource
     wanted = fitted(SpectralSource, x).state_dict()
-    assert all(torch.equal(value, wanted[name]) for name, value in law.state_dict().items())
-    mean, variance = moments(drawn(models_source.source("published", own)))
-    other_mean, other = moments(drawn(models_source.source("published", fitted(SpectralSource, x))))
-    assert torch.equal(mean, other_mean)
-    assert torch.equal(variance, other)
+    assert all(torch.equal(value, wanted[name]) for name, value in source.state_dict().items())
 
 
 def test_a_blend_lies_between_spectral_and_white_noise_by_t() -> None:
     own = fitted(SpectralSource, pictures())
-    blend = models_source.source("blend", own)
+    blend = models_source.convert(own, "blend")
     ends = torch.tensor([-20.0, 20.0])  # t = 0 and t = 1.
     white = torch.randn(2, blend.noise_shape[0] - 1, generator=torch.Generator().manual_seed(0))
     z = blend.colour(torch.cat([white, ends[:, None]], 1))
@@ -103,7 +79,7 @@ def test_a_blend_lies_between_spectral_and_white_noise_by_t() -> None:
     torch.testing.assert_close(z[1], other[1])
     # √(1 − t)² + √t² = 1, and E t = 1/2: the variance is the mean of both.
     both = [
-        moments(drawn(law))[1].mean() for law in (own, models_source.source("white", own), blend)
+        moments(drawn(each))[1].mean() for each in (own, models_source.convert(own, "white"), blend)
     ]
     mean_image = moments(drawn(own))[0]
     # t is drawn as well, and with it how much of the mean image there is.
@@ -111,21 +87,21 @@ def test_a_blend_lies_between_spectral_and_white_noise_by_t() -> None:
     assert float(both[2]) == pytest.approx(float((both[0] + both[1]) / 2 + spread), rel=0.05)
 
 
-@pytest.mark.parametrize("law", LAWS)
-def test_a_seed_is_a_z_whatever_it_is_drawn_with(law: str) -> None:
-    source = models_source.source(law, fitted(SpectralSource, pictures()))
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_a_seed_is_a_z_whatever_it_is_drawn_with(distribution: str) -> None:
+    source = models_source.convert(fitted(SpectralSource, pictures()), distribution)
     z = source.from_seeds([3, 4, 5])
     assert z.shape == (3, 3, 12, 12)
     torch.testing.assert_close(z[1:2], source.from_seeds([4]))
     assert not torch.allclose(z[0], z[1])
 
 
-def test_a_white_model_has_no_spectrum_and_its_own_law_is_there() -> None:
+def test_a_white_model_has_no_spectrum_and_white_noise_is_there() -> None:
     own = WhiteSource(1, 12)
-    assert models_source.source("white", own).from_seeds([1]).equal(own.from_seeds([1]))
-    for law in ("spectral", "published", "blend"):
-        with pytest.raises(WeightsError, match="the model's z is white noise"):
-            models_source.source(law, own)
+    assert models_source.convert(own, "white").from_seeds([1]).equal(own.from_seeds([1]))
+    for distribution in ("spectral", "blend"):
+        with pytest.raises(ValueError, match="the model's z is white noise"):
+            models_source.convert(own, distribution)
 
 
 # --- mir generate --source ---
@@ -135,83 +111,34 @@ def mir(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.mark.parametrize("law", LAWS)
-def test_generate_draws_by_the_law_asked_for(
-    here: Path, tiny_model: Path, tiny_f: IGN, law: str
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_generate_draws_from_the_distribution_asked_for(
+    here: Path, tiny_model: Path, tiny_f: IGN, distribution: str
 ) -> None:
-    result = mir("generate", "-m", tiny_model, "-d", "cpu", "-n", 4, "--source", law, "-o", "g.png")
+    result = mir(
+        "generate", "-m", tiny_model, "-d", "cpu", "-n", 4, "--source", distribution, "-o", "g.png"
+    )
     assert result.exit_code == 0, result.output
     own = generate(tiny_f, range(4))
-    tiny_f.source = models_source.source(law, tiny_f.source)
+    tiny_f.source = models_source.convert(tiny_f.source, distribution)
     wanted = generate(tiny_f, range(4))
     with Image.open("g.png") as image:
-        assert image.info["source"] == law
+        assert image.info["source"] == distribution
         found = torch.from_numpy(np.array(image))[None]
     assert (found.int() - to_pixels(grid(wanted)).int()).abs().max() <= 1
-    assert torch.equal(own, wanted) is (law == "spectral")
+    assert torch.equal(own, wanted) is (distribution == "spectral")
 
 
 def test_generate_refuses_what_cannot_be_drawn(here: Path, tiny_f: IGN) -> None:
     config = replace(tiny_f.config, source="white")
     model_file.save(
-        IGN(config).eval(), model_file.ModelInfo(name="w", config=asdict(config)), Path("w")
+        build(config).eval(), model_file.ModelInfo(name="w", config=asdict(config)), Path("w")
     )
     result = mir("generate", "-m", "./w", "-d", "cpu", "--source", "blend")
     assert result.exit_code == 4
     assert "knows no spectrum" in result.stderr
-    assert mir("generate", "--source", "pink").exit_code == 2
+    for distribution in ("pink", "published"):
+        assert mir("generate", "--source", distribution).exit_code == 2
     both = mir("generate", "--source", "white", "--like", "x.png")
     assert both.exit_code == 2
     assert "give one" in both.stderr
-
-
-# --- In training ---
-
-MODEL = IGNConfig(12, 1, 8, (8, 16), 8, 2)
-CONFIG = TrainConfig(steps=4, batch=64, critic_widths=(8, 16), bf16=False)
-
-
-def begun(config: TrainConfig) -> Trainer:
-    images = ImageSet(to_pixels(pictures(1)), None, "pictures")
-    return adversarial.begin(images, MODEL, config, torch.device("cpu"))
-
-
-def test_a_share_of_z_is_drawn_by_each_law() -> None:
-    trainer = begun(replace(CONFIG, laws=("white", "blend"), law_share=0.5))
-    z = trainer.sample(4_000)
-    # White noise has much at the shortest waves, of which these images have none.
-    short = (z[:, 0, :, 1:] - z[:, 0, :, :-1]).square().mean((1, 2))
-    own = (lambda x: (x[:, 0, :, 1:] - x[:, 0, :, :-1]).square().mean((1, 2)))(
-        trainer.f.source.sample(500, trainer.generator)
-    )
-    assert float((short > own.max()).float().mean()) == pytest.approx(0.5, abs=0.06)
-    assert float((short > 1.4).float().mean()) == pytest.approx(0.25, abs=0.07)
-
-
-def test_without_laws_nothing_else_is_drawn() -> None:
-    plain, other = begun(CONFIG), begun(replace(CONFIG, laws=("white",), law_share=0.0))
-    assert torch.equal(plain.sample(8), other.sample(8))
-    assert torch.equal(plain.generator.get_state(), other.generator.get_state())
-
-
-def test_laws_travel_in_the_checkpoint(tmp_path: Path) -> None:
-    config = replace(CONFIG, laws=("white", "published"), law_share=0.2)
-    trainer = begun(config)
-    next(train(trainer, ImageSet(to_pixels(pictures(1)), None, "pictures")))
-    trainer.save(tmp_path / "c.safetensors")
-    again = Trainer.load(tmp_path / "c.safetensors", torch.device("cpu"))
-    assert again.config == config
-    assert torch.equal(again.sample(32), trainer.sample(32))
-
-
-@pytest.mark.parametrize("changes", [{"laws": ("pink",)}, {"law_share": 1.5}])
-def test_laws_that_are_none_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"no such law|law_share"):
-        TrainConfig(**changes)  # type: ignore[arg-type]
-
-
-def test_a_white_model_cannot_learn_other_laws() -> None:
-    images = ImageSet(to_pixels(pictures(1)), None, "pictures")
-    white = replace(MODEL, source="white")
-    with pytest.raises(WeightsError, match="knows no spectrum"):
-        adversarial.begin(images, white, replace(CONFIG, laws=("blend",)), torch.device("cpu"))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from make_it_real.models.source import SOURCES
 from make_it_real.models.spectral_source import PublishedSource, SpectralSource, WhiteSource, like
-from tests.models.textures import textures
+from tests.models.helpers import textures
 
 
 def fitted(images: Tensor) -> SpectralSource:
@@ -164,11 +164,11 @@ def test_one_constant_channel_stays_constant() -> None:
     assert float(z[:, 0].std()) > 0.2
 
 
-# --- The other laws ---
+# --- The other distributions ---
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_published_law_keeps_the_mean_and_half_of_the_variance(channels: int) -> None:
+def test_the_published_source_keeps_the_mean_and_half_of_the_variance(channels: int) -> None:
     n, size = 6000, 9
     images = textures(300, channels, size)
     source = PublishedSource(channels, size)
@@ -186,11 +186,11 @@ def test_the_published_law_keeps_the_mean_and_half_of_the_variance(channels: int
     torch.testing.assert_close(ratio, halved.double().expand_as(ratio), atol=0.07, rtol=0)
 
 
-def test_the_right_law_has_twice_the_variance_of_the_published_one() -> None:
+def test_the_spectral_source_has_twice_the_variance_of_the_published_one() -> None:
     images = textures(300, 1, 9)
     variances = []
-    for law in ("spectral", "published"):
-        source = SOURCES[law](1, 9)
+    for name in ("spectral", "published"):
+        source = SOURCES[name](1, 9)
         source.fit(images)
         z = source.sample(4000, torch.Generator().manual_seed(4))
         spectrum = whole_spectrum(z)
@@ -210,9 +210,9 @@ def test_white_noise_is_white_whatever_the_images() -> None:
     assert source.state_dict() == {}
 
 
-@pytest.mark.parametrize("law", sorted(SOURCES))
-def test_a_seed_is_one_z_under_every_law(law: str) -> None:
-    source = SOURCES[law](3, 8)
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_a_seed_is_one_z_in_every_distribution(name: str) -> None:
+    source = SOURCES[name](3, 8)
     source.fit(textures(30, 3, 8))
     together, alone = source.from_seeds([4, 9]), source.from_seeds([9])
     torch.testing.assert_close(together[1:], alone, atol=1e-6, rtol=0)

@@ -1,4 +1,4 @@
-"""Held-out images: the split, the distance, and telling copies from what is merely close."""
+"""Early stopping: the split, the distance, and telling copies from what is merely close."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.models.ign import IGN
 from make_it_real.training import early_stopping
 from make_it_real.training.early_stopping import (
+    EarlyStopping,
     RandomFeatures,
-    Watch,
     neighbour_ratios,
     share_out,
     split,
@@ -63,39 +63,49 @@ def test_a_copy_has_ratio_0_and_a_blur_near_1() -> None:
 
 
 @pytest.fixture
-def watch() -> Watch:
-    return Watch(to_pixels(blobs(400, 0)), to_pixels(blobs(200, 1)))
+def stopping() -> EarlyStopping:
+    return EarlyStopping(to_pixels(blobs(400, 0)), to_pixels(blobs(200, 1)))
 
 
-def test_the_distance_ranks_what_is_made(watch: Watch) -> None:
-    alike, dim = watch.distance(blobs(200, 2)), watch.distance(blobs(200, 2, brightness=0.7))
-    noise = watch.distance(torch.rand(200, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
+def test_the_distance_ranks_what_is_made(stopping: EarlyStopping) -> None:
+    alike, dim = stopping.distance(blobs(200, 2)), stopping.distance(blobs(200, 2, brightness=0.7))
+    noise = stopping.distance(
+        torch.rand(200, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    )
     assert alike < dim < noise
-    assert watch.floor == pytest.approx(alike, rel=0.5)
+    assert stopping.floor == pytest.approx(alike, rel=0.5)
 
 
-def test_copies_are_told_from_new_images(watch: Watch) -> None:
+def test_copies_are_told_from_new_images(stopping: EarlyStopping) -> None:
     train = to_images(to_pixels(blobs(400, 0)))
     grain = 0.01 * torch.randn(200, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert watch.copied(train[:200] + grain) > 0.9
-    assert watch.copied(blobs(200, 5)) < early_stopping.COPY_ALARM
+    assert stopping.copied(train[:200] + grain) > 0.9
+    assert stopping.copied(blobs(200, 5)) < early_stopping.COPY_ALARM
     # What is blurred is close to everything, and no copy.
-    assert watch.copied(train.mean(0, keepdim=True).expand(200, -1, -1, -1)) == 0
+    assert stopping.copied(train.mean(0, keepdim=True).expand(200, -1, -1, -1)) == 0
 
 
-def test_the_best_distance_and_the_checks_since_are_kept(watch: Watch) -> None:
-    assert [watch.improved(d) for d in (5.0, 4.0, 4.5, 4.0, 3.0, 9.0)] == [
+def test_the_best_distance_and_the_checks_since_are_kept(stopping: EarlyStopping) -> None:
+    assert [stopping.improved(d) for d in (5.0, 4.0, 4.5, 4.0, 3.0, 9.0)] == [
         True, True, False, False, True, False,
     ]  # fmt: skip
-    assert (watch.best, watch.stale) == (3.0, 1)
+    assert (stopping.best, stopping.stale) == (3.0, 1)
+    for _ in range(early_stopping.PATIENCE - 1):
+        assert not stopping.over
+        stopping.improved(3.5)
+    assert stopping.over
 
 
 def test_a_network_is_measured_in_evaluation_and_goes_on_training(tiny_f: IGN) -> None:
     pixels = torch.randint(0, 256, (60, 1, 28, 28), dtype=torch.uint8)
-    watch = Watch(pixels[:40], pixels[40:])
+    stopping = EarlyStopping(pixels[:40], pixels[40:])
     tiny_f.train()
-    made = watch.images(tiny_f)
+    made = stopping.images(tiny_f)
     assert tiny_f.training
     assert made.shape == (200, 1, 28, 28)
-    assert torch.equal(made, watch.images(tiny_f.eval()))
-    assert watch.distance(made) > 0
+    assert torch.equal(made, stopping.images(tiny_f.eval()))
+    check = stopping.check(tiny_f)
+    assert (check.distance, check.best) == (stopping.distance(made), True)
+    assert check.distance > 0
+    assert check.copies == stopping.copied(made)
+    assert not stopping.check(tiny_f).best

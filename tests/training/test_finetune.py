@@ -1,143 +1,59 @@
-"""Starting from a trained model: what fits is taken, what doesn't is said, critics come back."""
+"""Starting from a trained model: what fits is taken, and what doesn't is said."""
 
-import json
-import struct
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
-from typer.testing import CliRunner, Result
 
-from make_it_real.cli import app
-from make_it_real.data.dataset import ImageSet
-from make_it_real.errors import WeightsError
 from make_it_real.models.critic import Critic
-from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.models.mixture_source import MixtureSource
-from make_it_real.training import adversarial, finetune, run
-from make_it_real.training.checkpoint import load_critic, save_critic
+from make_it_real.training import checkpoint, early_stopping, finetune
+from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.checkpoint import load_critic
 from make_it_real.training.finetune import begin_from
-from make_it_real.training.trainer import train
-from make_it_real.weights import model_file
-from make_it_real.weights.model_file import critic_path
-
-CPU = torch.device("cpu")
-MODEL = IGNConfig(12, 1, 8, (8, 16), 8, 2)
-
-
-def pictures(n: int = 6, size: int = 12, channels: int = 1) -> ImageSet:
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (n, channels, size, size), generator=generator)
-    return ImageSet(pixels.byte(), None, "noise")
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A model of 12×12 grey images, without a critic; no parameter is as a new one's."""
-    torch.manual_seed(7)
-    f = IGN(MODEL)
-    with torch.no_grad():
-        for parameter in f.parameters():
-            parameter.add_(0.01)
-    path = tmp_path / "old.safetensors"
-    model_file.save(f, model_file.ModelInfo("old", asdict(MODEL)), path)
-    return path
-
-
-@pytest.fixture
-def critic(old: Path) -> Critic:
-    """A critic beside the old model, of other widths than the recipe's."""
-    torch.manual_seed(8)
-    C = Critic(12, 1, (8, 16))
-    save_critic(C, critic_path(old))
-    return C
+from make_it_real.training.trainer import begin, train
+from make_it_real.weights import model_file, pretrained
+from tests.training.helpers import CPU, MODEL, mir, pictures
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> set[str]:
     return {name for name in a if torch.equal(a[name], b[name])}
 
 
-def test_the_critic_lies_beside_its_model() -> None:
-    assert critic_path(Path("run/model.safetensors")) == Path("run/critic.safetensors")
-    assert critic_path(Path("w/mnist.safetensors")) == Path("w/mnist.critic.safetensors")
-
-
-@pytest.mark.parametrize("half", [False, True])
-def test_a_critic_comes_back(tmp_path: Path, half: bool) -> None:
-    C, path = Critic(12, 3, (8, 16)), tmp_path / "critic.safetensors"
-    save_critic(C, path, half=half)
-    found = load_critic(path)
-    assert (found.image_size, found.channels, found.widths) == (12, 3, (8, 16))
-    for name, value in C.state_dict().items():
-        tolerance = 1e-3 if half else 0
-        torch.testing.assert_close(found.state_dict()[name], value, atol=tolerance, rtol=tolerance)
-    full = tmp_path / "full.safetensors"
-    save_critic(C, full)
-    assert (path.stat().st_size < 0.7 * full.stat().st_size) is half
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"format": 2}, {"widths": [8]}, {"widths": "88"}, {"widths": [8, 24]}, {"image_size": 16},
-        {"channels": 1}, {"image_size": None}, {"channels": -1}, {"colour": "blue"},
-        {"widths": [1] * 1000}, {"image_size": 2**70}, {"widths": 7},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_critic_of_another_header_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
-    path = tmp_path / "critic.safetensors"
-    save_critic(Critic(12, 3, (8, 16)), path)
-    raw = path.read_bytes()
-    length = struct.unpack("<Q", raw[:8])[0]
-    header = json.loads(raw[8 : 8 + length])
-    inner = json.loads(header["__metadata__"]["mir_critic"]) | changes
-    header["__metadata__"]["mir_critic"] = json.dumps(inner)
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
-    with pytest.raises(WeightsError) as caught:
-        load_critic(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_model_is_no_critic(tiny_model: Path) -> None:
-    with pytest.raises(WeightsError, match="not a critic"):
-        load_critic(tiny_model)
-
-
 def test_everything_is_taken_at_the_same_size(old: Path, critic: Critic) -> None:
     images = pictures()
     trainer, notes = begin_from(old, images, CPU, batch=16)
-    f = model_file.load(old).state_dict()
+    f = pretrained.load(old).state_dict()
     parameters = {name for name in f if not name.startswith("source.")}
-    for net in (trainer.f, trainer.f_ema):
+    for net in (trainer.objective.f, trainer.objective.f_ema):
         # One channel has nothing to mix: that part of the source is the same everywhere.
         assert same(f, net.state_dict()) - {"source.mixing"} == parameters
-    assert same(critic.state_dict(), trainer.C.state_dict()) == critic.state_dict().keys()
+    assert same(critic.state_dict(), trainer.objective.C.state_dict()) == critic.state_dict().keys()
     # z has the new images' spectrum.
-    fresh = adversarial.begin(images, MODEL, trainer.config, CPU)
+    fresh = begin(AdversarialObjective(MODEL, trainer.objective.config, CPU), images)
     for name in ("source.mean", "source.std"):
-        assert torch.equal(trainer.f.state_dict()[name], fresh.f.state_dict()[name])
+        assert torch.equal(
+            trainer.objective.f.state_dict()[name], fresh.objective.f.state_dict()[name]
+        )
     assert len(notes) == 1
     assert "f starts from old, sha256" in notes[0]
     assert trainer.config.start == f"old, sha256 {model_file.fingerprint(old)}"
-    assert trainer.config.critic_widths == (8, 16)
-    assert (trainer.step, trainer.f.training) == (0, True)
-    assert next(train(trainer, images)).number == 1
+    assert trainer.objective.config.critic_widths == (8, 16)
+    assert (trainer.step, trainer.objective.f.training) == (0, True)
+    next(train(trainer, images))
+    assert trainer.step == 1
 
 
 def test_another_law_of_z_takes_nothing_from_f(old: Path, critic: Critic) -> None:
     trainer, notes = begin_from(old, pictures(), CPU, "mixture", batch=16)
-    assert trainer.f.config == replace(MODEL, source="mixture")
-    assert isinstance(trainer.f.source, MixtureSource)
-    assert float(trainer.f_ema.source.get_buffer("deviations").max()) > 0
-    f = model_file.load(old).state_dict()
+    assert trainer.objective.f.config == replace(MODEL, source="mixture")
+    assert isinstance(trainer.objective.f.source, MixtureSource)
+    assert float(trainer.objective.f_ema.source.get_buffer("deviations").max()) > 0
+    f = pretrained.load(old).state_dict()
     parameters = {name for name in f if not name.startswith("source.")}
-    assert same(f, trainer.f_ema.state_dict()) >= parameters
+    assert same(f, trainer.objective.f_ema.state_dict()) >= parameters
     assert len(notes) == 1
 
 
@@ -153,19 +69,20 @@ def test_what_does_not_fit_begins_anew_and_is_named(
 ) -> None:
     images = pictures(size=size, channels=channels)
     trainer, notes = begin_from(old, images, CPU, batch=16)
-    assert trainer.f.config == replace(MODEL, image_size=size, channels=channels)
+    assert trainer.objective.f.config == replace(MODEL, image_size=size, channels=channels)
     assert len(notes) == 3
     named = [set(note.partition(": ")[2].split(", ")) for note in notes[1:]]
     # The biases of convolutions to a fixed number of channels fit, the weights don't.
     assert named == [anew_f, anew_C]
-    f = model_file.load(old).state_dict()
+    f = pretrained.load(old).state_dict()
+    now = trainer.objective.f.state_dict()
     taken = {
         name for name in f
-        if not name.startswith("source.") and f[name].shape == trainer.f.state_dict()[name].shape
+        if not name.startswith("source.") and f[name].shape == now[name].shape
     }  # fmt: skip
     assert {"encode.0.conv1.weight", "merge.0.weight", "stem.bias"} <= taken
     for name in taken:
-        assert torch.equal(f[name], trainer.f.state_dict()[name]), name
+        assert torch.equal(f[name], trainer.objective.f.state_dict()[name]), name
     next(train(trainer, images))
 
 
@@ -182,40 +99,26 @@ def test_without_a_critic_a_new_one_gets_a_head_start(
     assert notes[1:] == [
         "no critic beside it (old.critic.safetensors): a new one gets 10 steps alone"
     ]
-    f = model_file.load(old).state_dict()
-    assert {n for n in f if not n.startswith("source.")} <= same(f, trainer.f.state_dict())
-    fresh = adversarial.begin(pictures(), MODEL, trainer.config, CPU)
-    z = fresh.f.source.from_seeds(range(32))
+    f = pretrained.load(old).state_dict()
+    assert {n for n in f if not n.startswith("source.")} <= same(
+        f, trainer.objective.f.state_dict()
+    )
+    fresh = begin(AdversarialObjective(MODEL, trainer.objective.config, CPU), pictures())
+    z = fresh.objective.f.source.from_seeds(range(32))
     x = pictures(32).pixels.float() / 127.5 - 1
 
     def lead(C: Critic) -> float:
         with torch.no_grad():
-            return float(C(x).mean() - C(trainer.f(z)).mean())
+            return float(C(x).mean() - C(trainer.objective.f(z)).mean())
 
-    assert lead(trainer.C) > lead(fresh.C)
+    assert lead(trainer.objective.C) > lead(fresh.objective.C)
     assert trainer.step == 0
-
-
-# --- mir train --from ---
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i, pixels in enumerate(pictures(24, 16, 3).pixels):
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{i:02}.png")
-    return folder
-
-
-def mir(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_mir_train_from_a_model_takes_its_size_and_says_what_it_does(
     photos: Path, old: Path, critic: Critic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "CHECK_EVERY", 2)
+    monkeypatch.setattr(early_stopping, "CHECK_EVERY", 2)
     out = tmp_path / "run"
     options = ["--batch", 16, "--steps", 4, "--device", "cpu", "-v"]
     result = mir("train", photos, "--from", old, "-o", out, *options)
@@ -237,8 +140,8 @@ def test_mir_train_from_a_model_takes_its_size_and_says_what_it_does(
     assert "4 images held out" in again.stderr
     # And from the run's folder, whose critic is found; at a size of one's own.
     third = mir(
-        "train", photos, "--from", out, "-o", tmp_path / "third", "--size", 16, "--no-early-stop",
-        "--batch", 16, "--steps", 1, "--device", "cpu", "--augment", 0,
+        "train", photos, "--from", out, "-o", tmp_path / "third", "--size", 16,
+        "--set", "hold_out=0", "--batch", 16, "--steps", 1, "--device", "cpu", "--set", "augment=0",
     )  # fmt: skip
     assert third.exit_code == 0, third.output
     assert "so begun anew in f: expand, position, squeeze" in third.stderr
@@ -251,15 +154,12 @@ def test_mir_train_from_a_model_takes_its_size_and_says_what_it_does(
 def test_training_ends_where_nothing_gets_nearer_to_held_out_images(
     photos: Path, old: Path, critic: Critic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "CHECK_EVERY", 1)
-    monkeypatch.setattr(run, "PATIENCE", 2)
-    monkeypatch.setattr(
-        "make_it_real.training.early_stopping.Watch.copied", lambda self, images: 0.5
-    )
+    monkeypatch.setattr(early_stopping, "CHECK_EVERY", 1)
+    monkeypatch.setattr(early_stopping, "PATIENCE", 2)
+    stopping = early_stopping.EarlyStopping
+    monkeypatch.setattr(stopping, "copied", lambda self, images: 0.5)
     distances = iter([3.0, 2.0, 4.0, 2.5])
-    monkeypatch.setattr(
-        "make_it_real.training.early_stopping.Watch.distance", lambda self, images: next(distances)
-    )
+    monkeypatch.setattr(stopping, "distance", lambda self, images: next(distances))
     out = tmp_path / "run"
     result = mir(
         "train", photos, "--from", old, "-o", out, "--batch", 16, "--steps", 99, "--device", "cpu"
@@ -269,7 +169,7 @@ def test_training_ends_where_nothing_gets_nearer_to_held_out_images(
     assert result.stderr.count("50% of what f makes are nearly training images") == 1
     info = model_file.inspect(out / "model.safetensors")
     assert (info.steps, info.figures["held_out_distance"]) == (2, 2.0)
-    assert adversarial.Trainer.load(out / "checkpoint.safetensors", CPU).step == 4
+    assert checkpoint.load(out / "checkpoint.safetensors", CPU).step == 4
 
 
 @pytest.mark.parametrize(
@@ -278,7 +178,11 @@ def test_training_ends_where_nothing_gets_nearer_to_held_out_images(
         (["--from", "nowhere"], 4, "no model 'nowhere'"),
         (["--from", "OLD", "--objective", "ign"], 2, "--from begins a run"),
         (["--from", "OLD", "--size", "18"], 2, "multiple of 4"),
-        (["--objective", "ign", "--augment", "0.5"], 2, "for --objective adversarial"),
+        (
+            ["--objective", "ign", "--set", "augment=0.5"],
+            2,
+            "no setting augment of the objective ign",
+        ),
     ],
     ids=lambda value: str(value),
 )

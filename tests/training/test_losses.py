@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from make_it_real.training import losses
+from make_it_real.training.config import IGNLambdas
 
 
 def images(seed: int, n: int = 3, channels: int = 2, size: int = 4) -> Tensor:
@@ -115,7 +116,7 @@ def test_loss_idem_inner_is_the_distance_that_f_ema_moves() -> None:
 
 def test_loss_idem_inner_trains_the_inner_f_only() -> None:
     f, f_ema, z = Scale(0.5), Scale(0.25), images(7)
-    losses.freeze(f_ema, True)
+    f_ema.requires_grad_(False)
     losses.loss_idem_inner(f_ema, f(z)).backward()
     assert f_ema.a.grad is None
     assert f.a.grad is not None
@@ -161,15 +162,20 @@ def test_asking_for_rest_trains_the_outer_f_alone() -> None:
 def test_a_frozen_network_lets_gradients_through() -> None:
     head = nn.Linear(32, 1)
     C, fz = nn.Sequential(nn.Flatten(), head), images(11).requires_grad_()
-    losses.freeze(C, True)
-    C(fz).sum().backward()
+    with losses.frozen(C):
+        total = C(fz).sum()
+    total.backward()
     assert all(p.grad is None for p in C.parameters())
     assert fz.grad is not None
     torch.testing.assert_close(fz.grad.flatten(1)[0], head.weight[0])
 
-    losses.freeze(C, False)
     C(fz).sum().backward()
     assert all(p.grad is not None for p in C.parameters())
+
+
+def test_the_mean_of_steps_is_over_those_that_have_a_term() -> None:
+    steps = [{"a": torch.tensor(1.0)}, {"a": torch.tensor(2.0), "b": torch.tensor(5.0)}]
+    assert losses.mean(steps) == {"a": torch.tensor(1.5), "b": torch.tensor(5.0)}
 
 
 # --- The paper's objective ---
@@ -220,7 +226,7 @@ def test_losses_ign_equal_a_float64_reference(tight_rec: str, clamp: float) -> N
     f, x, z = Affine(), images(20, 5), images(21, 5)
     found = losses.losses_ign(f, copy.deepcopy(f), x, z, clamp=clamp, tight_rec=tight_rec)
     wanted = reference(float(f.a.detach()), float(f.b.detach()), x, z, clamp, tight_rec)
-    for term, values in zip(found, wanted, strict=True):
+    for term, values in zip(found.values(), wanted, strict=True):
         assert float(term.detach()) == pytest.approx(sum(values) / 5, rel=1e-5)
 
 
@@ -230,16 +236,17 @@ def test_losses_ign_are_means_over_images_of_a_bound_per_image() -> None:
     z = torch.stack([images(23, 1)[0], 100 * images(24, 1)[0]])
     both = losses.losses_ign(f, f, x, z)
     single = [losses.losses_ign(f, f, x[i : i + 1], z[i : i + 1]) for i in range(2)]
-    for index in range(3):
-        mean = sum(float(one[index].detach()) for one in single) / 2
-        assert float(both[index].detach()) == pytest.approx(mean, rel=1e-5)
+    for name in both:
+        mean = sum(float(one[name].detach()) for one in single) / 2
+        assert float(both[name].detach()) == pytest.approx(mean, rel=1e-5)
 
 
 @pytest.mark.parametrize("tight_rec", ["z", "x"])
 def test_each_term_trains_the_application_of_f_that_it_may(tight_rec: str) -> None:
     f, f_copy, x, z = Affine(), Affine(), images(25).abs() + 1, images(26).abs() + 1
-    losses.freeze(f_copy, True)
-    rec, idem, tight = losses.losses_ign(f, f_copy, x, z, tight_rec=tight_rec)
+    f_copy.requires_grad_(False)
+    terms = losses.losses_ign(f, f_copy, x, z, tight_rec=tight_rec)
+    rec, idem, tight = terms["rec"], terms["idem"], terms["tight"]
     a, b = 0.7, 0.2
 
     # All of x is above 1, so that f(x) < x and D(f(x), x) = (1 − a)·x − b.
@@ -266,8 +273,9 @@ def test_each_term_trains_the_application_of_f_that_it_may(tight_rec: str) -> No
 
 def test_the_inner_term_does_not_train_the_copy() -> None:
     f, f_copy = Affine(), Affine()
-    losses.freeze(f_copy, True)
-    sum(losses.losses_ign(f, f_copy, images(27), images(28))).backward()  # type: ignore[union-attr]
+    f_copy.requires_grad_(False)
+    terms = losses.losses_ign(f, f_copy, images(27), images(28))
+    losses.weighted_sum(terms, dict.fromkeys(terms, 1.0)).backward()
     assert f_copy.a.grad is None
     assert f.a.grad is not None
 
@@ -276,7 +284,7 @@ def test_the_inner_term_does_not_train_the_copy() -> None:
 def test_the_clamp_bounds_tightness_by_its_share_of_l_rec(clamp: float) -> None:
     # f(z) = 3z: |f(f(z)) − f(z)| = 6|z| and |f(z) − z| = 2|z|, so L_tight = −tanh(3/a)·a·2|z|.
     f, z = Affine(3.0, 0.0), images(29, 1)
-    _, _, tight = losses.losses_ign(f, f, z, z, clamp=clamp)
+    tight = losses.losses_ign(f, f, z, z, clamp=clamp)["tight"]
     size = float(z.abs().mean())
     wanted = -math.tanh(3 / clamp) * clamp * 2 * size
     assert float(tight.detach()) == pytest.approx(wanted, rel=1e-5)
@@ -285,7 +293,7 @@ def test_the_clamp_bounds_tightness_by_its_share_of_l_rec(clamp: float) -> None:
 
 def test_a_small_drift_is_hardly_clamped() -> None:
     f, z = Affine(0.001, 0.0), images(30, 1)
-    _, _, tight = losses.losses_ign(f, f, z, z, clamp=1.5)
+    tight = losses.losses_ign(f, f, z, z, clamp=1.5)["tight"]
     plain = -0.001 * 0.999 * float(z.abs().mean())
     assert float(tight.detach()) == pytest.approx(plain, rel=1e-3)
 
@@ -293,11 +301,13 @@ def test_a_small_drift_is_hardly_clamped() -> None:
 def test_an_exact_reconstruction_gives_no_nan() -> None:
     f, z = Affine(1.0, 0.0), images(31)
     terms = losses.losses_ign(f, f, z, z, tight_rec="x")
-    assert [float(term.detach()) for term in terms] == [0.0, 0.0, 0.0]
-    sum(terms).backward()  # type: ignore[union-attr]
+    assert {name: float(term.detach()) for name, term in terms.items()} == {
+        "rec": 0.0, "idem": 0.0, "tight": 0.0,
+    }  # fmt: skip
+    losses.weighted_sum(terms, dict.fromkeys(terms, 1.0)).backward()
     assert f.a.grad is not None
     assert f.a.grad.isfinite()
 
 
 def test_the_published_weights_and_clamp() -> None:
-    assert losses.PublishedLambdas() == losses.PublishedLambdas(20.0, 20.0, 2.5)
+    assert IGNLambdas() == IGNLambdas(20.0, 20.0, 2.5)

@@ -1,9 +1,7 @@
-"""Speed changes nothing: draws made ahead, compiled networks, measuring; and it is measured."""
+"""The loop: it repeats, it draws ahead, it falls back, and its learning rate falls."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,39 +10,141 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from make_it_real import throughput
-from make_it_real.training import run
-from make_it_real.training.adversarial import Trainer
-from make_it_real.training.config import BaseRecord, PublishedConfig, Step, mean
-from make_it_real.training.ign import begin, default_model
-from make_it_real.training.trainer import _tensors, fetched, free_memory, placed, train
-from tests.training.test_adversarial import CONFIG, CPU, bars, begun, folder, mir, same_state  # noqa: F401
+from make_it_real.training import checkpoint, losses
+from make_it_real.training import trainer as trainers
+from make_it_real.training.trainer import train
+from tests.training.helpers import (
+    CONFIG,
+    CPU,
+    Compiled,
+    bars,
+    begun,
+    copied,
+    follow,
+    run,
+    same_state,
+)
 
-# --- Draws made ahead ---
+
+def test_attention_is_not_left_to_cudnn_while_training() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    begun(CONFIG)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
+def test_the_source_takes_the_statistics_of_the_images() -> None:
+    trainer = begun()
+    for f in (trainer.objective.f, trainer.objective.f_ema):
+        mean = f.source.sample(4000, torch.Generator().manual_seed(0)).mean(0)
+        wanted = bars(4).pixels.float().mean(0) / 127.5 - 1
+        torch.testing.assert_close(mean, wanted, atol=0.08, rtol=0)
+
+
+def test_flip_mirrors_about_half_of_the_images() -> None:
+    trainer = begun(replace(CONFIG, flip=True, batch=400))
+    one = bars(1).pixels
+    x = trainer.batch(one, 400)
+    plain = one.float() / 127.5 - 1
+    mirrored = (x == plain.flip(3)).flatten(1).all(1)
+    assert torch.equal(~mirrored, (x == plain).flatten(1).all(1))
+    assert 140 < int(mirrored.sum()) < 260
+
+
+def test_the_learning_rate_falls_to_zero_in_the_decay_steps() -> None:
+    config = replace(CONFIG, steps=7, decay_steps=4, lr=1e-3)
+    trainer = begun(config)
+    rates = [record["lr"] for record in run(trainer)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+    assert trainer.learning_rate() == 0
+    assert trainer.step == 7
+    assert run(trainer) == []
+
+
+def test_no_decay_steps_keep_the_learning_rate() -> None:
+    rates = [record["lr"] for record in run(begun(replace(CONFIG, steps=3, decay_steps=0)))]
+    assert rates == [CONFIG.lr] * 3
+
+
+@pytest.mark.parametrize("ema", [0.999, 0.25])
+def test_f_ema_is_the_average_by_the_formula(ema: float) -> None:
+    trainer = begun(replace(CONFIG, ema=ema, lr=1e-2))
+    wanted = {name: value.double() for name, value in copied(trainer.objective.f).items()}
+    for step in range(1, 6):
+        run(trainer, 1)
+        decay = min(ema, (1 + step) / (10 + step))
+        now = copied(trainer.objective.f)
+        wanted = {n: decay * w + (1 - decay) * now[n].double() for n, w in wanted.items()}
+    for name, value in copied(trainer.objective.f_ema).items():
+        torch.testing.assert_close(value.double(), wanted[name], atol=1e-6, rtol=0)
+        # It lags behind: the average is not f itself.
+    assert not torch.equal(
+        trainer.objective.f_ema.get_parameter("last.weight"),
+        trainer.objective.f.get_parameter("last.weight"),
+    )
+
+
+def test_averaging_builds_no_graph() -> None:
+    trainer = begun()
+    for _ in range(3):
+        run(trainer, 1)
+        for parameter in trainer.objective.f_ema.parameters():
+            assert not parameter.requires_grad
+            assert parameter.grad_fn is None
+            assert parameter.grad is None
+            assert parameter.is_leaf
+
+
+def test_two_runs_with_one_seed_are_equal_bit_by_bit() -> None:
+    trainers = [begun(), begun()]
+    records = [run(trainer, 5) for trainer in trainers]
+    assert records[0] == records[1]
+    assert same_state(*trainers)
+
+
+def test_training_leaves_the_global_generator_out() -> None:
+    trainers = [begun(), begun()]
+    records: list[list[dict[str, float]]] = []
+    for seed, trainer in enumerate(trainers):
+        torch.manual_seed(seed)
+        records.append(run(trainer, 3))
+    assert records[0] == records[1]
+
+
+def test_another_seed_is_another_run() -> None:
+    first, other = (run(begun(replace(CONFIG, seed=seed)), 1) for seed in (0, 1))
+    assert first != other
+
+
+def test_terms_are_averaged_over_the_steps_that_have_them() -> None:
+    trainer = begun(replace(CONFIG, critic_every=4))
+    steps = list(islice(train(trainer, bars(4)), 8))
+    mean = losses.mean(steps)
+    for name, over in (("critic", [3, 7]), ("real", [3, 7]), ("restore", list(range(8)))):
+        wanted = [float(steps[i][name]) for i in over]
+        assert float(mean[name]) == pytest.approx(sum(wanted) / len(wanted))
+    assert "critic" not in losses.mean(steps[:3])
 
 
 @pytest.mark.parametrize("stop", [3, 8])
 def test_draws_made_ahead_change_nothing(tmp_path: Path, stop: int) -> None:
-    plain, ahead = begun(), begun()
-    one = [s.record() for s in islice(train(plain, bars(4)), stop)]
-    steps = train(ahead, bars(4), ahead=True)
-    other = [s.record() for s in islice(steps, stop)]
-    assert one == other
+    config = replace(CONFIG, critic_every=2)
+    plain, ahead = begun(config), begun(config)
+    steps = follow(ahead, ahead=True)
+    assert run(plain, stop) == list(islice(steps, stop))
     # While the next step is drawn, a checkpoint is of this one; and so is what is left behind.
     assert same_state(plain, ahead)
-    ahead.save(tmp_path / "c.safetensors")
+    checkpoint.save(ahead, tmp_path / "c.safetensors")
     steps.close()  # type: ignore[attr-defined]
     assert same_state(plain, ahead)
-    resumed = Trainer.load(tmp_path / "c.safetensors", CPU)
-    rest = [s.record() for s in train(resumed, bars(4), ahead=True)]
-    assert rest == [s.record() for s in train(plain, bars(4))]
+    resumed = checkpoint.load(tmp_path / "c.safetensors", CPU)
+    assert run(resumed, ahead=True) == run(plain)
     assert same_state(plain, resumed)
 
 
 def test_what_goes_wrong_ahead_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = begun()
 
-    def broken(pixels: Tensor) -> None:
+    def broken(pixels: Tensor, step: int) -> None:
         raise MemoryError("no more")
 
     monkeypatch.setattr(trainer, "draw", broken)
@@ -53,34 +153,30 @@ def test_what_goes_wrong_ahead_is_raised(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_all_tensors_of_a_draw_are_found() -> None:
-    draw = begun(replace(CONFIG, augment=0.5)).draw(bars(4).pixels)
+    draws = begun(replace(CONFIG, augment=0.5, accumulate=2)).draw(bars(4).pixels, 0)
+    draw = draws[0]
     assert draw.change is not None
-    found = list(_tensors(draw))
+    found = list(trainers._tensors(draws))
     assert {id(t) for t in found} >= {id(draw.x), id(draw.white), id(draw.change.hole)}
-    assert len(found) == 8
-
-
-# --- Where the pixels lie ---
+    assert len(found) == 2 * 8
 
 
 @pytest.mark.parametrize(("free", "moved"), [(3 * 400, True), (3 * 400 - 1, False)])
 def test_pixels_are_moved_where_they_take_a_third_of_what_is_free(
     monkeypatch: pytest.MonkeyPatch, free: int, moved: bool
 ) -> None:
-    monkeypatch.setattr(
-        "make_it_real.training.adversarial.trainer.free_memory", lambda device: free
-    )
+    monkeypatch.setattr(trainers, "free_memory", lambda device: free)
     pixels = torch.zeros(4, 1, 10, 10, dtype=torch.uint8)
-    there = placed(pixels, torch.device("meta"))
+    there = trainers.placed(pixels, torch.device("meta"))
     assert (there.device.type == "meta") is moved
     assert (there is pixels) is not moved
 
 
 def test_rows_are_fetched_from_wherever_the_pixels_lie() -> None:
     pixels, index = torch.arange(12).view(6, 2), torch.tensor([4, 1])
-    assert fetched(pixels, index, CPU).tolist() == [[8, 9], [2, 3]]
-    assert fetched(pixels, index, torch.device("meta")).device.type == "meta"
-    assert free_memory(CPU) == float("inf")
+    assert trainers.fetched(pixels, index, CPU).tolist() == [[8, 9], [2, 3]]
+    assert trainers.fetched(pixels, index, torch.device("meta")).device.type == "meta"
+    assert trainers.free_memory(CPU) == float("inf")
 
 
 def test_rows_on_the_only_gpu_are_not_taken_for_elsewhere() -> None:
@@ -93,223 +189,93 @@ def test_rows_on_the_only_gpu_are_not_taken_for_elsewhere() -> None:
             return f"rows {index.tolist()}"
 
     pixels: Any = OnGPU()
-    rows: Any = fetched(pixels, torch.tensor([4, 1]), torch.device("cuda"))
+    rows: Any = trainers.fetched(pixels, torch.tensor([4, 1]), torch.device("cuda"))
     assert rows == "rows [4, 1]"
 
 
-# --- Records ---
-
-
 def test_terms_stay_tensors_until_they_are_read() -> None:
-    step = begun().train_step(bars(4).pixels)
-    assert isinstance(step.terms, Tensor)
-    assert not step.terms.requires_grad
-    record = step.record()
-    assert (record.step, record.lr) == (1, CONFIG.lr)
-    assert isinstance(record.rec, float)
+    trainer = begun()
+    terms = trainer.train_step(bars(4).pixels)
+    assert {"rec", "critic"} <= terms.keys()
+    assert all(isinstance(t, Tensor) and not t.requires_grad for t in terms.values())
+    assert (trainer.step, trainer.lr) == (1, CONFIG.lr)
 
 
 def test_no_step_reads_what_is_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = begun()
-    draw = trainer.draw(bars(4).pixels)
+    draws = trainer.draw(bars(4).pixels, 0)
 
     def read(*arguments: Any) -> Any:
         raise AssertionError("this waits for a GPU")
 
     for name in ("tolist", "item", "__float__", "__bool__", "__int__", "cpu", "numpy", "nonzero"):
         monkeypatch.setattr(Tensor, name, read)
-    trainer.learn(draw)
-
-
-def test_the_mean_of_steps_is_that_of_their_terms() -> None:
-    steps = [Step(i, 0.1 * i, torch.tensor([i, 10.0 * i]), Pair) for i in (1, 2, 3)]
-    assert mean(steps) == Pair(3, pytest.approx(0.3), 2.0, 20.0)  # type: ignore[arg-type]
-
-
-class Pair(BaseRecord):
-    def __init__(self, step: int, lr: float, a: float, b: float) -> None:
-        super().__init__(step, lr)
-        self.__dict__ |= {"a": a, "b": b}
-
-    def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other)
-
-
-# --- Compiled networks ---
-
-
-class Compiled(nn.Module):
-    """A stand-in for what torch.compile makes: no second derivative goes through it."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return Once.apply(self.net(x))  # type: ignore[no-any-return, no-untyped-call]
-
-
-class Once(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
-@pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch) -> list[Compiled]:
-    made: list[Compiled] = []
-
-    def stand_in(net: nn.Module, dynamic: bool) -> Compiled:
-        assert dynamic is False
-        made.append(Compiled(net))
-        return made[-1]
-
-    monkeypatch.setattr(torch, "compile", stand_in)
-    return made
+    trainer.learn(draws)
 
 
 def test_compiled_networks_learn_the_same_and_leave_checkpoints_as_they_are(
     compiler: list[Compiled],
 ) -> None:
     plain, fast = begun(), begun()
-    assert fast.compile(bars(4).pixels) is None
+    fast.objective.compile_networks()
     assert same_state(plain, fast)
-    records = [[s.record() for s in train(trainer, bars(4))] for trainer in (plain, fast)]
-    assert records[0] == records[1]
+    assert run(plain) == run(fast)
     assert same_state(plain, fast)
-    assert {id(c.net) for c in compiler if c.calls} == {id(net) for net in fast.nets.values()}
+    assert {id(c.net) for c in compiler if c.calls} == set(map(id, fast.objective.children()))
+    assert not fast.compile_error
 
 
-def test_what_cannot_be_compiled_is_trained_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("good", [0, 5])
+def test_what_cannot_be_compiled_is_trained_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
     def broken(net: nn.Module, dynamic: bool) -> Callable[[Tensor], Tensor]:
+        calls = iter(range(good))
+
         def fail(x: Tensor) -> Tensor:
-            raise RuntimeError("no compiler\nfound here")
+            if next(calls, None) is None:
+                raise RuntimeError("no compiler\nfound here")
+            return net(x)  # type: ignore[no-any-return]
 
         return fail
 
     monkeypatch.setattr(torch, "compile", broken)
     plain, trainer = begun(), begun()
-    assert trainer.compile(bars(4).pixels) == "no compiler found here"
-    assert trainer.compiled == {}
+    trainer.objective.compile_networks()
+    # The step that fails is done again on the same draw, as if nothing had been.
+    assert run(plain) == run(trainer)
     assert same_state(plain, trainer)
-    one, other = (t.train_step(bars(4).pixels).record() for t in (plain, trainer))
-    assert one == other
+    assert trainer.compile_error == "no compiler found here"
+    assert trainer.objective.compiled == {}
 
 
-def test_rehearsing_changes_nothing_not_even_batch_norm() -> None:
-    model = default_model(8, 1, widths=(8,), bottleneck=8)
-    images = replace(bars(4), pixels=bars(4).pixels[..., 2:10, 2:10])
-    trainer = begin(images, model, PublishedConfig(steps=2, batch=16), CPU)
-    before = {k: v.clone() for k, v in trainer.state().items()}
-    trainer.rehearse(images.pixels)
-    assert trainer.step == 0
-    assert all(torch.equal(v, before[k]) for k, v in trainer.state().items())
-    assert all(p.grad is None for p in trainer.f.parameters())
+def test_a_step_that_fails_without_compiling_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = begun()
+    monkeypatch.setattr(trainer.objective, "losses", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trainer.train_step(bars(4).pixels)
 
 
-# --- Measuring ---
+def test_accumulated_gradients_are_the_mean_of_those_of_the_draws() -> None:
+    config = replace(CONFIG, bf16=False, accumulate=2, batch=32, lr=0.0)
+    trainer = begun(config)
+    draws = trainer.draw(bars(4).pixels, 0)
+    assert [len(draw.x) for draw in draws] == [16, 16]
+
+    def gradients(of: list[Any]) -> dict[str, Tensor]:
+        one = begun(config)
+        terms = one.learn(of)
+        found = {n: p.grad for n, p in one.objective.named_parameters() if p.grad is not None}
+        return {"term": terms["rec"], **found}
+
+    both, single = gradients(draws), [gradients([draw]) for draw in draws]
+    assert len(both) > 10
+    for name, value in both.items():
+        mean = (single[0][name] + single[1][name]) / 2
+        torch.testing.assert_close(value, mean, atol=1e-6, rtol=1e-4)
 
 
-def test_operations_are_counted() -> None:
-    a, b = torch.ones(3, 5), torch.ones(5, 7)
-    assert throughput.flops(lambda: a @ b) == 2 * 3 * 5 * 7
-
-
-def test_a_step_s_operations_are_those_of_a_cycle_on_average() -> None:
-    trainer = begun(replace(CONFIG, rest_steps=1, penalty_every=4))
-    penalty, plain = (
-        throughput.flops(partial(trainer.rehearse, bars(4).pixels, step)) for step in (0, 1)
-    )
-    assert penalty > plain > 0
-    assert trainer.step_flops(bars(4).pixels) == (penalty + 3 * plain) / 4
-
-
-@pytest.mark.parametrize(("every", "penalty"), [(1, 1), (1, 4), (3, 1), (3, 2)])
-def test_the_kinds_of_steps_are_all_there_are_with_their_shares(every: int, penalty: int) -> None:
-    trainer = begun(replace(CONFIG, rest_steps=1, critic_every=every, penalty_every=penalty))
-    cycle = range(every * penalty)
-    costs = [throughput.flops(partial(trainer.rehearse, bars(4).pixels, i)) for i in cycle]
-    assert sum(trainer.kinds.values()) == pytest.approx(1)
-    assert trainer.step_flops(bars(4).pixels) == pytest.approx(sum(costs) / len(costs))
-
-
-def test_the_peak_is_the_fastest_product_seen() -> None:
-    assert throughput.matmul_peak(CPU, torch.float32, 0.01) > 1e8
-
-
-def test_mir_train_says_how_well_the_device_is_used(
-    folder: Path,  # noqa: F811
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(throughput, "matmul_peak", lambda device, dtype: 1e12)
-    monkeypatch.setattr(run, "LOG_EVERY", 2)
-    words = ["--size", 12, "--channels", 1, "--batch", 16, "--device", "cpu", "--steps", 2]
-    result = mir("train", folder, "-o", tmp_path / "run", *words, "-v")
-    assert result.exit_code == 0, result.output
-    assert "GFLOP; matrix products reach 1000 GFLOP/s in" in result.stderr
-    assert "images/s, " in result.stderr
-    (line,) = (json.loads(t) for t in (tmp_path / "run" / "log.jsonl").read_text().splitlines())
-    assert 0 < line["mfu"] < 1
-    quiet = mir("train", folder, "-o", tmp_path / "other", *words)
-    assert quiet.exit_code == 0
-    assert "GFLOP" not in quiet.stderr
-    assert "mfu" not in (tmp_path / "other" / "log.jsonl").read_text()
-
-
-def test_mir_train_compiles_where_it_is_asked_to(
-    folder: Path,  # noqa: F811
-    tmp_path: Path,
-    compiler: list[Compiled],
-) -> None:
-    words = ["--size", 12, "--channels", 1, "--batch", 16, "--device", "cpu", "--steps", 1]
-    assert mir("train", folder, "-o", tmp_path / "plain", *words).exit_code == 0
-    assert compiler == []
-    result = mir("train", folder, "-o", tmp_path / "run", *words, "--compile")
-    assert result.exit_code == 0, result.output
-    assert "f and its critic are compiled" in result.stderr
-    assert all(c.calls for c in compiler)
-    assert Trainer.load(tmp_path / "run" / "checkpoint.safetensors", CPU).step == 1
-
-
-def test_compiling_pays_for_large_images_on_gpus() -> None:
-    sizes = (28, 64, 128)
-    assert [run.compiling_pays(torch.device("cuda"), s) for s in sizes] == [False, True, True]
-    assert not any(run.compiling_pays(CPU, size) for size in sizes)
-
-
-def test_mir_train_takes_several_sets_and_laws_and_refuses_what_it_must(
-    folder: Path,  # noqa: F811
-    tmp_path: Path,
-) -> None:
-    words = ["--size", 12, "--channels", 1, "--batch", 16, "--device", "cpu"]
-    out = tmp_path / "run"
-    laws = ["--laws", "white,blend", "--law-share", 0.5, "--critic-every", 2]
-    result = mir("train", folder, folder, "-o", out, *words, *laws, "--steps", 1, "--no-cache")
-    assert result.exit_code == 0, result.output
-    assert "10 images of 1×12×12" in result.stderr
-    config = Trainer.load(out / "checkpoint.safetensors", CPU).config
-    assert (config.laws, config.law_share) == (("white", "blend"), 0.5)
-    assert config.critic_every == 2
-    for options, said in (
-        (["--damage", "jpeg"], "--damage: kept out of training on purpose: jpeg"),
-        (["--damage", "rain"], "--damage: no such damage: rain"),
-        (["--laws", "pink"], "--laws: no such law of z: pink"),
-    ):
-        refused = mir("train", folder, "-o", out, "--resume", "--device", "cpu", *options)
-        assert refused.exit_code == 2, refused.output
-        assert said in " ".join(refused.stderr.replace("│", "").split())
-    more = ["--resume", "--device", "cpu", "--steps", 2, "--laws", "", "--damage", "glass"]
-    result = mir("train", folder, "-o", out, *more)
-    assert result.exit_code == 0, result.output
-    config = Trainer.load(out / "checkpoint.safetensors", CPU).config
-    assert (config.laws, config.damage) == ((), ("glass",))
-    ign = mir("train", folder, "-o", tmp_path / "ign", *words, "--objective", "ign", *laws)
-    assert ign.exit_code == 2
+@pytest.mark.parametrize(("batch", "accumulate"), [(64, 3), (64, 32), (20, 2)])
+def test_a_batch_that_has_no_such_parts_is_refused(batch: int, accumulate: int) -> None:
+    with pytest.raises(ValueError, match="a multiple of"):
+        begun(replace(CONFIG, batch=batch, accumulate=accumulate))

@@ -17,6 +17,11 @@ from make_it_real.inference.projection import apply
 from make_it_real.weights import model_file
 
 ROOT = Path(__file__).parents[2]
+CLOTHES = sorted((ROOT / "examples" / "clothes").glob("*.png"))
+# Fashion-MNIST's classes, in its order.
+KINDS = (
+    "t-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
+)  # fmt: skip
 DRAWN = sorted(p for p in (ROOT / "examples" / "inputs").iterdir() if "damaged" not in p.name)
 
 
@@ -114,6 +119,21 @@ def test_drawn_digits_are_read_as_drawn(
     framing = described(model_file.inspect(model_file.resolve("mnist")).framing)
     (job,) = plan([str(path)], tmp_path).jobs
     (result,) = batch.run(f, [job], batch.Settings(framing))
-    assert result.status == "done"
+    assert result.status == "changed"
     image = decode.read(job.output).colour * 2 - 1
     assert int(classes(judge, image[None])) == int(path.stem[-1])
+
+
+def test_drawn_clothes_are_read_as_drawn(
+    clothes: make_it_real.IGN, tailor: DigitClassifier, tmp_path: Path
+) -> None:
+    framing = described(model_file.inspect(model_file.resolve("fashion")).framing)
+    jobs = plan([str(path) for path in CLOTHES], tmp_path / "real").jobs
+    assert len(jobs) == 12
+    right = 0
+    for job, result in zip(jobs, batch.run(clothes, jobs, batch.Settings(framing)), strict=True):
+        assert result.status == "changed"
+        image = decode.read(job.output).colour * 2 - 1
+        kind = Path(result.input).stem.rpartition("-")[0]
+        right += KINDS[int(classes(tailor, image[None]))] == kind
+    assert right >= 8

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from make_it_real.errors import MirError
-from make_it_real.models.ign import IGN, IGNConfig
-from make_it_real.weights import model_file
+from make_it_real.models.architectures import build
+from make_it_real.models.ign import IGNConfig
+from make_it_real.weights import model_file, pretrained
 
 CONFIG = IGNConfig(image_size=8, channels=1, stem=8, widths=(8, 16), bottleneck=8, blocks=2)
 
@@ -31,7 +32,7 @@ JSON = st.recursive(
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     path = tmp_path_factory.mktemp("fuzz") / "f.safetensors"
-    model_file.save(IGN(CONFIG), model_file.ModelInfo("tiny", asdict(CONFIG)), path)
+    model_file.save(build(CONFIG), model_file.ModelInfo("tiny", asdict(CONFIG)), path)
     return path, path.read_bytes()
 
 
@@ -39,7 +40,7 @@ def opened(path: Path, raw: bytes) -> None:
     """Load it or be told why not: in a line, under 1 s and 200 MB."""
     path.write_bytes(raw)
     before, start = peak(), time.monotonic()
-    for read in (model_file.inspect, model_file.load):
+    for read in (model_file.inspect, pretrained.load):
         said = ""
         try:
             read(path)
@@ -142,5 +143,5 @@ def test_a_large_empty_file_is_not_read(whole: tuple[Path, bytes], tmp_path: Pat
         file.truncate(50 * 2**30)
     start = time.monotonic()
     with pytest.raises(MirError, match="bytes where its header promises"):
-        model_file.load(path)
+        pretrained.load(path)
     assert time.monotonic() - start < 1

@@ -18,8 +18,9 @@ from torch import Tensor
 
 import make_it_real
 from make_it_real.errors import WeightsError
+from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig, place
-from make_it_real.weights import model_file
+from make_it_real.weights import model_file, pretrained
 from make_it_real.weights.model_file import ModelInfo
 
 Header = dict[str, Any]
@@ -71,7 +72,7 @@ def config_of(path: Path) -> Header:
 
 def refused(path: Path, message: str, *, by_inspect: bool = True) -> None:
     """Loading gives one line that names the file and says what is wrong."""
-    for read in (model_file.inspect, model_file.load) if by_inspect else (model_file.load,):
+    for read in (model_file.inspect, pretrained.load) if by_inspect else (pretrained.load,):
         with pytest.raises(WeightsError, match=message) as caught:
             read(path)
         assert str(caught.value).startswith(f"{path}: ")
@@ -85,7 +86,7 @@ def refused(path: Path, message: str, *, by_inspect: bool = True) -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_a_model_comes_back_bit_by_bit(tmp_path: Path, channels_last: bool) -> None:
     torch.manual_seed(1)
-    f = IGN(IGNConfig(12, 3, 8, (8, 16), 8, 2))
+    f = build(IGNConfig(12, 3, 8, (8, 16), 8, 2))
     f.source.fit(torch.randn(9, 3, 12, 12, generator=torch.Generator().manual_seed(0)))
     if channels_last:
         place(f, torch.device("cpu"))
@@ -97,7 +98,7 @@ def test_a_model_comes_back_bit_by_bit(tmp_path: Path, channels_last: bool) -> N
     path = tmp_path / "deep" / "down" / "f.safetensors"
     model_file.save(f, info, path)
 
-    loaded = model_file.load(path)
+    loaded = pretrained.load(path)
     state = loaded.state_dict()
     assert list(state) == list(f.state_dict())
     assert all(torch.equal(state[name], value) for name, value in f.state_dict().items())
@@ -127,7 +128,7 @@ def test_the_fingerprint_is_the_start_of_the_sha256(tmp_path: Path) -> None:
 
 def test_half_precision_weights_load_as_float32(tiny_model: Path, tiny_f: IGN) -> None:
     change_tensors(tiny_model, lambda t: t.update({k: v.bfloat16() for k, v in t.items()}))
-    loaded = model_file.load(tiny_model).state_dict()
+    loaded = pretrained.load(tiny_model).state_dict()
     for name, value in tiny_f.state_dict().items():
         assert loaded[name].dtype == torch.float32
         assert torch.equal(loaded[name], value.bfloat16().float())
@@ -141,8 +142,8 @@ def test_the_package_s_load_takes_a_file(tiny_model: Path, tiny_f: IGN) -> None:
 
 def test_inspect_reads_the_header_without_torch(tiny_model: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from make_it_real import weights;"
-        "print(weights.inspect(Path(sys.argv[1])).name);"
+        "import sys; from pathlib import Path; from make_it_real.weights import model_file;"
+        "print(model_file.inspect(Path(sys.argv[1])).name);"
         "print([m for m in ('torch', 'numpy', 'safetensors', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run(

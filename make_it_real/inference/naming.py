@@ -1,0 +1,69 @@
+"""Names of results, by the names of the files that they are made of."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+from make_it_real.images.decode import SUFFIXES
+
+Format = Literal["png", "jpg", "webp", "same"]
+OUTPUT_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def result_suffix(name: str, format: Format | None) -> str:
+    """The suffix of the result of a file."""
+    if format != "same":
+        return f".{format or 'png'}"
+    own = os.path.splitext(name)[1]
+    return own if own.lower() in OUTPUT_SUFFIXES else ".png"
+
+
+def without_results(names: list[str], word: str) -> list[str]:
+    """Names of a folder's files but for the results of others: x_real.png beside x.jpg."""
+    if not word:
+        return names
+    stems = [os.path.splitext(name)[0] for name in names]
+    result = re.compile(rf"(.+?){re.escape(word)}(_\d+)?(-face\d+(_2)*)?", re.DOTALL)
+    known = {*stems, *names}
+    whose = [result.fullmatch(stem) for stem in stems]
+    return [
+        name for name, match in zip(names, whose, strict=True) if not match or match[1] not in known
+    ]
+
+
+def result_names(names: list[str], format: Format | None, word: str = "") -> list[str]:
+    """The names of a folder's results: x.jpg → x.png, or x.jpg.png where several would be x.png.
+
+    word: stands before the suffix. Names that differ in case alone count as equal, as many file
+    systems have it.
+    """
+    plain = [os.path.splitext(name)[0] + word + result_suffix(name, format) for name in names]
+    counts = Counter(result.casefold() for result in plain)
+    taken = {result for result, count in counts.items() if count == 1}
+    for i, name in enumerate(names):
+        if counts[plain[i].casefold()] > 1:
+            suffix, number = word + result_suffix(name, format), 1
+            result = f"{name}{suffix}"
+            while result.casefold() in taken:
+                number += 1
+                result = f"{name}_{number}{suffix}"
+            taken.add(result.casefold())
+            plain[i] = result
+    return plain
+
+
+def face_name(source: Path, output: Path, face: int) -> Path:
+    """Where a further face of a photo goes: photo_real-face2.png.
+
+    Not where the result of a file called so goes, which may lie beside the photo.
+    """
+    stem = f"{output.stem}-face{face}"
+    while output.parent != source.parent and any(
+        os.path.lexists(source.parent / (stem + ending))
+        for suffix in SUFFIXES
+        for ending in (suffix, suffix.upper())
+    ):
+        stem += "_2"
+    return output.with_stem(stem)

@@ -1,0 +1,102 @@
+"""How the bundled models are made: a TOML file each in ``recipes/``, read as settings.
+
+A recipe names its data, network and source, and its stages: trainings one after the other, each
+from what the one before made.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from typing import Any
+
+from make_it_real.errors import SettingsError, one_line
+from make_it_real.models.ign import IGNConfig
+from make_it_real.training.config import CONFIGS, TrainingConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe.
+
+    data, licence: of the images, in words. start: the bundled model that it starts from, or "".
+    model: the network and its source. stages: the settings of each training, in order. first:
+    those of the first stage that the file names.
+    """
+
+    name: str
+    data: str
+    licence: str
+    start: str
+    model: IGNConfig
+    stages: tuple[TrainingConfig, ...]
+    first: Mapping[str, Any]
+
+
+def names() -> list[str]:
+    """The names of all recipes, sorted."""
+    found = files(__package__).joinpath("recipes").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in found if file.name.endswith(".toml"))
+
+
+def load(name: str) -> Recipe:
+    """The recipe of a bundled model. Raises SettingsError for any other name."""
+    if name not in names():
+        raise SettingsError(f"no recipe {name!r}: there are {', '.join(names())}")
+    text = files(__package__).joinpath("recipes", f"{name}.toml").read_text("utf-8")
+    return parse(name, tomllib.loads(text))
+
+
+def parse(name: str, fields: Mapping[str, Any]) -> Recipe:
+    """A recipe out of what its file says. Raises SettingsError for what is none."""
+    try:
+        stages = [dict(stage) for stage in fields["stages"]]
+        return Recipe(
+            name=name,
+            data=fields["data"],
+            licence=fields["licence"],
+            start=fields.get("start", ""),
+            model=IGNConfig(**fields["model"]),
+            stages=tuple(CONFIGS[stage.pop("objective")](**stage) for stage in stages),
+            first=stages[0],
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise SettingsError(f"the recipe {name}: {one_line(error)}") from error
+
+
+def begin_with(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run's first stage, with some of them changed."""
+    out = {**recipe.first, **changes, "recipe": recipe.name}
+    if isinstance(changes.get("lambdas"), Mapping):
+        out["lambdas"] = {**recipe.first.get("lambdas", {}), **changes["lambdas"]}
+    return out
+
+
+def stages(config: TrainingConfig) -> list[TrainingConfig]:
+    """The settings of all stages of the run that a config is of, this one among them.
+
+    What is not as the recipe has it in the stage at hand, is so in the others too. A run that
+    follows no recipe has one stage.
+    """
+    if not config.recipe:
+        return [config]
+    own = load(config.recipe).stages
+    names = [f.name for f in fields(config) if f.name not in ("recipe", "stage", "start")]
+    here = own[config.stage]
+    changes = {n: getattr(config, n) for n in names if getattr(config, n) != getattr(here, n)}
+    out = []
+    for number, stage in enumerate(own):
+        known = {f.name for f in fields(stage)}
+        changed = {name: value for name, value in changes.items() if name in known}
+        out.append(replace(stage, **changed, recipe=config.recipe, stage=number))
+    return [*out[: config.stage], config, *out[config.stage + 1 :]]
+
+
+def choose(image_size: int, channels: int) -> Recipe | None:
+    """The recipe from nothing for images of this size and so many channels, if there is one."""
+    for name in names():
+        recipe = load(name)
+        shape = recipe.model.image_size, recipe.model.channels
+        if shape == (image_size, channels) and not recipe.start:
+            return recipe
+    return None

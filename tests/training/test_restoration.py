@@ -1,0 +1,59 @@
+"""Repair alone: what f learns, and what it goes on making."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from make_it_real.training import checkpoint, losses
+from make_it_real.training.restoration import RestorationObjective
+from tests.training.helpers import CPU, bars, begun_restoration, copied, run, same_state
+
+
+def test_without_critics_f_learns_to_repair_and_goes_on_making_what_it_made() -> None:
+    trainer = begun_restoration(beta1=0.9, kept=2, bf16=False)
+    for parameter in trainer.objective.f_before.parameters():
+        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=trainer.generator))
+    trainer.objective.f.load_state_dict(trainer.objective.f_before.state_dict())
+    before, C = copied(trainer.objective.f_before), copied(trainer.objective.C)
+    (draw,) = trainer.draw(bars(4).pixels, 0)
+    assert len(draw.Ax) == len(draw.x)
+    shown: list[Tensor] = []
+    trainer.objective.f.register_forward_hook(lambda net, args, out: shown.append(args[0]))
+    terms = trainer.objective.losses(draw)
+    made = trainer.objective.f_before(draw.z)
+    assert len(draw.z) == 4
+    assert torch.equal(shown[0], torch.cat([draw.Ax, draw.x[:8], draw.z, made]))
+    # f is f_before still: D(f(z), b) is 0, and D(f(b), b) what f moves of its own images.
+    moved = (trainer.objective.f(made) - made).abs().mean()
+    torch.testing.assert_close(terms["idem"], moved)
+    lambdas = trainer.objective.config.lambdas
+    wanted = lambdas.rec * terms["rec"] + lambdas.restore * terms["restore"] + lambdas.idem * moved
+    torch.testing.assert_close(losses.weighted_sum(terms, vars(lambdas)), wanted)
+    records = run(trainer, 5)
+    assert all(r.keys() == {"step", "lr", "rec", "idem", "restore"} for r in records)
+    for net, state in ((trainer.objective.f_before, before), (trainer.objective.C, C)):
+        assert all(torch.equal(value, state[name]) for name, value in copied(net).items())
+    assert any(not torch.equal(v, before[k]) for k, v in copied(trainer.objective.f).items())
+
+
+def test_a_run_that_holds_what_f_made_is_resumed_with_what_that_was(tmp_path: Path) -> None:
+    trainer = begun_restoration()
+    run(trainer, 3)
+    checkpoint.save(trainer, tmp_path / "c.safetensors")
+    again = checkpoint.load(tmp_path / "c.safetensors", CPU)
+    assert run(trainer, 2) == run(again, 2)
+    assert isinstance(again.objective, RestorationObjective)
+    assert same_state(trainer, again)
+
+
+def test_a_run_goes_on_with_critics_where_it_is_told_to(tmp_path: Path) -> None:
+    trainer = begun_restoration()
+    run(trainer, 2)
+    checkpoint.save(trainer, tmp_path / "c.safetensors")
+    again = checkpoint.load(tmp_path / "c.safetensors", CPU, critic_every=1)
+    assert all(
+        torch.equal(value, copied(again.objective.C)[name])
+        for name, value in copied(trainer.objective.C).items()
+    )
+    assert "critic" in run(again, 1)[0]
