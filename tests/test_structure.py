@@ -156,8 +156,8 @@ def test_importing_the_package_imports_no_torch() -> None:
 
 def test_images_and_framing_are_offered_by_name() -> None:
     code = (
-        "import make_it_real as m; print(m.images.pixels.to_images.__name__,"
-        "m.images.decode.read.__name__, m.images.encode.encode.__name__, m.framing.fit_all.__name__)"
+        "import make_it_real as m; i = m.images; print(*(f.__name__ for f in ("
+        "i.pixels.to_images, i.decode.read, i.encode.encode, m.framing.fit_all)))"
     )
     assert python(code).split() == ["to_images", "read", "encode", "fit_all"]
 

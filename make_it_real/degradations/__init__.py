@@ -1,1 +1,1 @@
-"""Damage to images, by name and level."""
+"""Degradations: images → damaged images, by name and level."""

@@ -1,6 +1,7 @@
-"""Blur: Gaussian, anisotropic, defocus, glass and motion.
+"""Degradations that blur.
 
-Each takes images (N, C, H, W) in [−1, 1] and levels (N,); ``kinds.py`` names them.
+Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
+``kinds.py`` names them. At the border, images are continued by reflection.
 """
 
 import torch
@@ -11,25 +12,28 @@ from make_it_real.degradations.noise import uniform
 
 
 def blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Convolved with a Gaussian of standard deviation level, in pixels."""
+    """Convolve with a Gaussian. level: its standard deviation in pixels."""
     return gaussian(images, levels, max(1, int(3 * float(levels.max()) + 0.5)))
 
 
 def anisotropic_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Convolved with a Gaussian in a random direction, cut at two deviations.
+    """Convolve with an elliptic Gaussian in a random direction, cut at two deviations.
 
-    Its deviation along is level, in pixels, and across a random share of that, from 0.15 on.
+    level: the larger standard deviation in pixels. The smaller is a share of it, drawn from
+    0.15 to 1.
     """
     radius = _elliptic_radius(images, levels, 0.15, generator)
     return convolved(images, torch.exp(-0.5 * radius**2))
 
 
 def plateau_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Convolved with a plateau in a random direction: exp(−½·r^2β), r the elliptic radius.
+    """Convolve with a flat-topped kernel in a random direction: exp(−½·r^2β).
 
-    r is 1 at level pixels along, and across at a random share of that, from 0.3 on; β is drawn
-    log-uniformly from 1, a Gaussian, to 8, nearly an ellipse evenly filled: the generalised
-    Gaussians of X. Wang, L. Xie, C. Dong, Y. Shan, *Real-ESRGAN*, ICCVW 2021, flat ones only.
+    r is the elliptic radius: 1 at the ends of an ellipse's half axes. level: the longer half
+    axis in pixels; the shorter is a share of it, drawn from 0.3 to 1. β is drawn
+    log-uniformly from 1 (a Gaussian) to 8 (almost an evenly filled ellipse). These are the
+    generalised Gaussians of X. Wang, L. Xie, C. Dong, Y. Shan, *Real-ESRGAN*, ICCVW 2021,
+    without those more pointed than a Gaussian.
     """
     radius = _elliptic_radius(images, levels, 0.3, generator)
     power = 2 * 8 ** uniform(len(images), 0, 1, generator).to(images)[:, None, None]
@@ -39,14 +43,15 @@ def plateau_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> 
 def _elliptic_radius(
     images: Tensor, levels: Tensor, narrowest: float, generator: torch.Generator
 ) -> Tensor:
-    """Of the places of a kernel (N, k, k), up to 2 along, in ellipses turned at random.
+    """Elliptic radius of each place of a kernel (N, k, k), which ends where it is about 2.
 
-    Half axes: levels (N,), in pixels, and random shares of those, from ``narrowest`` on.
+    The ellipses are turned at random. Longer half axes: levels (N,), in pixels; shorter ones:
+    shares of those, drawn from ``narrowest`` to 1.
     """
     reach = min(max(1, int(2 * float(levels.max()) + 0.5)), min(images.shape[2:]) - 1)
     angle = uniform(len(images), 0, torch.pi, generator).to(images)[:, None, None]
     share = uniform(len(images), narrowest, 1, generator).to(images)
-    # What is much narrower than a pixel would be a row of dots.
+    # A kernel much narrower than a pixel would fall between pixels.
     across = torch.maximum(levels * share, levels.clamp(max=0.3))
     along, across = (d.clamp_min(1e-3)[:, None, None] for d in (levels, across))
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
@@ -56,7 +61,7 @@ def _elliptic_radius(
 
 
 def defocus(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Out of focus: spread evenly over a disc of radius level pixels, its rim softened."""
+    """Convolve with a disc, as a lens out of focus does. level: its radius in pixels."""
     reach = min(int(float(levels.max()) + 1), min(images.shape[2:]) - 1)
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     way = (steps[:, None].square() + steps.square()).sqrt()
@@ -64,7 +69,7 @@ def defocus(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tenso
 
 
 def convolved(images: Tensor, kernels: Tensor) -> Tensor:
-    """Each image (N, C, H, W) by its own kernel (N, k, k), brought to sum 1; reflected outside."""
+    """Convolve each image (N, C, H, W) with its own kernel (N, k, k), divided by its sum."""
     n, c, h, _ = images.shape
     reach = kernels.shape[1] // 2
     kernels = (kernels / kernels.sum((1, 2), keepdim=True)).to(images).repeat_interleave(c, 0)
@@ -73,7 +78,7 @@ def convolved(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 def gaussian(images: Tensor, levels: Tensor, reach: int) -> Tensor:
-    """Convolved with Gaussians of deviation levels (N,), cut at ``reach`` pixels, reflected."""
+    """Convolve with Gaussians of standard deviations levels (N,), cut at ``reach`` pixels."""
     n, c, h, w = images.shape
     reach = min(reach, min(h, w) - 1)
     steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
@@ -85,7 +90,7 @@ def gaussian(images: Tensor, levels: Tensor, reach: int) -> Tensor:
 
 
 def glass(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Frosted glass: each pixel shows one at random within level pixels of it."""
+    """Replace each pixel by one drawn from those within level pixels, as frosted glass does."""
     n, _, h, w = images.shape
     moved = torch.rand(n, h, w, 2, generator=generator, device=generator.device) * 2 - 1
     moved = moved * levels[:, None, None, None] * 2 / torch.tensor([w, h], device=images.device)
@@ -95,14 +100,14 @@ def glass(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def motion_blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Smeared along a straight line of level pixels, in a random direction, reflected."""
+    """Average along a straight line in a random direction. level: its length in pixels."""
     reach = min(int(float(levels.max()) / 2 + 0.5), min(images.shape[2:]) - 1)
     angle = uniform(len(images), 0, torch.pi, generator)
     way = torch.linspace(-0.5, 0.5, 8 * reach + 1, device=images.device) * (levels[:, None] - 1)
     steps = torch.arange(-reach, reach + 1, device=images.device)
 
     def near(places: Tensor) -> Tensor:
-        """How much of each place (n, P) falls on each pixel of one axis, (n, P, 2·reach + 1)."""
+        """Linear weights (n, P, 2·reach + 1) of places (n, P) on the pixels of one axis."""
         return (1 - (places[..., None] - steps).abs()).clamp_min(0)
 
     kernel = near(angle.sin()[:, None] * way).mT @ near(angle.cos()[:, None] * way)

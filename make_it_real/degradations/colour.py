@@ -1,6 +1,7 @@
-"""Damage to light and colour: contrast, casts, grey, scans and sketches.
+"""Degradations of brightness and colour.
 
-Each takes images (N, C, H, W) in [−1, 1] and levels (N,); ``kinds.py`` names them.
+Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
+``kinds.py`` names them.
 """
 
 import torch
@@ -11,13 +12,13 @@ from make_it_real.degradations.noise import per_image, uniform
 
 
 def contrast(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Contrast reduced to a share of level, at a brightness drawn where that leaves room."""
+    """Reduce contrast. level: the share kept. Brightness is shifted at random within [−1, 1]."""
     offset = uniform(len(images), -1, 1, generator) * (1 - levels)
     return per_image(offset) + per_image(levels) * images
 
 
 def light(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Uneven light: a ramp of brightness in a random direction, of −level to level."""
+    """Add a ramp of brightness in a random direction, from −level to level: uneven light."""
     n, _, h, w = images.shape
     angle = per_image(uniform(n, 0, 2 * torch.pi, generator))
     ys = torch.linspace(-1, 1, h, device=images.device)[:, None]
@@ -27,15 +28,14 @@ def light(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def grayscale(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Each pixel moved by a share of level to the mean of its channels (the paper's)."""
+    """Move each pixel towards the mean of its channels. level: by what share (the paper: 1)."""
     return torch.lerp(images, images.mean(1, keepdim=True).expand_as(images), per_image(levels))
 
 
 def cast(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """A colour cast: each channel's black and white moved, and linearly what is between.
+    """Add a colour cast: a random gain and offset for each channel.
 
-    So each channel gets a gain and an offset of its own; level is what the most moved end of
-    the most moved channel is moved by.
+    level: the largest change that black or white gets in any channel.
     """
     shape = (*images.shape[:2], 2)
     ends = torch.rand(shape, generator=generator, device=generator.device) * 2 - 1
@@ -45,27 +45,27 @@ def cast(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def saturation(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Colours moved towards the mean of their channels (level under 1) or away from it."""
+    """Scale saturation: each pixel's distance from the mean of its channels, times level."""
     return torch.lerp(images.mean(1, keepdim=True).expand_as(images), images, per_image(levels))
 
 
 def gamma(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness v in [0, 1] turned into v^level, as of a wrong exposure; noise is clipped."""
+    """Turn brightness v in [0, 1] into v^level, as a wrong exposure does. Clips to [−1, 1]."""
     return ((images.clamp(-1, 1) + 1) / 2) ** per_image(levels) * 2 - 1
 
 
 def scan(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """A poor black-and-white scan: blurred by level pixels, then nearly all black or white."""
+    """Blur with a Gaussian of level pixels, then threshold softly: a poor black-and-white scan."""
     threshold = per_image(uniform(len(images), -0.2, 0.2, generator))
     return ((blur(images, levels, generator) - threshold) * 6).clamp(-1, 1)
 
 
 def sketch(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """The paper's pencil drawing: (g + 1) / (blurred g + 1) − 1 of the channel mean g.
+    """Turn into the paper's pencil sketch: (g + 1) / (blurred g + 1) − 1, g the channel mean.
 
-    A dodge: g divided by itself blurred, by a Gaussian over level × level pixels (the paper's
-    are 21) whose deviation is 0.3·((level − 1)/2 − 1) + 0.8, as torchvision has it for a size.
-    Clipped to [−1, 1]: beside black the quotient is large, and a drawing has a whitest white.
+    The Gaussian covers level × level pixels (the paper: 21) and has torchvision's default
+    standard deviation for that size, 0.3·((level − 1)/2 − 1) + 0.8. Clipped to [−1, 1], as
+    the quotient is large beside black.
     """
     g = images.mean(1, keepdim=True) + 1
     out = torch.empty_like(images)

@@ -1,7 +1,7 @@
-"""Named corruptions A: images → damaged images, with a level in a stated unit.
+"""Degradations A by name: images → damaged images, each with a level in a stated unit.
 
-Images are float (N, C, H, W) in [−1, 1]; a level is one number an image. Noise leaves
-[−1, 1]: nothing is clipped, as in the paper. Randomness comes from the generator given.
+Images are float (N, C, H, W) in [−1, 1]. Each image has one level. Noise is not clipped to
+[−1, 1], as in the paper. All random numbers come from the generator that is passed.
 """
 
 import math
@@ -19,10 +19,11 @@ Corruption = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Degradation:
-    """One kind of damage: ``apply(images, levels, generator)`` and what its level means.
+    """One kind of degradation: ``apply(images, levels, generator)`` and what its level means.
 
-    levels: the range (low, high) drawn from in training; ``log`` draws it log-uniformly.
-    default: the level used where none is named. valid: the range of levels that mean anything.
+    unit: of the level. default: the level where none is given. levels: the range (low, high)
+    that training draws from, uniformly or, with ``log``, log-uniformly. valid: the range of
+    levels that make sense.
     """
 
     apply: Corruption
@@ -57,7 +58,7 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "lines": Degradation(resolution.lines, "rows", 3, (2, 4), valid=(1, math.inf)),
     "grayscale": Degradation(colour.grayscale, "share", 1.0, (1.0, 1.0), valid=(0, 1)),
     "sketch": Degradation(
-        colour.sketch, "pixels of the Gaussian's side", 21, (21, 21), valid=(3, 255)
+        colour.sketch, "side of the Gaussian in pixels", 21, (21, 21), valid=(3, 255)
     ),
     "scribbles": Degradation(noise.scribbles, "strokes", 3, (1, 5), valid=(0, 1000)),
     "salt-and-pepper": Degradation(
@@ -66,14 +67,14 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "jpeg": Degradation(resolution.jpeg, "quality", 5, (5, 50), valid=(1, 95)),
     "pixelate": Degradation(resolution.pixelate, "pixels a side", 4, (2, 4), valid=(1, math.inf)),
     "cast": Degradation(colour.cast, "largest change of a channel", 0.5, (0.1, 0.8)),
-    "saturation": Degradation(colour.saturation, "share kept; over 1: more", 0.3, (0.1, 2.0)),
+    "saturation": Degradation(colour.saturation, "factor", 0.3, (0.1, 2.0)),
     "gamma": Degradation(colour.gamma, "exponent", 2.0, (0.4, 2.5), log=True, valid=(0.01, 100)),
     "motion-blur": Degradation(
-        blur.motion_blur, "pixels of the way", 7, (3, 9), valid=(1, math.inf)
+        blur.motion_blur, "length in pixels", 7, (3, 9), valid=(1, math.inf)
     ),
 }
 
-# What training must never see, so that figures on it speak of damage f was not taught.
+# Kinds that training never uses, by channels: figures on them are of damage f was not taught.
 _KEPT_OUT = {
     1: ("scribbles", "salt-and-pepper", "jpeg", "pixelate"),
     3: ("pixelate", "motion-blur", "glass"),
@@ -94,7 +95,7 @@ COLOUR_DAMAGE: Mapping[str, float] = {
 
 
 def kept_out(channels: int) -> tuple[str, ...]:
-    """The kinds that no f of grey (1) or colour (3) images is trained on."""
+    """The kinds that training on grey (1) or colour (3) images never uses."""
     return _KEPT_OUT[channels]
 
 
@@ -112,7 +113,7 @@ def damage_weights(damage: Mapping[str, float] | Iterable[str]) -> dict[str, flo
 
 
 def check_damage(kinds: Iterable[str], channels: int) -> None:
-    """Raise ValueError if training on images of so many channels must not see one of the kinds."""
+    """Raise ValueError if training on images of so many channels is to leave one of the kinds out."""
     if found := sorted(set(kept_out(channels)) & set(kinds)):
         raise ValueError(f"kept out of training on purpose: {', '.join(found)}")
 
@@ -120,7 +121,7 @@ def check_damage(kinds: Iterable[str], channels: int) -> None:
 def degraded(
     images: Tensor, kind: str, level: float | None = None, *, generator: torch.Generator
 ) -> Tensor:
-    """A(images) for one kind at one level (its default when None), shape kept.
+    """Degrade images (N, C, H, W) by one kind at one level, its default if None.
 
     Raises KeyError for a kind that is not in ``DEGRADATIONS``.
     """
@@ -133,11 +134,11 @@ def degraded(
 def randomly_degraded(
     images: Tensor, weights: Mapping[str, float], *, generator: torch.Generator
 ) -> Tensor:
-    """A(images), each image with a kind drawn by the kinds' weights and a level from its range."""
+    """Degrade each image (N, C, H, W) by a kind drawn by its weight, at a level from its range."""
     out = images.clone()
     shares = torch.tensor(list(weights.values()), dtype=torch.float32, device=generator.device)
     drawn = torch.multinomial(shares, len(images), replacement=True, generator=generator)
-    # The host waits for a GPU once, not once a kind.
+    # tolist waits for the GPU: once for all kinds.
     counts = torch.bincount(drawn, minlength=len(weights)).tolist()
     for kind, chosen in zip(weights, drawn.argsort(stable=True).split(counts), strict=True):
         if not len(chosen):

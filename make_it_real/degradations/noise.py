@@ -1,4 +1,8 @@
-"""Noise, and what covers parts of an image: holes, scribbles, salt and pepper."""
+"""Degradations that add noise or paint over an image.
+
+Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
+``kinds.py`` names them.
+"""
 
 import numpy as np
 import torch
@@ -8,10 +12,12 @@ from torch.nn import functional as F
 
 
 def per_image(values: Tensor) -> Tensor:
+    """Reshape one value an image (N,) to (N, 1, 1, 1)."""
     return values[:, None, None, None]
 
 
 def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Draw n numbers uniformly from low to high, (n,)."""
     drawn = torch.rand(n, generator=generator, device=generator.device)
     return low + (high - low) * drawn
 
@@ -21,12 +27,12 @@ def _randn_like(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """x + σ·n, n standard normal (the paper's noise; its σ is 0.15)."""
+    """Add standard normal noise times level (the paper: 0.15)."""
     return images + per_image(levels) * _randn_like(images, generator)
 
 
 def coarse_noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """x + σ·n where n is constant over squares of 2 to 5 pixels, as of poor video."""
+    """Add normal noise times level, the same in squares of 2 to 5 pixels, as in poor video."""
     out, device = images.clone(), generator.device
     sides = torch.randint(2, 6, (len(images),), generator=generator, device=device)
     for side in range(2, 6):
@@ -44,7 +50,7 @@ def coarse_noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> 
 
 
 def mask(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Cells of an 8×8 grid, a share of level of them, painted black, grey or white."""
+    """Paint cells of an 8×8 grid black, grey or white. level: the share of cells."""
     n, device = len(images), generator.device
     hidden = torch.rand(n, 1, 8, 8, generator=generator, device=device) < per_image(levels)
     hidden = F.interpolate(hidden.float(), size=images.shape[2:], mode="nearest").bool()
@@ -53,7 +59,7 @@ def mask(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def scribbles(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """level strokes of a pen over the image, each curved, in black, grey or white."""
+    """Draw curved strokes of a pen over the image, black, grey or white. level: how many."""
     h, w = images.shape[2:]
     t = torch.linspace(0, 1, 24)[:, None]
     bends, scale = torch.cat([(1 - t) ** 2, 2 * t * (1 - t), t**2], 1), torch.tensor([w, h]) - 1
@@ -73,7 +79,7 @@ def scribbles(images: Tensor, levels: Tensor, generator: torch.Generator) -> Ten
 
 
 def salt_and_pepper(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """A share of level of the pixels turned black or white, by a coin each."""
+    """Turn random pixels black or white, each as likely. level: the share of pixels."""
     n, _, h, w = images.shape
     drawn = torch.rand(n, 1, h, w, generator=generator, device=generator.device)
     hit = drawn < per_image(levels)

@@ -1,4 +1,8 @@
-"""Damage to resolution: low resolution, coarse cells, thin strokes, lines and JPEG."""
+"""Degradations that lower resolution, thin strokes, lose lines or compress.
+
+Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
+``kinds.py`` names them.
+"""
 
 import io
 
@@ -12,7 +16,7 @@ from make_it_real.degradations.noise import per_image
 
 
 def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Averaged down by a factor of level and enlarged again, bilinearly or bicubically."""
+    """Average down by a factor of level and enlarge again, bilinearly or bicubically."""
     out = images.clone()
     cubic = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
     sides = (max(images.shape[2:]) / levels).round().int()
@@ -30,7 +34,7 @@ def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -
 
 
 def pixelate(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Squares of level × level pixels, each of its mean."""
+    """Replace each square of level × level pixels by its mean."""
     out = images.clone()
     for factor in levels.round().int().unique().tolist():
         chosen = levels.round().int() == factor
@@ -41,10 +45,10 @@ def pixelate(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tens
 
 
 def crystals(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Cells of no regular shape, level pixels across on average, each of its mean colour.
+    """Replace each cell of a random mosaic by its mean. level: a cell's mean width in pixels.
 
-    The cells are those of points, one drawn at random in each square of level × level pixels:
-    a pixel belongs to the nearest.
+    One point is drawn in each square of level × level pixels; a cell is the pixels nearest to
+    one point (a Voronoi diagram).
     """
     c, h, w = images.shape[1:]
     out, device = images.clone(), generator.device
@@ -64,13 +68,13 @@ def crystals(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tens
 
 
 def thin(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Bright strokes thinned by one pixel (a 2×2 minimum), blended in to a share of level."""
+    """Thin bright strokes by one pixel (a 2×2 minimum). level: the share of that in the blend."""
     eroded = -F.max_pool2d(-F.pad(images, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
     return torch.lerp(images, eroded, per_image(levels))
 
 
 def lines(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Lost scan lines: of each level rows one is kept and shown in place of the others."""
+    """Keep one of every level rows and repeat it in place of the lost ones."""
     n, _, h, _ = images.shape
     period = levels.round().long()[:, None]
     phase = (torch.rand(n, 1, generator=generator, device=generator.device) * period).long()
@@ -80,7 +84,7 @@ def lines(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Compressed as JPEG of quality level (1–95) and decoded again."""
+    """Compress as JPEG and decode again. level: the quality, 1 to 95."""
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     decoded = np.empty_like(pixels)
     for i, (image, quality) in enumerate(zip(pixels, levels.tolist(), strict=True)):

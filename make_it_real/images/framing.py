@@ -1,10 +1,11 @@
 """Bring any picture into the frame that a model was trained on, and say what was done.
 
-Data sets are framed: MNIST shows one bright digit on black, its longer side 20 of 28 pixels,
-its centre of mass in the middle. A phone photo of a pen stroke is no such thing, and f can
-only repair what it is shown in the frame it knows. ``measure`` reads the frame off the
-training images; ``fit`` brings a picture into it. Pictures that already have the model's
-size are taken as framed. Where a model knows faces, ``fit_all`` brings each face there.
+Data sets are framed. MNIST shows one bright digit on black, its longer side 20 of 28 pixels,
+its centre of mass in the middle; Fashion-MNIST shows one piece of clothing, as large as the
+image. A phone photo is not like that, and f repairs only what is framed like its training
+images. ``measure`` finds the frame of training images; ``fit`` brings a picture into it;
+``fit_all`` brings each face of a photo into it. Pictures that already have the model's size
+count as framed.
 """
 
 from collections.abc import Mapping
@@ -34,12 +35,13 @@ class Framing:
     """How a data set frames what it shows.
 
     background: level in [−1, 1] that surrounds every subject, or None where images are full
-        pictures (then pictures are only resized). extent: longer side of a subject's bounding
-        box as a share of the image's side. stroke: typical width of its bright (or dark)
-        strokes as a share of that side. faces: images are faces, aligned as CelebA's are.
-    objects: subjects are solid things with grey levels of their own, not strokes; they may
-        touch the border. contrast: how far the least visible of them stand out from the
-        background, as a share of the way from black to white.
+        pictures (then pictures are only resized).
+    extent: longer side of a subject's bounding box, as a share of the image's side.
+    stroke: typical width of a subject's strokes, as a share of the image's side.
+    faces: images are faces, aligned as CelebA's are.
+    objects: subjects are solid objects with grey levels of their own, not strokes. They may
+        touch the border.
+    contrast: of objects: how far the least visible differ from the background, in [0, 1].
     """
 
     background: float | None = None
@@ -57,13 +59,16 @@ class Framing:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A picture brought to the model's size, and how it came about.
+    """A picture brought to the model's size, and how.
 
-    image: (C, S, S) in [−1, 1]. inverted, done: for reports. frame: where the picture lies in
-    it. gain: what a change of 1 in the image comes to in the picture (less than 1 for faint
-    ink). alpha: the picture's transparency, (S, S) in [0, 1], where it is kept. padded: the
-    image shows more than the picture, and that is to be cut off again. warnings: what was
-    looked for in vain, for people.
+    image: (C, S, S) in [−1, 1].
+    inverted: dark and bright were swapped.
+    done: what was done, step by step, for reports.
+    frame: where the picture lies in the image.
+    gain: change of the picture for a change of 1 in the image (less than 1 for faint ink).
+    alpha: the picture's opacity, (S, S) in [0, 1], where it is kept.
+    padded: padding was added around the picture and has to be cut off again.
+    warnings: what was not found, for the user.
     """
 
     image: Tensor
@@ -77,7 +82,7 @@ class Fitted:
 
 
 def described(fields: Mapping[str, Any]) -> Framing:
-    """The framing that a model's header describes. Raises WeightsError for any other fields."""
+    """The framing in a model's header. Raises WeightsError for unknown fields or values."""
     try:
         framing = Framing(**fields)
         background = -1 if framing.background is None else framing.background
@@ -140,10 +145,10 @@ def fit_all(
 ) -> tuple[Fitted, ...]:
     """Bring a picture of any size to the model's: each face that it shows, or all of it.
 
-    faces: find them, the largest first, whatever the framing. auto does so where the framing
-    says faces and the picture is not of the model's size; without the extra it takes square
-    pictures of at most 256 pixels a side for aligned faces, with a warning. Else, and for the
-    rest, as ``fit``. Raises NoFaceError where none is found or can be looked for.
+        how: "faces" finds faces, the largest first, for any model. "auto" does so for a model of
+    faces, unless the picture has the model's size; without the extra it takes square pictures of
+    at most 256 pixels a side for aligned faces, with a warning. In all other cases ``fit`` is
+    called. Raises NoFaceError where no face is found, or nothing is there to look for one.
     """
     framed = tuple(picture.colour.shape[1:]) == (size, size)
     if how != "faces" and (how != "auto" or framed or not framing.faces):
@@ -215,7 +220,7 @@ def fit(
     colour, alpha = picture.colour, None
     if picture.alpha is not None:
         colour = _flatten(colour, picture.alpha, done)
-        # What is drawn on transparency is ink, and f may draw where there was none.
+        # A drawing on transparency loses it: f may draw where there was no ink.
         if framing.background is None or how != "auto":
             alpha = resize(picture.alpha[None] * 2 - 1, size, how, -1.0, [])[0][0] / 2 + 0.5
     if framing.background is None:
@@ -237,7 +242,7 @@ def _fit_drawing(
     invert: bool | None,
     done: list[str],
 ) -> Fitted:
-    """The strokes of a picture (C, H, W) on the data set's background, or all of the picture."""
+    """Lay a picture's strokes on the data set's background, or take all of it, (C, H, W)."""
     assert framing.background is not None
     ink = None
     if how == "auto" and tuple(colour.shape[1:]) != (size, size):
@@ -261,9 +266,10 @@ def _fit_drawing(
 def _fit_subject(
     picture: Picture, size: int, channels: int, framing: Framing, inverted: bool, done: list[str]
 ) -> Fitted | None:
-    """The subject of a picture on the data set's background; None where there is none to cut out.
+    """Cut a picture's subject out and lay it on the data set's background.
 
-    A picture of the model's size is cut out only where its border is not the data's.
+    None where there is nothing to cut out, or where the picture has the model's size and a
+    border like the data set's: then it is framed.
     """
     assert framing.background is not None
     alike = bool(border(picture.colour[None]).median() < 0.5) == framing.bright
@@ -286,7 +292,7 @@ def _said(done: list[str], inverted: bool) -> tuple[str, ...]:
 
 
 def _flatten(colour: Tensor, alpha: Tensor, done: list[str]) -> Tensor:
-    """Lay a transparent picture on paper: white under dark colours, black under bright ones."""
+    """Lay a transparent picture on white where its colours are dark, else on black."""
     mean = (colour.mean(0) * alpha).sum() / alpha.sum().clamp_min(1e-6)
     paper = 1.0 if mean < 0.5 else 0.0
     done.append(f"laid on {'white' if paper else 'black'}")

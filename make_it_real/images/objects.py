@@ -1,8 +1,8 @@
-"""Solid things in a picture: cut out of a plain background and put into a data set's frame.
+"""Solid objects: cut out of a plain background, and brought into a data set's frame.
 
-Data sets of things, such as Fashion-MNIST's clothes, show each on black, with its own grey
-levels, as large as the image. A photo of a shirt on white paper becomes such an image by
-changing the paper alone: dark cloth stays dark. A drawing of outlines is filled in.
+Data sets of objects, such as Fashion-MNIST's clothes, show one on black, with grey levels of
+its own, as large as the image. In a photo of a shirt on white paper only the paper changes:
+a dark shirt stays dark. An outline drawing is filled.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,22 @@ from make_it_real.images.pixels import scaled, to_channels
 from make_it_real.images.strokes import stroke_width
 
 WORK_SIDE = 400
-# Lengths as shares of the subject's longer side. Walls between an enclosed patch of background
-# and the outside: up to LINE a drawn line, up to BAND a strap or a handle, beyond that cloth.
+# All lengths are shares of the subject's longer side. What separates a patch of paper inside a
+# subject from the outside is a drawn line if thinner than LINE, a strap or a handle if thinner
+# than BAND, else cloth.
 LINE, BAND = 0.025, 0.09
-# Marks narrower than this are those of a drawing; half the gaps in it that are bridged, in turn.
+# Strokes of a drawing are thinner than PEN. Gaps in its outline are closed up to twice these.
 PEN, GAPS = 0.04, (0.0, 0.01, 0.02, 0.04, 0.06)
-# A drawing's paper inside its outline gets this level, and lines this much contrast to it.
+# Level of the inside of a filled outline, and how far full ink differs from it.
 FILL, SEAM = 0.6, 0.45
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What lies on a plain background: mask (H, W), bool, and levels (C, H, W) in [0, 1].
+    """What lies on a plain background.
 
-    gain: what a change of 1 in the levels comes to in the picture. outline: a drawing whose
-    inside was filled.
+    mask: (H, W), bool, True where it is. levels: (C, H, W) in [0, 1]. gain: change of the
+    picture for a change of 1 in the levels. outline: it is an outline drawing, now filled.
     """
 
     mask: Tensor
@@ -40,11 +41,12 @@ class Subject:
 
 
 def find_subject(colour: Tensor, alpha: Tensor | None = None) -> Subject | None:
-    """Tell a subject from the plain background that it lies on, (C, H, W) in [0, 1].
+    """Separate a subject from its plain background, in a picture (C, H, W) in [0, 1].
 
-    The background is one colour along most of the picture's border, under light that may
-    change smoothly, or transparent (alpha (H, W) in [0, 1]). None where the border is not
-    plain, or where nothing stands out from it.
+    The background has one colour along most of the picture's border, in light that may change
+    evenly across it; or it is transparent, by alpha (H, W) in [0, 1]. None where the border is
+    not plain, or where nothing stands out from it. Large pictures are searched in a smaller
+    copy: the subject has that copy's size.
     """
     longer = max(colour.shape[1:])
     if longer > WORK_SIDE:
@@ -54,7 +56,7 @@ def find_subject(colour: Tensor, alpha: Tensor | None = None) -> Subject | None:
     views = colour if alpha is None else alpha[None]
     paper = _paper(views)
     if paper is not None and paper[1] > 0.01:
-        # A camera's grain is as strong as pale cloth on white paper.
+        # A camera's grain would hide pale cloth on white paper.
         views = F.avg_pool2d(F.pad(views[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
         paper = _paper(views)
     if paper is None:
@@ -71,11 +73,11 @@ def find_subject(colour: Tensor, alpha: Tensor | None = None) -> Subject | None:
         marked &= ~_shadow(colour, background, marked, amount)
     if not marked.any():
         return None
-    # Pale cloth hardly differs from paper: then nothing that it encloses passes for paper.
+    # Pale cloth has patches that look like paper. Only in darker cloth is paper surely paper.
     distinct = bool(amount[marked].median() > 0.15)
     empty = (amount < threshold / 2) & distinct
     mask, outline = _filled(marked, empty)
-    # What fills the picture is no subject: the sheet of paper itself, or its ruling.
+    # What fills the picture is no subject but, say, the sheet of paper, or its ruled lines.
     if not max(16, mask.numel() // 1000) <= mask.sum() < 0.9 * mask.numel():
         return None
     if not outline:
@@ -86,10 +88,10 @@ def find_subject(colour: Tensor, alpha: Tensor | None = None) -> Subject | None:
 
 
 def _paper(views: Tensor) -> tuple[Tensor, float] | None:
-    """The plain background (V, H, W), and the deviation of its grain; None if it is not plain.
+    """The plain background (V, H, W) and its grain's standard deviation; None if not plain.
 
-    A plane through the border's pixels in each channel, fitted to those near it in turn, so
-    that a subject that touches the border does not tilt it.
+    In each channel it is a plane, fitted to the border's pixels by least squares. Those far
+    from the plane are left out of the next fit, so a subject may touch the border.
     """
     _, h, w = views.shape
     width = max(1, round(0.02 * max(h, w)))
@@ -103,7 +105,7 @@ def _paper(views: Tensor) -> tuple[Tensor, float] | None:
     for _ in range(8):
         if near.sum() < 3:
             return None
-        plane = torch.linalg.lstsq(points[near], values[near]).solution
+        plane = torch.linalg.lstsq(points[near], values[near], driver="gelsd").solution
         away = (values - points @ plane).abs().amax(1)
         grain = 1.4826 * float(away.median())
         near = away < max(0.04, 3 * grain)
@@ -114,9 +116,9 @@ def _paper(views: Tensor) -> tuple[Tensor, float] | None:
 
 
 def _shadow(colour: Tensor, paper: Tensor, marked: Tensor, amount: Tensor) -> Tensor:
-    """Marked pixels (H, W) of a soft shadow on bright paper, which sets in without an edge.
+    """Marked pixels (H, W) of soft shadows on bright paper, which begin without an edge.
 
-    None where the subject may itself be as pale as a shadow.
+    None for a pale subject, which may itself look like a shadow.
     """
     none = torch.zeros_like(marked)
     if not marked.any() or amount[marked].median() < 0.5 or paper.mean() < 0.5:
@@ -131,9 +133,9 @@ def _shadow(colour: Tensor, paper: Tensor, marked: Tensor, amount: Tensor) -> Te
 
 
 def _filled(marked: Tensor, empty: Tensor) -> tuple[Tensor, bool]:
-    """Marked pixels (H, W) and what they enclose, and whether they are the lines of a drawing.
+    """The subject (H, W): marked pixels and what they enclose; True if it is a line drawing.
 
-    empty: pixels that are surely background wherever they lie.
+    empty: pixels that look exactly like the background.
     """
     marked, empty = (F.pad(m, (2, 2, 2, 2)) for m in (marked, empty))
     rows, columns = marked.any(1).nonzero(), marked.any(0).nonzero()
@@ -146,7 +148,7 @@ def _filled(marked: Tensor, empty: Tensor) -> tuple[Tensor, bool]:
             break
     else:
         if drawing:
-            # Open for good: take what has lines on all four sides.
+            # No gap closes it: take all that has lines on its four sides.
             reach = round(GAPS[-1] * size)
             thick = _grown(marked, reach)
             mask, outline = ~_grown(~(_between(thick, 0) & _between(thick, 1)), reach), True
@@ -157,10 +159,10 @@ def _filled(marked: Tensor, empty: Tensor) -> tuple[Tensor, bool]:
 
 
 def _enclosed(marked: Tensor, empty: Tensor, size: int, gap: int) -> tuple[Tensor, bool]:
-    """As ``_filled``, with gaps of twice ``gap`` pixels bridged, in a subject of that size.
+    """As ``_filled``, with gaps of up to twice ``gap`` pixels closed. size: the longer side.
 
-    Inside a drawn outline all belongs to the subject. Without one, patches of background behind
-    a handle or between straps do not; specks, and patches far inside, as of a print, do.
+    Inside a drawn outline, all belongs to the subject. In a filled subject, empty patches
+    behind a handle or between straps do not; small ones and those far inside, as in a print, do.
     """
     inset, empty = (F.pad(m, (gap,) * 4) for m in (marked, empty))
     patches = _components(~_grown(inset, gap))
@@ -169,7 +171,7 @@ def _enclosed(marked: Tensor, empty: Tensor, size: int, gap: int) -> tuple[Tenso
     areas = patches.flatten().bincount(minlength=count)
 
     def within(reach: int) -> Tensor:
-        """Which patches come as near as that to the outside (count)."""
+        """Which patches lie within ``reach`` pixels of the outside, (count)."""
         near = torch.zeros(count, dtype=torch.bool)
         near[patches[_grown(outside, reach)]] = True
         return near
@@ -189,13 +191,13 @@ def _enclosed(marked: Tensor, empty: Tensor, size: int, gap: int) -> tuple[Tenso
 
 
 def _between(marked: Tensor, axis: int) -> Tensor:
-    """Pixels from the first to the last marked one of each column (axis 0) or row (axis 1)."""
+    """Pixels between the first and last marked one of each column (axis 0) or row (axis 1)."""
     counts = marked.int()
     return (counts.cumsum(axis) > 0) & (counts.flip(axis).cumsum(axis).flip(axis) > 0)
 
 
 def _grown(mask: Tensor, reach: int) -> Tensor:
-    """A mask (H, W) widened by ``reach`` pixels on all sides."""
+    """Widen a mask (H, W) by ``reach`` pixels on all sides."""
     if not reach:
         return mask
     side, rows = 2 * reach + 1, mask[None].float()
@@ -204,10 +206,10 @@ def _grown(mask: Tensor, reach: int) -> Tensor:
 
 
 def _components(mask: Tensor) -> Tensor:
-    """Labels (H, W) of pixels that touch by their sides: 0 off the mask, else 1, 2, …"""
+    """Label connected pixels of a mask (H, W), 4-neighbours: 0 off the mask, else 1, 2, …"""
     h, w = mask.shape
     labels = torch.arange(1, h * w + 1).view(h, w) * mask
-    # Each run along a row, then along a column, takes its largest label, until none changes.
+    # Each run of pixels in a row, then in a column, takes its largest label, until none changes.
     runs = []
     for turned in (mask, mask.T):
         starts = torch.cat([torch.ones(len(turned), 1, dtype=torch.bool), ~turned], 1)[:, :-1]
@@ -224,7 +226,7 @@ def _components(mask: Tensor) -> Tensor:
 
 
 def _without_fringe(colour: Tensor, mask: Tensor) -> Tensor:
-    """Levels whose outermost pixels, half background, are those just inside of them."""
+    """Replace the subject's outermost pixels, half background, by the mean of those inside."""
     inner = ~_grown(~mask, 1)
     sums = F.avg_pool2d(torch.cat([colour * inner, inner[None].float()])[None], 5, 1, 2)[0]
     fringe = mask & ~inner & (sums[-1] > 0)
@@ -240,11 +242,12 @@ def place_subject(
     contrast: float,
     done: list[str],
 ) -> tuple[Tensor, Frame, float]:
-    """A subject → its image (channels, size, size) in [−1, 1], where it lies there, and its gain.
+    """Bring a subject to (channels, size, size) in [−1, 1]; also its place there, and its gain.
 
-    It is cropped, its longer side made ``extent`` of the size, and centred. background: level
-    in [−1, 1], dark or bright, that it is laid on. One that stands out from it by less than
-    ``contrast``, in [0, 1], is lifted to that.
+    It is cropped, resized so that its longer side is ``extent`` of the size, and centred on
+    the background, a level in [−1, 1]. If its median differs from the background by less than
+    ``contrast``, in [0, 1], all its levels are moved away from the background, to that. What
+    was done is added to ``done``.
     """
     mask, paper = subject.mask, round((background + 1) / 2)
     rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
@@ -257,7 +260,7 @@ def place_subject(
     median = float(amount.mean(0)[mask].median())
     lift = max(0.0, (contrast - median) / (1 - median)) if median < 1 else 0.0
     if lift:
-        done.append("lifted from the background")
+        done.append("brightened" if paper == 0 else "darkened")
     amount = ((lift + (1 - lift) * amount) * mask)[:, top:bottom, left:right]
 
     ratio = extent * size / max(amount.shape[1:])

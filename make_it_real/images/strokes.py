@@ -1,4 +1,4 @@
-"""What is drawn in a picture: told from paper, board and light, and put into a data set's frame."""
+"""Drawn strokes: told from paper, board and light, and brought into a data set's frame."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,10 @@ MEDIAN_SIDE = 25
 
 @dataclass(frozen=True)
 class Ink:
-    """What is drawn in a picture: amount (H, W) in [0, 1], and its polarity.
+    """The strokes of a picture.
 
-    contrast: by how much full ink departs from its paper, in [0, 1].
+    amount: (H, W) in [0, 1], 1 where there is full ink. bright: it is brighter than its paper.
+    contrast: difference in brightness between full ink and paper, in [0, 1].
     """
 
     amount: Tensor
@@ -27,11 +28,12 @@ class Ink:
 
 
 def find_ink(colour: Tensor) -> Ink | None:
-    """Separate what is drawn from the paper, the board and their light, (C, H, W) in [0, 1].
+    """Separate strokes from paper or board and from uneven light, in (C, H, W) in [0, 1].
 
-    The paper is the local median over about half the picture, which strokes are too thin to
-    move. Ink is what departs from it, on the side where the greater departures lie, in the
-    channel that shows it best. None where nothing stands out from the grain.
+    The paper's brightness is the local median over about half the picture: strokes are too
+    thin to change it. Ink is what differs from that, either darker or brighter, whichever
+    differs more, in the channel that shows it best. None where nothing stands out from the
+    grain.
     """
     longer = max(colour.shape[1:])
     if longer > WORK_SIDE:
@@ -56,7 +58,7 @@ def find_ink(colour: Tensor) -> Ink | None:
 
 
 def _paper(views: Tensor) -> Tensor:
-    """The local median of views (V, H, W), smooth, of the same shape."""
+    """The local median of each channel (V, H, W), smooth, of the same shape."""
     _, h, w = views.shape
     longer = max(h, w)
     coarse = [max(2, round(s * min(1, COARSE_SIDE / longer))) for s in (h, w)]
@@ -70,10 +72,10 @@ def _paper(views: Tensor) -> Tensor:
 
 
 def _continued(views: Tensor, axis: int, reach: int) -> Tensor:
-    """Views made longer by ``reach`` at both ends of an axis, turned about their end points.
+    """Extend channels (V, H, W) by ``reach`` at both ends of an axis, by point reflection.
 
-    A slope of light goes on that way; a plain mirror image would bend it at the border, where
-    the bend would pass for ink.
+    That continues a gradient of light; a mirror image would bend it at the border, and the
+    bend would pass for ink.
     """
     last = views.shape[axis] - 1
     before = 2 * views.narrow(axis, 0, 1) - views.narrow(axis, 1, reach).flip(axis)
@@ -83,7 +85,7 @@ def _continued(views: Tensor, axis: int, reach: int) -> Tensor:
 
 
 def _subject(amount: Tensor) -> Tensor:
-    """1 on the connected strokes worth keeping (H, W), 0 on specks far smaller than those."""
+    """A mask (H, W): 1 on connected strokes, 0 on specks far smaller than the largest."""
     h, w = amount.shape
     ratio = min(1.0, 160 / max(h, w))
     coarse = [max(1, round(h * ratio)), max(1, round(w * ratio))]
@@ -103,7 +105,7 @@ def _subject(amount: Tensor) -> Tensor:
 
 
 def stroke_width(amount: Tensor) -> float:
-    """Mean width in pixels of strokes (H, W) in [0, 1]: twice the area over the outline."""
+    """Mean width in pixels of strokes (H, W) in [0, 1]: twice their area over their outline."""
     dy, dx = amount.diff(dim=0)[:, :-1], amount.diff(dim=1)[:-1]
     outline = float((dy.square() + dx.square()).sqrt().sum())
     return 2 * float(amount.sum()) / outline if outline else 0.0
@@ -112,11 +114,11 @@ def stroke_width(amount: Tensor) -> float:
 def place_ink(
     amount: Tensor, size: int, extent: float, stroke: float, done: list[str]
 ) -> tuple[Tensor, Frame]:
-    """Ink (H, W) → (size, size), and where it lies there.
+    """Bring ink (H, W) to (size, size), and say where it lies there.
 
-    It is cropped, its longer side made ``extent`` of the size, and centred by mass.
-    Strokes thinner than the data set's are widened first: the model's pixels are coarse, and
-    a fine pen line would all but vanish between them.
+    It is cropped, resized so that its longer side is ``extent`` of the size, and centred by
+    mass. Strokes thinner than ``stroke``, a share of the size, are widened first: a fine pen
+    line would all but vanish in the model's coarse pixels. What was done is added to ``done``.
     """
     rows, columns = (amount > 0.3).any(1).nonzero(), (amount > 0.3).any(0).nonzero()
     top, bottom = int(rows.min()), int(rows.max()) + 1
@@ -129,7 +131,7 @@ def place_ink(
     new = [max(1, round(s * ratio)) for s in cropped.shape]
     zoom = [n / s for n, s in zip(new, cropped.shape, strict=True)]
     reach = 0
-    # At four times the final resolution the grain of chalk is gone and a stroke still wide.
+    # At four times the final resolution, chalk has no grain left, and strokes are still wide.
     cropped = scaled(cropped[None], new[0], new[1])[0].clamp(0, 1)
     longer = max(cropped.shape)
     wanted = stroke * size * longer / target

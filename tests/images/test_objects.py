@@ -281,6 +281,23 @@ def test_an_image_of_the_models_size_on_white_is_laid_on_black() -> None:
     assert level(result) == pytest.approx(90 / 255, abs=0.03)
 
 
+@pytest.mark.parametrize(
+    "size", [(1, 2), (1, 50), (50, 1), (3, 3), (5000, 2), (2, 5000), (900, 31)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("alpha", [True, False])
+def test_pictures_of_any_shape_come_to_the_models_size(
+    size: tuple[int, int], channels: int, alpha: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    colour = (torch.rand(3, size[1], size[0], generator=generator) > 0.9).float()
+    picture = Picture(colour, colour[0] if alpha else None)
+    image = fit(picture, 32, channels, CLOTHES).image
+    assert image.shape == (channels, 32, 32)
+    assert image.isfinite().all()
+    assert image.abs().max() <= 1
+
+
 # Back into the picture
 
 
