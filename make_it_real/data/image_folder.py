@@ -22,7 +22,7 @@ Ref = tuple[Path, str | None]
 # Number of images that are decoded before any are passed on.
 CHUNK = 256
 # Version of the pixels: to be counted up when decoding or framing gives others than before.
-DECODING = 1
+DECODING = 2
 
 
 def _is_image(name: Path) -> bool:

@@ -1,9 +1,9 @@
-"""Upright squares, cut out of a picture wherever they lie in it, and where they lie.
+"""Where a picture lies in the model's image: stretched over it, or by a square that may be tilted.
 
-A model knows faces upright, at one place of its small image; in a photo they stand anywhere, at
-any size and tilt. What takes one to the other is a similarity: a turn with an even scale, and a
-shift. Points are complex numbers x + iy, x to the right and y down, in pixels from the picture's
-upper left corner, so that a similarity is a product and a sum, u = turn · p + shift.
+A model of faces knows them upright, at one place of its small image; in a photo they have any
+place, size and tilt. A similarity (rotation, one scale, shift) maps one to the other. Points are
+complex numbers x + iy, x to the right and y down, in pixels from the upper left corner, so that a
+similarity is u = turn · p + shift.
 """
 
 import cmath
@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 from make_it_real.images.pixels import border, scaled
 
-# Samples on each axis of one of the model's pixels, where the picture has as many.
+# Samples per pixel of the model's image, on each axis, where the picture has that many.
 FINER = 4
-# How far a change fades out towards the square's edge, as a share of its side.
+# Width of the soft edge of a change, as a share of the square's side.
 EDGE = 1 / 8
 
 
@@ -29,7 +29,7 @@ EDGE = 1 / 8
 class Similarity:
     """Where a picture lies in the model's image: u = turn · p + shift.
 
-    |turn|: the model's pixels for one of the picture's.
+    |turn| is the scale: pixels of the model's image per pixel of the picture.
     """
 
     turn: complex
@@ -37,10 +37,10 @@ class Similarity:
 
     @classmethod
     def between(cls, points: Sequence[complex], targets: Sequence[complex]) -> "Similarity":
-        """The one that takes points nearest to their targets, by the sum of squares.
+        """Fit the similarity that maps points to targets, by least squares.
 
-        The normal equations of Umeyama (1991), which in complex numbers are those of a line.
-        Raises ValueError for points that all coincide.
+        Solves the normal equations of Umeyama (1991), which in complex numbers are those of a
+        line. Raises ValueError if all points coincide.
         """
         p, u = np.array(points, complex), np.array(targets, complex)
         spread = float(np.vdot(p - p.mean(), p - p.mean()).real)
@@ -50,30 +50,30 @@ class Similarity:
         return cls(turn, complex(u.mean()) - turn * complex(p.mean()))
 
     def back(self, u: complex) -> complex:
-        """The point of the picture that lies at u."""
+        """Map u back to its point of the picture."""
         return (u - self.shift) / self.turn
 
     def side(self, size: int) -> float:
-        """The side of the model's image (size, size), in pixels of the picture."""
+        """Side of the model's image (size, size), in pixels of the picture."""
         return size / abs(self.turn)
 
     @property
     def tilt(self) -> float:
-        """By how many degrees the square stands tilted clockwise in the picture, −180 to 180."""
+        """Tilt of the square in the picture, in degrees clockwise, −180 to 180."""
         return -math.degrees(cmath.phase(self.turn))
 
     def resized(self, size: int, to: int) -> "Similarity":
-        """The same square, of a model's image of another size."""
+        """Describe the same square for a model's image of another size."""
         return Similarity(self.turn * to / size, self.shift * to / size)
 
     def shown(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
-        """Rows and columns of the model's image that are of use: all of them."""
+        """Rows and columns of the model's image that show the picture: all of them."""
         return slice(0, size), slice(0, size)
 
     def reached(self, shape: tuple[int, ...], size: int, margin: float = 0) -> tuple[slice, slice]:
-        """Rows and columns of a picture (H, W) that the square reaches, at least one of each.
+        """Rows and columns of a picture (H, W) that the square covers, at least one of each.
 
-        margin: so many of the picture's pixels beyond it.
+        margin: further pixels of the picture on every side.
         """
         corners = [self.back(u) for u in (0, size, size * 1j, size * (1 + 1j))]
         edges = []
@@ -86,27 +86,27 @@ class Similarity:
         return edges[0], edges[1]
 
     def look(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """(v, u), each (H, W): where the picture's points at these rows and columns lie."""
+        """Map rows (H) and columns (W) of the picture to (v, u), each (H, W)."""
         y, x = rows[:, None], columns
         a, b = self.turn.real, self.turn.imag
         return b * x + a * y + self.shift.imag, a * x - b * y + self.shift.real
 
     def weight(self, v: Tensor, u: Tensor, size: int) -> Tensor:
-        """How much of a change made at (v, u) is to be seen: all of it but for a soft edge."""
+        """Weight of a change at (v, u): 1 inside, 0 outside, with a soft edge between them."""
         inner = torch.minimum(torch.minimum(u, size - u), torch.minimum(v, size - v))
         share = (inner / (EDGE * size)).clamp(0, 1)
-        # Without a kink at either end, which the eye would find.
+        # Smoothstep, since the eye sees the kinks of a linear edge.
         return share * share * (3 - 2 * share)
 
 
 def cut_out(picture: Tensor, place: Similarity, size: int) -> Tensor:
-    """The square of a picture (C, H, W) that lies at (C, size, size), upright.
+    """Cut a square out of a picture (C, H, W), upright and resampled to (C, size, size).
 
-    Antialiased, however large the picture is; what lies beyond its edges goes on as they are.
+    Resampling is antialiased. Beyond the picture's edges its border pixels are repeated.
     """
-    # A similarity that was fitted to points is off in its last digits.
+    # Less 0.01, since a fitted scale of 1 is off in its last digits.
     finer = min(max(math.ceil(1 / abs(place.turn) - 0.01), 1), FINER)
-    # Pixels of the picture from one sample to the next.
+    # Distance between samples, in pixels of the picture.
     step = max(1.0, 1 / abs(place.turn) / finer)
     rows, columns = place.reached(tuple(picture.shape[1:]), size, 4 * step)
     part = picture[:, rows, columns]
@@ -127,8 +127,8 @@ def cut_out(picture: Tensor, place: Similarity, size: int) -> Tensor:
 class Frame:
     """Where a picture lies in the model's image: u = scale · x + offset for each axis (y, x).
 
-    x runs over the picture's edges (0 to its height or width), u over the model's (0 to its
-    size), both in pixels; where it is cropped, u leaves that range.
+    x goes from 0 to the picture's height or width, u from 0 to the model's size, both in pixels.
+    Where the picture is cropped, u goes beyond that range.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -140,7 +140,7 @@ class Frame:
         return Frame((y, x), self.offset)
 
     def shown(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
-        """Rows and columns of the model's image (size, size) that show a picture (H, W)."""
+        """Rows and columns of the model's image (size, size) that show the picture (H, W)."""
         edges = []
         for scale, offset, length in zip(self.scale, self.offset, shape, strict=True):
             start = min(max(round(offset), 0), size - 1)
@@ -149,11 +149,11 @@ class Frame:
         return edges[0], edges[1]
 
     def reached(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]:
-        """Rows and columns of a picture (H, W) that a change may reach: any."""
+        """Rows and columns of a picture (H, W) that a change may alter: all of them."""
         return slice(0, shape[0]), slice(0, shape[1])
 
     def look(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """(v, u), (H, 1) and (W): where the picture's points at these rows and columns lie."""
+        """Map rows (H) and columns (W) of the picture to (v, u), (H, 1) and (W)."""
         v, u = (
             scale * at + offset
             for scale, offset, at in zip(self.scale, self.offset, (rows, columns), strict=True)
@@ -161,12 +161,12 @@ class Frame:
         return v[:, None], u
 
     def weight(self, v: Tensor, u: Tensor, size: int) -> Tensor:
-        """1 at points of the model's image, 0 beyond it."""
+        """Weight of a change at (v, u): 1 inside the model's image, 0 outside."""
         return ((v >= 0) & (v <= size) & (u >= 0) & (u <= size)).float()
 
 
 class Place(Protocol):
-    """Where a picture lies in the model's image: a ``Frame``, or a turned square."""
+    """Where a picture lies in the model's image: a ``Frame`` or a ``Similarity``."""
 
     def shown(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]: ...
     def reached(self, shape: tuple[int, ...], size: int) -> tuple[slice, slice]: ...

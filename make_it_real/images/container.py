@@ -1,7 +1,7 @@
-"""A file's pixels and its metadata, taken apart: no metadata can keep pixels from being read.
+"""Separates a file's metadata from its pixels, so that metadata can't prevent decoding.
 
-PNG, JPEG and TIFF are taken apart here, and AVIF and HEIC get their EXIF hidden. The libraries of
-the other formats hand metadata over without looking into it.
+PNG, JPEG and TIFF are split here, and the EXIF of AVIF and HEIC is hidden from their libraries.
+Those of the other formats return metadata without parsing it.
 """
 
 import re
@@ -15,27 +15,27 @@ from make_it_real.errors import one_line
 from make_it_real.images.exif import LAYOUT, ORIENTATION, Directory, directory
 from make_it_real.images.tiff import rewritten
 
-# What one piece of compressed metadata may come to: a few MB are usual, more is a bomb.
+# The most that a piece of compressed metadata may decompress to: a few MB are usual.
 MAX_BYTES = 2**26
 MAX_FRAMES = 65_535
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 XMP_KEY = b"XML:com.adobe.xmp"
-# Under these names ImageMagick keeps EXIF in hexadecimal.
+# Keys under which ImageMagick writes EXIF, in hexadecimal.
 HEX_KEYS = (b"Raw profile type exif", b"Raw profile type APP1")
 XMP_TAG, ICC_TAG, PICTURES_TAG = 700, 34675, 0xB001
-# What of a TIFF's directory its pixels depend on, LERC's parameters included.
+# Tags of a TIFF that its pixels depend on, LERC's parameters included.
 NEEDED = LAYOUT - {ORIENTATION, 330, 34377, ICC_TAG} | {50674}
 EXIF_ITEM = re.compile(rb"(infe[\2\3].{7,9}?)Exif", re.DOTALL)
 
 
 @dataclass
 class Parts:
-    """A file, taken apart.
+    """A file, split into pixels and metadata.
 
-    pixels: a file of the same format and the same pixels. exif, icc, xmp: the EXIF block, colour
-    profile and XMP packet; None where the decoder of ``pixels`` is to be asked for them. frames:
-    how many pictures it has, or 0, likewise. tiff: a TIFF's directory. whole: an AVIF or HEIC
-    file with its EXIF block. warnings: what of the metadata can't be used.
+    pixels: a file of the same format with the same pixels. exif, icc, xmp: EXIF block, colour
+    profile and XMP packet; None if ``pixels`` may still have it. frames: number of pictures;
+    0 if only the decoder knows. tiff: directory of a TIFF. whole: an AVIF or HEIC file, if its
+    EXIF is hidden in ``pixels``. warnings: metadata that can't be used.
     """
 
     pixels: bytes
@@ -49,14 +49,13 @@ class Parts:
 
 
 def split(data: bytes) -> Parts:
-    """Take a file apart. Files of other formats stay whole."""
+    """Split a file. Of formats other than PNG, JPEG, TIFF, AVIF and HEIC nothing is split off."""
     if data.startswith(PNG):
         return _png(data)
     if data.startswith(JPEG):
         return _jpeg(data)
     if data[4:8] == b"ftyp":
-        # The EXIF block's entry in the list of items is given a type that nobody knows. How a
-        # picture is turned is said elsewhere.
+        # The EXIF item gets an unknown type. The orientation has a place of its own.
         pixels, hidden = EXIF_ITEM.subn(rb"\1none", data)
         return Parts(pixels, whole=data if hidden else None)
     tags = directory(data)
@@ -73,7 +72,7 @@ def _inflated(data: bytes | memoryview) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The whole chunks of a PNG: kind, first byte, and the byte after the last."""
+    """Yield the complete chunks of a PNG: kind, start and end."""
     at = len(PNG)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -89,7 +88,7 @@ def _crc(data: memoryview) -> bytes:
 
 
 def _png(data: bytes) -> Parts:
-    """Take a PNG apart. Of chunks that a picture can do without no checksum is asked."""
+    """Split a PNG. Checksums of ancillary chunks are not checked."""
     parts, view, end = Parts(data, frames=1), memoryview(data), len(PNG)
     pieces: list[bytes | memoryview] = [view[:end]]
     kinds: set[bytes] = set()
@@ -98,7 +97,7 @@ def _png(data: bytes) -> Parts:
         if kind[:1].isupper():
             pieces.append(view[start:end])
             if kind == b"IDAT" and kind not in kinds and b"acTL" in kinds and b"fcTL" not in kinds:
-                # A picture for those who show no animations, which is none of its frames.
+                # A default image that is not part of the animation.
                 parts.frames += 1
         elif kind == b"tRNS":
             if len(body) in {0: (2,), 2: (6,), 3: range(1, 257)}.get(data[25], ()):
@@ -108,7 +107,7 @@ def _png(data: bytes) -> Parts:
         else:
             _add_chunk(parts, kind, body)
         kinds.add(kind)
-    # A chunk that is cut off, or no chunk.
+    # A critical chunk that is cut off.
     if data[end + 4 : end + 5].isupper():
         pieces.append(view[end:])
     parts.pixels = b"".join(pieces)
@@ -116,19 +115,19 @@ def _png(data: bytes) -> Parts:
 
 
 def _add_chunk(parts: Parts, kind: bytes, body: memoryview) -> None:
-    """Take metadata from a PNG's chunk; the first of a kind counts."""
+    """Take metadata from an ancillary chunk of a PNG; the first of a kind counts."""
     if kind == b"eXIf":
         parts.exif = parts.exif or bytes(body)
     elif kind == b"iCCP" and parts.icc is None:
         try:
-            # A name and the method follow one another, with a zero between them.
+            # The profile's name, a zero, and the method of compression come first.
             parts.icc = _inflated(body[bytes(body[:80]).index(0) + 2 :])
         except (ValueError, zlib.error) as error:
             parts.icc = b""
             parts.warnings.append(f"its colour profile can't be used ({one_line(error)})")
     elif kind in (b"tEXt", b"zTXt", b"iTXt"):
         key = bytes(body[:80]).partition(b"\0")[0]
-        # All other text is left unread, however long it is.
+        # Other text is not read, however long it is.
         with suppress(ValueError, zlib.error):
             if key == XMP_KEY:
                 parts.xmp = parts.xmp or _text(kind, bytes(body[len(key) + 1 :]))
@@ -138,7 +137,7 @@ def _add_chunk(parts: Parts, kind: bytes, body: memoryview) -> None:
 
 
 def _text(kind: bytes, body: bytes) -> bytes:
-    """The text of a chunk, after its key and the zero. Raises ValueError or zlib.error."""
+    """Read the text of a chunk's body after key and zero. Raises ValueError or zlib.error."""
     if kind == b"tEXt":
         return body
     if kind == b"zTXt":
@@ -148,7 +147,7 @@ def _text(kind: bytes, body: bytes) -> bytes:
 
 
 def _jpeg(data: bytes) -> Parts:
-    """Take a JPEG apart, up to its first scan: of application segments two kinds matter."""
+    """Split a JPEG, up to its first scan. Pixels depend on two kinds of application segments."""
     parts, view, at = Parts(data, frames=1), memoryview(data), len(JPEG)
     pieces: list[bytes | memoryview] = [JPEG]
     profile: dict[int, bytes] = {}
@@ -159,14 +158,14 @@ def _jpeg(data: bytes) -> Parts:
             at += 1
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        # A marker that stands alone, the first scan, or what is cut off.
+        # A marker without a segment, the first scan, or a segment that is cut off.
         if not 0xC0 <= marker <= 0xFE or 0xD0 <= marker <= 0xDA or not at + 4 <= end <= len(data):
             break
         body = data[at + 4 : end]
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or _says_colours(marker, body):
             pieces.append(view[at:end])
         elif marker == 0xE1 and body.startswith(b"Exif\0\0"):
-            # One that is too long for a segment goes on in the next.
+            # A block that is too long for one segment goes on in the next.
             parts.exif = body if parts.exif is None else parts.exif + body[6:]
         elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
             parts.xmp = body
@@ -179,19 +178,19 @@ def _jpeg(data: bytes) -> Parts:
     parts.pixels = b"".join([*pieces, view[at:]])
     parts.icc = b"".join(profile[part] for part in sorted(profile)) or None
     if parts.xmp and b' hdrgm:Version="' in parts.xmp:
-        # The second picture is a map of the first one's highlights.
+        # The second picture is the first one's gain map.
         parts.frames = 1
     return parts
 
 
 def _says_colours(marker: int, body: bytes) -> bool:
-    """Whether an application segment says how colours are stored: whole JFIF or Adobe ones."""
+    """Whether an application segment tells the colour space: complete JFIF or Adobe ones do."""
     jfif = marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 14
     return jfif or (marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12)
 
 
 def _tiff(tags: Directory) -> Parts:
-    """Give a TIFF's first picture a directory of nothing but what its pixels depend on."""
+    """Split a TIFF: its first directory is reduced to the tags that its pixels depend on."""
     entries = {
         tag: (kind, count, tags.raw(tag))
         for tag, (kind, count, _) in tags.entries.items()

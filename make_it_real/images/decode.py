@@ -1,4 +1,4 @@
-"""Image files → pictures: safe decoding by content, upright, in sRGB, transparency apart."""
+"""Image files → pictures: safely, by content, upright, in sRGB, transparency apart."""
 
 import io
 import os
@@ -22,7 +22,7 @@ from make_it_real.images import container, deep, exif, icc, tiff
 
 Array = NDArray[Any]
 T = TypeVar("T", Image.Image, Array)
-# MPO, the format of 3D cameras, is opened as the JPEG that it begins with.
+# An MPO file, which 3D cameras write, is read as the JPEG that it begins with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
 SUFFIXES = frozenset(
     (
@@ -31,16 +31,17 @@ SUFFIXES = frozenset(
     )
 )  # fmt: skip
 MAX_PIXELS = 200_000_000
+# Size of a file.
 MAX_BYTES = 2**31
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says besides its pixels.
+    """A file's metadata that can be written again.
 
-    exif: its EXIF block without the orientation (which has been applied) and the embedded
-    thumbnail, or None. icc: its colour profile, or None.
+    exif: the EXIF block, without the orientation (which has been applied) and the thumbnail;
+    None if there is none that can be read. icc: the colour profile, or None.
     """
 
     exif: bytes | None = None
@@ -52,9 +53,9 @@ class Picture:
     """A decoded image file, upright, in sRGB.
 
     colour: float32 (C, H, W) in [0, 1], C 1 for grey or 3 for RGB, not premultiplied.
-    alpha: float32 (H, W) in [0, 1], or None where everything is opaque.
-    notes: what was done while reading ("turned upright", …), for reports. warnings: what of
-    the file was not used ("3 frames: only the first is used"), for people.
+    alpha: float32 (H, W) in [0, 1]; None if everything is opaque.
+    notes: what reading did ("turned upright", …), for reports. warnings: what of the file was
+    not used ("3 frames: only the first is used"), for people.
     """
 
     colour: Tensor
@@ -65,12 +66,13 @@ class Picture:
 
 
 def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode one image by its content, whatever its name.
+    """Decode one image file, a path or its bytes, by its content, whatever its name.
 
-    EXIF orientation is applied, colour profiles are converted to sRGB, 16-bit grey is scaled
-    (not clipped), transparency is split off, and of an animation the first frame is taken.
-    Raises ImageError with a reason of one line for what is missing, empty, truncated, no
-    image, or has over ``max_pixels`` pixels.
+    Applies the EXIF orientation, converts colour profiles to sRGB, scales 16-bit and floating
+    point pixels to [0, 1], splits transparency off, and takes the first frame of an animation.
+    Metadata that can't be read costs a warning at most. Raises ImageError, with a reason of one
+    line, for a file that is missing, empty, truncated or no image, or has more than
+    ``max_pixels`` pixels.
     """
     data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
@@ -86,16 +88,16 @@ def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     except UnidentifiedImageError as error:
         raise ImageError("not an image of a known kind") from error
     except Exception as error:
-        # Damage makes Pillow's decoders raise all sorts: struct.error, IndexError, TypeError, …
+        # Damage makes Pillow's decoders raise anything: struct.error, IndexError, TypeError, …
         raise ImageError(f"damaged image ({one_line(error)})") from error
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes, of a pipe too, but never without end. Raises ImageError."""
+    """Read a file or pipe, up to MAX_BYTES. Raises ImageError."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            # A pipe does not say how much is to come.
+            # A pipe does not know its length.
             regular = stat.S_ISREG(status.st_mode)
             if not (regular and status.st_size > MAX_BYTES):
                 data = file.read(-1 if regular else MAX_BYTES + 1)
@@ -103,18 +105,18 @@ def read_bytes(path: Path) -> bytes:
                     return data
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
-    raise ImageError("more than 2 GiB are no image to read")
+    raise ImageError("the file has more than 2 GiB")
 
 
 def _is_heic(data: bytes) -> bool:
-    """Whether data begin as HEIC does. AVIF may have the same brand, and then names its own too."""
+    """Whether data begin as a HEIC file does. AVIF may share its brand, but lists its own too."""
     brands = data[8 : min(int.from_bytes(data[:4], "big"), 256)]
     return data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS and b"avif" not in brands
 
 
 @lru_cache(maxsize=1)
 def _heic_opener() -> bool:
-    """Whether HEIC can be opened: teaches Pillow to, where the extra is installed."""
+    """Register Pillow's plugin for HEIC; False if the extra ``heic`` is not installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -124,10 +126,10 @@ def _heic_opener() -> bool:
 
 
 class _Hush:
-    """Pillow's warnings and its own limit on pixels, off while any thread is inside.
+    """Turn Pillow's warnings and its limit on pixels off while any thread is inside.
 
-    ``max_pixels`` speaks for that limit, and damaged EXIF is no news. Both settings are global:
-    threads that each saved and restored them would leave them off for good.
+    ``max_pixels`` takes that limit's place. Both settings are global: if each thread saved and
+    restored them by itself, they could stay off for good.
     """
 
     def __init__(self) -> None:
@@ -154,6 +156,7 @@ HUSHED = _Hush()
 
 
 def _decoded(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Picture:
+    """Decode a file. Raises ImageError, or whatever Pillow raises for damage."""
     file = container.split(data)
     if file.tiff and (layout := tiff.layout(file.tiff)):
         _check_size(layout.size[1], layout.size[0], max_pixels)
@@ -167,7 +170,7 @@ def _decoded(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Picture:
 
 
 def _tiff_kind(tags: exif.Directory | None) -> str:
-    """What sort of pixels a TIFF has, in words; empty where its directory does not say."""
+    """Describe a TIFF's pixels in words; empty if its directory does not say."""
     if tags is None or not tags.integer(tiff.WIDTH) or not (bits := tags.integers(tiff.BITS)):
         return ""
     samples, compression = tags.integer(tiff.SAMPLES, 1), tags.integer(tiff.COMPRESSION, 1)
@@ -182,7 +185,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _opened(file: container.Parts, formats: tuple[str, ...], max_pixels: int) -> Picture:
-    """The picture of a file that Pillow opens."""
+    """Decode a file that Pillow opens."""
     with Image.open(io.BytesIO(file.pixels), formats=formats) as image:
         _check_size(image.width, image.height, max_pixels)
         if image.format == "PNG" and (samples := deep.of_png(image, file.pixels)):
@@ -199,7 +202,7 @@ def _opened(file: container.Parts, formats: tuple[str, ...], max_pixels: int) ->
 
 
 def _shallow(image: Image.Image, file: container.Parts) -> Picture:
-    """The picture of an image of at most 8 bits a sample."""
+    """Make a picture of an image of at most 8 bits per sample."""
     alpha = None
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("L", "1", "LA", "La") else "RGBA")
@@ -210,7 +213,7 @@ def _shallow(image: Image.Image, file: container.Parts) -> Picture:
     elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("RGB")
     if image.mode == "LAB":
-        # Its numbers are colours, whatever profile comes with them.
+        # L*a*b* values need no profile, and one that comes with them is not used.
         to = icc.colour_profile(None)
         shown: Image.Image | None = icc.converted(image, icc.lab_profile(), to, "RGB", exact=True)
     else:
@@ -220,23 +223,24 @@ def _shallow(image: Image.Image, file: container.Parts) -> Picture:
 
 
 def _deep(samples: deep.Samples, file: container.Parts) -> Picture:
-    """The picture of samples of more than 8 bits."""
+    """Make a picture of samples of more than 8 bits."""
     colour, alpha = samples.levels()
     shown = _in_srgb(colour, file, icc.to_srgb)
     return _upright(file, colour if shown is None else shown, alpha, converted=shown is not None)
 
 
 def _in_srgb(pixels: T, file: container.Parts, convert: Callable[[T, bytes], T]) -> T | None:
-    """Convert pixels from the file's colour profile; None where they are in sRGB already.
+    """Convert pixels from the file's colour profile to sRGB; None if that changes nothing.
 
-    So are those whose profile is missing, or can't be used, which ``file.warnings`` then say.
+    Pixels without a profile count as sRGB, and so do those whose profile can't be used, for
+    which ``file.warnings`` gets a line.
     """
     try:
         if not file.icc or icc.is_srgb(file.icc):
             return None
         return convert(pixels, file.icc)
     except Exception as error:
-        # Little CMS reports damaged and mismatched profiles by several types.
+        # Little CMS raises several types of exceptions for damaged and mismatched profiles.
         file.warnings.append(f"its colour profile can't be used ({one_line(error)})")
         return None
 
@@ -244,7 +248,10 @@ def _in_srgb(pixels: T, file: container.Parts, convert: Callable[[T, bytes], T])
 def _upright(
     file: container.Parts, colour: Array, alpha: Array | None, *, converted: bool
 ) -> Picture:
-    """The picture of pixels as they are stored: colour (H, W, C), alpha (H, W)."""
+    """Make a picture of pixels as they are stored, colour (H, W, C) and alpha (H, W).
+
+    Each is uint8, or float32 in [0, 1]. converted: whether colours were converted to sRGB.
+    """
     way, block = exif.orientation(file.exif, file.xmp), file.exif
     if file.whole is not None:
         block = _exif_of(file.whole)
@@ -255,12 +262,12 @@ def _upright(
     opacity = None if alpha is None else _levels(_turned(alpha, way))
     if opacity is not None and bool((opacity == 1).all()):
         opacity = None
-    metadata = Metadata(exif.kept(block), file.icc)
+    metadata = Metadata(exif.kept(block), file.icc or None)
     return Picture(planes, opacity, tuple(notes), tuple(file.warnings), metadata)
 
 
 def _exif_of(data: bytes) -> bytes | None:
-    """The EXIF block of an AVIF or HEIC file; None where its library can't read it."""
+    """Read the EXIF block of an AVIF or HEIC file; None if its library can't read it."""
     try:
         with Image.open(io.BytesIO(data), formats=("AVIF", "HEIF")) as image:
             return image.info.get("exif")
@@ -269,7 +276,7 @@ def _exif_of(data: bytes) -> bytes | None:
 
 
 def _turned(pixels: Array, way: int) -> Array:
-    """Turn pixels (H, W, …) that are stored in one of the 8 ways of EXIF upright."""
+    """Turn pixels (H, W, …) upright, which are stored in one of EXIF's 8 orientations."""
     if way >= 5:
         pixels = pixels.swapaxes(0, 1)
     if way in (2, 3, 6, 7):
@@ -278,7 +285,7 @@ def _turned(pixels: Array, way: int) -> Array:
 
 
 def _levels(pixels: Array) -> Tensor:
-    """uint8 in 0–255 or float32 in [0, 1] → float32 in [0, 1]."""
-    # A copy, since Pillow's own memory can't be written to, nor has it steps backwards.
+    """Convert uint8 in 0–255, or float32 in [0, 1], to float32 in [0, 1]."""
+    # A copy, since torch takes neither read-only memory nor negative strides.
     levels = torch.from_numpy(np.array(pixels, order="C"))
     return levels.float() / 255 if levels.dtype == torch.uint8 else levels

@@ -1,4 +1,4 @@
-"""Pixels of more than 8 bits: what Pillow can't hand over as colours, as numbers."""
+"""Pixels of more than 8 bits per sample: reading them, also in colour, and scaling to [0, 1]."""
 
 import io
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ BITS = 258
 
 @dataclass(frozen=True)
 class Samples:
-    """Pixels as the numbers that a file stores.
+    """Pixels as a file stores them, integers or floating-point numbers.
 
-    colour: (H, W, C), C 1 for grey, where more is lighter, or 3 for RGB. alpha: (H, W), or None.
-    premultiplied: whether colours have been multiplied by alpha.
+    colour: (H, W, C), C 1 for grey or 3 for RGB; larger is lighter. alpha: (H, W), or None.
+    premultiplied: whether colours are multiplied by alpha.
     """
 
     colour: Array
@@ -25,7 +25,7 @@ class Samples:
     premultiplied: bool = False
 
     def levels(self) -> tuple[Array, Array | None]:
-        """(colour, alpha), not premultiplied, each scaled to float32 in [0, 1]."""
+        """Scale (colour, alpha) to float32 in [0, 1], and divide premultiplied colours by alpha."""
         colour = _scaled(self.colour)
         alpha = None if self.alpha is None else _scaled(self.alpha)
         if self.premultiplied and alpha is not None:
@@ -34,13 +34,13 @@ class Samples:
 
 
 def _scaled(values: Array) -> Array:
-    """Numbers → float32 in [0, 1], divided by the full range in use."""
+    """Scale samples to float32 in [0, 1] by the range in use."""
     if values.dtype == np.uint16:
         return values.astype(np.float32) / 65535
     with np.errstate(over="ignore"):
         numbers = values.astype(np.float32)
-    # Neither integers of 32 bits nor floats say what white is: the narrowest usual range that
-    # holds the peak.
+    # Neither 32-bit integers nor floats say what white is, so it is the end of the narrowest
+    # usual range that holds the largest sample.
     peak = float(numbers[np.isfinite(numbers)].max(initial=0))
     ranges = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (65535.0, 2.0**31 - 1)
     full = next((r for r in ranges if peak <= r), peak)
@@ -49,8 +49,9 @@ def _scaled(values: Array) -> Array:
 
 
 def of_grey(image: Image.Image) -> Samples:
-    """The samples of a Pillow image of mode I;16, I or F."""
+    """Take the samples of a grey Pillow image of mode I;16, I or F."""
     values = np.asarray(image)
+    # Pillow does not scale a TIFF's 12 bits to the 16 of the mode.
     if getattr(image, "tag_v2", {}).get(BITS) == (12,):
         values = values << 4 | values >> 8
     transparent = image.info.get("transparency")
@@ -59,14 +60,14 @@ def of_grey(image: Image.Image) -> Samples:
 
 
 def of_png(image: ImageFile.ImageFile, data: bytes) -> Samples | None:
-    """The samples of an opened PNG of 16-bit colours or grey with alpha; None for others.
+    """Read the samples of a PNG of 16-bit colours, or of 16-bit grey with alpha; None for others.
 
-    Pillow takes the upper bytes of such numbers. Told that they are stored the other way round,
-    it takes the lower ones.
+    Pillow keeps the upper byte of each. With the raw mode of the other byte order it keeps the
+    lower one.
     """
     kind = image.tile[0].args if image.tile else None
     if kind == "LA;16B":
-        # As many bytes as 8-bit RGBA has.
+        # A pixel has four bytes, as in 8-bit RGBA.
         values = _unpacked(data, "RGBA").view(">u2")
     elif kind in ("RGB;16B", "RGBA;16B"):
         upper, lower = _unpacked(data, kind), _unpacked(data, kind[:-1] + "L")
@@ -82,7 +83,7 @@ def of_png(image: ImageFile.ImageFile, data: bytes) -> Samples | None:
 
 
 def _unpacked(data: bytes, kind: str) -> Array:
-    """A PNG's pixels (H, W, C), uint8, by another of Pillow's raw modes."""
+    """Decode a PNG with another raw mode of Pillow's: uint8 (H, W, C)."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.tile = [image.tile[0]._replace(args=kind)]
         return np.asarray(image)

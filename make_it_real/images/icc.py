@@ -1,7 +1,7 @@
-"""ICC colour profiles: what is sRGB already, and colours to sRGB and back.
+"""ICC colour profiles: whether one is sRGB, and conversion to sRGB and back.
 
-Little CMS converts 8-bit images. Deeper ones, which Pillow hands to it in 8 bits only, are
-converted here, by the curves and primaries of their profile (ICC.1:2022, annex F.3).
+Little CMS converts 8-bit images. Pillow gives it no others, so deeper ones are converted here, by
+the curves and primaries of their profile (ICC.1:2022, annex F.3).
 """
 
 import io
@@ -16,39 +16,39 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Array = NDArray[Any]
-# sRGB's red, green and blue, in columns, as CIE XYZ adapted to D50.
+# CIE XYZ, adapted to D50, of sRGB's red, green and blue in columns.
 SRGB_TO_XYZ = np.array(
     [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
 )
-# Steps of a curve. By how much colours may move under a profile that counts as sRGB: a level.
+# Steps of a curve. A profile that changes no colour by more than SAME, one level, counts as sRGB.
 STEPS, SAME = 4096, 1 / 255
-# The light of L* = 50.
+# Black points are compensated up to L* = 50, as Little CMS does: linear light.
 MAX_BLACK = 0.184
 # Little CMS uses these tables instead of the curves and primaries where a profile has both.
 TABLES = {b"A2B0", b"A2B1", b"D2B0", b"D2B1"}
-MAX_TAGS = 100
+MAX_TAGS, MAX_JUDGED = 100, 1000
 
 
 @dataclass(frozen=True)
 class Shaper:
-    """The curves and primaries of a profile.
+    """Curves and primaries of a profile.
 
-    curves: (C, STEPS + 1) in [0, 1], the linear light of each channel at even steps, C 3 for
-    RGB or 1 for grey. matrix: (3, 3), linear light → linear sRGB; None for grey.
+    curves: (C, STEPS + 1) in [0, 1], linear light of each channel at even steps; C 3 for RGB, 1
+    for grey. matrix: (3, 3), from linear light to linear sRGB; None for grey.
     """
 
     curves: Array
     matrix: Array | None
 
     def to_srgb(self, values: Array) -> Array:
-        """Colours (…, C) in [0, 1] → the same colours in sRGB, float32."""
+        """Convert colours (…, C) in [0, 1] to sRGB, float32."""
         steps = np.linspace(0, 1, STEPS + 1)
         light = np.empty(values.shape, np.float32)
         for i, curve in enumerate(self.curves):
             light[..., i] = np.interp(values[..., i], steps, curve)
         if self.matrix is not None:
             light = light @ self.matrix.T.astype(np.float32)
-        # Black stays black (ISO 18619), unless it is lighter than middle grey.
+        # Black-point compensation (ISO 18619).
         black = min(float(self.curves[:, 0].mean()), MAX_BLACK)
         light = ((light - black) / (1 - black)).clip(0, 1)
         # The curve of sRGB (IEC 61966-2-1).
@@ -58,7 +58,7 @@ class Shaper:
 
 
 def shaper(icc: bytes) -> Shaper | None:
-    """Read the curves and primaries of a profile; None where it has none, or is damaged."""
+    """Read the curves and primaries of a profile; None if it has none, or is damaged."""
     try:
         (count,) = struct.unpack_from(">I", icc, 128)
         rows = [struct.unpack_from(">4sII", icc, 132 + 12 * i) for i in range(min(count, MAX_TAGS))]
@@ -75,7 +75,7 @@ def shaper(icc: bytes) -> Shaper | None:
 
 
 def _curve(tag: bytes) -> Array:
-    """A curve of a profile, as a table (STEPS + 1) in [0, 1]. Raises ValueError for another tag."""
+    """Read a curve as a table (STEPS + 1) in [0, 1]. Raises ValueError for another tag."""
     x = np.linspace(0, 1, STEPS + 1)
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
@@ -87,7 +87,7 @@ def _curve(tag: bytes) -> Array:
     if tag[:4] != b"para":
         raise ValueError("no curve")
     (kind,) = struct.unpack_from(">H", tag, 8)
-    # Five kinds, of which each has the parameters of those before it, in the standard's letters.
+    # Each of the five kinds adds parameters to the one before it; letters as in the standard.
     numbers = struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12)
     given = [n / 65536 for n in numbers]
     g, a, b, c, d, e, f = given + [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0][len(given) :]
@@ -105,27 +105,26 @@ _JUDGED: dict[bytes, bool] = {}
 
 
 def is_srgb(icc: bytes) -> bool:
-    """Whether a profile leaves sRGB's colours as they are, by its curves and primaries.
+    """Whether a profile is sRGB, judged by its curves and primaries, whatever its name.
 
-    Its name is not asked. The answer is kept, since cameras write a few profiles only.
+    Answers are cached, since cameras write only a few profiles.
     """
     key = blake2b(icc).digest()
-    if key not in _JUDGED:
-        if len(_JUDGED) > 1000:
-            _JUDGED.clear()
-        profile = shaper(icc)
-        if profile is None:
-            same = False
-        else:
+    same = _JUDGED.get(key)
+    if same is None:
+        profile, same = shaper(icc), False
+        if profile is not None:
             colours = _samples()[:, : len(profile.curves)]
             same = bool(np.abs(profile.to_srgb(colours) - colours).max() <= SAME)
+        if len(_JUDGED) > MAX_JUDGED:
+            _JUDGED.clear()
         _JUDGED[key] = same
-    return _JUDGED[key]
+    return same
 
 
 @cache
 def _samples() -> Array:
-    """Colours (N, 3) in [0, 1]: the 256 greys, then an even grid over the cube."""
+    """Make test colours (N, 3) in [0, 1]: 256 greys, and an even grid over the RGB cube."""
     greys = np.repeat(np.linspace(0, 1, 256)[:, None], 3, 1)
     cube = np.stack(np.meshgrid(*[np.linspace(0, 1, 9)] * 3), -1).reshape(-1, 3)
     return np.concatenate([greys, cube])
@@ -133,7 +132,7 @@ def _samples() -> Array:
 
 def colour_profile(icc: bytes | None) -> Any:
     """Make an ImageCmsProfile of a profile's bytes; None is sRGB. Raises OSError on damage."""
-    # Little CMS is loaded for the few files that need it only.
+    # Only a few files need Little CMS.
     from PIL import ImageCms
 
     if icc is None:
@@ -151,9 +150,10 @@ def lab_profile() -> Any:
 def converted(
     image: Image.Image, source: Any, target: Any, mode: str, *, exact: bool = False
 ) -> Image.Image:
-    """Convert an 8-bit image between two profiles: relative colorimetry, black stays black.
+    """Convert an 8-bit image between profiles: relative colorimetric, black-point compensation.
 
-    exact: slower, without Little CMS's own tables, which blur the shadows of steep curves.
+    exact: without Little CMS's precomputed tables, which are faster but imprecise in the shadows
+    of steep curves.
     """
     from PIL import ImageCms
 
@@ -169,9 +169,9 @@ def converted(
 
 
 def image_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """Convert an 8-bit L, RGB or CMYK image from a profile to sRGB: L stays L, others are RGB.
+    """Convert an 8-bit L, RGB or CMYK image from a profile to sRGB: L to L, the others to RGB.
 
-    Raises what Little CMS raises for damaged profiles and for those of other kinds of images.
+    Raises what Little CMS raises for a damaged profile, or one for other kinds of images.
     """
     profile = colour_profile(icc)
     if image.mode != "L":
@@ -198,7 +198,7 @@ def to_srgb(values: Array, icc: bytes) -> Array:
 
 
 def grey_curve(icc: bytes) -> Array:
-    """What sRGB has for grey of a profile for grey or RGB: (N,) in [0, 1] at even steps."""
+    """Tabulate grey in a profile for grey or RGB → grey in sRGB: (N,) in [0, 1], even steps."""
     curves = shaper(icc)
     if curves is not None:
         ramp = np.linspace(0, 1, STEPS + 1)[:, None]
@@ -213,13 +213,13 @@ def grey_curve(icc: bytes) -> Array:
 
 
 def from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None]:
-    """Convert an L or RGB image from sRGB to the profile ``icc``, and return that profile too.
+    """Convert an L or RGB image from sRGB to a profile: (image, profile).
 
-    Where it is no profile for such an image (of CMYK, of RGB for grey, damaged), the image stays
-    in sRGB and None is returned for the profile.
+    If the profile does not fit (for CMYK, for RGB where the image is grey, damaged), the image
+    stays in sRGB and the profile is None. Bytes after the profile's end are cut off.
     """
     try:
-        # Some are followed by megabytes of nothing.
+        # Some programs pad profiles to megabytes.
         icc = icc[: int.from_bytes(icc[:4], "big")]
         profile = colour_profile(icc)
         if profile.profile.xcolor_space.strip() != {"L": "GRAY"}.get(image.mode, image.mode):
@@ -228,5 +228,5 @@ def from_srgb(image: Image.Image, icc: bytes) -> tuple[Image.Image, bytes | None
             return image, icc
         return converted(image.convert("RGB"), colour_profile(None), profile, image.mode), icc
     except Exception:
-        # The picture matters more than the profile; readers take untagged files as sRGB.
+        # A file without a profile is read as sRGB, so the colours stay right.
         return image, None

@@ -1,7 +1,7 @@
-"""Putting what f changed back into the picture at the picture's own size.
+"""Paste back: f's change, added to the picture at the picture's own size.
 
-f works at its own, small size. What it changed there, f(x) − x, is enlarged and added to the
-picture, so that whatever f left alone stays as sharp as it was.
+f works on a small image. Its change, f(x) − x, is enlarged and added to the picture, so that
+whatever f leaves alone stays as sharp as it was.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from make_it_real.images.pixels import LUMA, same_levels, scaled
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a picture: image (C, h, w) in [−1, 1] and alpha (h, w), or None.
+    """Result for a picture: image (C, h, w) in [−1, 1], and alpha (h, w) or None.
 
-    changed: f changed an 8-bit level of what the image shows. as_given: the image has the
+    changed: whether f changed any 8-bit level of the image. as_given: whether the image has the
     picture's own size, 8-bit levels and transparency.
     """
 
@@ -32,10 +32,10 @@ class Outcome:
 
 
 def outcome(picture: Picture, made: Sequence[tuple[Fitted, Tensor]], *, restore: bool) -> Outcome:
-    """A picture with what f changed: all of it, or (not ``restore``) what f made of one image.
+    """Make the result for a picture: with ``restore`` at its own size, else at the model's.
 
-    made: the images that the picture was fitted to, each with what f made of it, (C, S, S); none
-    where f was not asked.
+    made: the images that the picture was fitted to, each with f's output y (C, S, S); empty if f
+    was not applied. Without ``restore`` only the first counts.
     """
     if not made:
         return Outcome(picture.colour * 2 - 1, picture.alpha, False, True)
@@ -51,9 +51,9 @@ def outcome(picture: Picture, made: Sequence[tuple[Fitted, Tensor]], *, restore:
 
 
 def finished(picture: Picture, fitted: Fitted, y: Tensor) -> tuple[Tensor, Tensor | None]:
-    """What f made of a fitted picture, y (C, S, S) → (image (C, h, w) in [−1, 1], alpha (h, w)).
+    """Crop f's output y (C, S, S) to the picture: (image (C, h, w) in [−1, 1], alpha (h, w)).
 
-    At the model's size, padding cut off again.
+    The image stays at the model's size; padding is cut off.
     """
     alpha = fitted.alpha
     if fitted.padded:
@@ -65,32 +65,33 @@ def finished(picture: Picture, fitted: Fitted, y: Tensor) -> tuple[Tensor, Tenso
 def restored(
     picture: Picture, made: Sequence[tuple[Fitted, Tensor]]
 ) -> tuple[Tensor, Tensor | None]:
-    """The picture at its own size with all that f changed, (image (c, H, W), alpha (H, W)).
+    """Add f's changes to the picture at its own size: (image (c, H, W) in [−1, 1], alpha (H, W)).
 
-    made: the images that the picture was fitted to, each with what f made of it, (C, S, S).
+    made: the images that the picture was fitted to, each with f's output y (C, S, S).
     """
     changes: list[tuple[Tensor, Place]] = []
     for fitted, y in made:
         place, size = fitted.frame, y.shape[-1]
         change = (y - fitted.image) / 2 * (-fitted.gain if fitted.inverted else fitted.gain)
         if isinstance(place, Similarity) and place.side(size) < size:
-            # The face is smaller than the model's image.
+            # A face smaller than the model's image: its change is reduced, not enlarged.
             side = max(1, round(place.side(size)))
             change, place = scaled(change, side, side), place.resized(size, side)
         changes.append((change, place))
     return put_back(picture.colour, changes) * 2 - 1, picture.alpha
 
 
+# Pixels of a picture that are changed at a time.
 BAND_PIXELS = 1_000_000
 
 
 def put_back(colour: Tensor, changes: Sequence[tuple[Tensor, Place]]) -> Tensor:
-    """A picture (C, H, W) in [0, 1] plus changes (c, S, S) made in their places, in [0, 1].
+    """Add changes (c, S, S) to a picture (C, H, W) in [0, 1], each in its place.
 
-    A change is enlarged bicubically, goes on to the picture's edges from where the picture is
-    shown (padding has no part in it), and is nothing outside of the model's image. A change of
-    one channel goes into all; a grey picture (one channel, or three equal ones) takes on the
-    change's colour and keeps its own luminance.
+    A change is enlarged bicubically. Only the part that shows the picture is used, without
+    padding, and its border values reach to the picture's edges; outside of the model's image
+    there is no change. A change of one channel is added to all. A grey picture (one channel, or
+    three equal ones) takes on the change's colour and keeps its own luminance.
     """
     channels = max(len(colour), *(len(change) for change, _ in changes))
     tinted = channels == 3 and bool((colour == colour[:1]).all())
@@ -109,7 +110,7 @@ def _add(out: Tensor, change: Tensor, place: Place, tinted: bool) -> None:
     change = change[:, shown[0], shown[1]]
     rows, columns = place.reached(shape, size)
     x_points = torch.arange(columns.start, columns.stop) + 0.5
-    # In bands, since the sampling grid of a large photo would be larger than the photo.
+    # In bands, since the sampling grid of a large photo takes more memory than the photo.
     step = max(1, BAND_PIXELS // len(x_points))
     for top in range(rows.start, rows.stop, step):
         bottom = min(top + step, rows.stop)
@@ -125,8 +126,8 @@ def _add(out: Tensor, change: Tensor, place: Place, tinted: bool) -> None:
         enlarged *= place.weight(v, u, size)
         band = out[:, top:bottom, columns]
         if tinted:
-            # Near black and white there is room for pale colours only: cut to fit, channel by
-            # channel, they would take the luminance along.
+            # Near black and white only pale colours fit. Clamping channel by channel would change
+            # the luminance, so the colour is scaled down to fit.
             room = torch.where(enlarged > 0, 1 - band, band)
             enlarged *= (room / enlarged.abs().clamp_min(1e-6)).amin(0).clamp(max=1)
         band += enlarged

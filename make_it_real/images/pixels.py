@@ -1,4 +1,4 @@
-"""Pixels ⇄ images in [−1, 1]; channels, sizes, grids, mean |a − b|."""
+"""Pixels ⇄ images in [−1, 1]: conversion, channels, resampling, grids, mean differences."""
 
 import math
 
@@ -10,17 +10,17 @@ from make_it_real.images.decode import Picture as Picture
 
 
 def to_images(pixels: Tensor) -> Tensor:
-    """uint8 (…) in 0–255 → float32 images (…) in [−1, 1]."""
+    """Convert uint8 (…) in 0–255 to float32 images (…) in [−1, 1]."""
     return pixels.float() / 127.5 - 1
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Images (…) in [−1, 1] (clipped to it) → uint8 (…), rounded to nearest."""
+    """Convert images (…), clipped to [−1, 1], to uint8 (…), rounded to nearest."""
     return ((images.detach().clamp(-1, 1) + 1) * 127.5).round().byte()
 
 
 def on_white(picture: Picture) -> Tensor:
-    """A picture at its own size as an image (C, H, W) in [−1, 1], laid on white."""
+    """Lay a picture on white, at its own size: an image (C, H, W) in [−1, 1]."""
     colour = picture.colour
     if picture.alpha is not None:
         colour = colour * picture.alpha + (1 - picture.alpha)
@@ -28,9 +28,10 @@ def on_white(picture: Picture) -> Tensor:
 
 
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
-    """Images (N, C, H, W) → one (C, rows·(H+gap)−gap, columns·(W+gap)−gap), row by row.
+    """Lay images (N, C, H, W) out row by row: (C, rows·(H+gap)−gap, columns·(W+gap)−gap).
 
-    Columns default to ``columns_for(N)``; gaps and missing cells are black.
+    columns: ``columns_for(N)`` by default. gap: pixels between images. Gaps and empty cells are
+    black.
     """
     n, c, h, w = images.shape
     columns = columns or columns_for(n)
@@ -43,10 +44,10 @@ def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
 
 
 def columns_for(n: int) -> int:
-    """Columns of a grid of n cells: 8 for 32, so that rows are full and it is about square.
+    """Number of columns of a grid of n cells: the grid is about square, its rows full (8 for 32).
 
-    A prime number has the square root's, rounded up, and so has one whose full rows would come
-    to a strip over four times as wide as high.
+    If full rows would make it more than four times as wide as high, as for prime numbers, it
+    is the square root of n, rounded up.
     """
     least = max(1, math.isqrt(max(n, 1) - 1) + 1)
     whole = (c for c in range(least, min(n - 1, math.isqrt(4 * n)) + 1) if n % c == 0)
@@ -54,12 +55,12 @@ def columns_for(n: int) -> int:
 
 
 def enlarged(image: Tensor, factor: int) -> Tensor:
-    """(…, H, W) → (…, factor·H, factor·W), each pixel a square of equal ones."""
+    """Enlarge (…, H, W) to (…, factor·H, factor·W) by repeating pixels."""
     return image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
 def to_channels(image: Tensor, channels: int) -> Tensor:
-    """(C, H, W) → (channels, H, W): grey repeated, colour as luma."""
+    """Convert (C, H, W) to (channels, H, W): grey is repeated, colour becomes luma."""
     if len(image) == channels:
         return image
     if channels == 3:

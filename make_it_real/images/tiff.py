@@ -1,7 +1,7 @@
-"""Deep TIFFs, which Pillow refuses or cuts to 8 bits: their samples as they are stored.
+"""TIFFs of more than 8 bits per sample, which Pillow refuses or cuts to 8 bits: their samples.
 
-Pillow unpacks them all the same, as rows of bytes: the file is given a directory that calls it a
-grey 8-bit image, as wide as its rows are long in bytes.
+Pillow still decompresses them: the file gets a directory that calls it a grey 8-bit image, whose
+width is the number of bytes in a row. What the bytes mean is worked out here.
 """
 
 import io
@@ -22,10 +22,10 @@ Entries = dict[int, tuple[int, int, bytes]]
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = 256, 257, 258, 259, 262, 277
 PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, EXTRA, FORMAT = 284, 317, 322, 323, 338, 339
 FILL_ORDER, ROWS_PER_STRIP = 266, 278
-# Where strips and tiles start, and their lengths: one value for each of them.
+# Offsets and lengths of strips and tiles, one value for each.
 PLACES = (273, 279, 324, 325)
-# Compressions of bytes, whatever these are: none, PackBits; and LZW, Deflate (of two numbers),
-# LZMA, Zstandard, before which differences may have been taken.
+# Compressions that work on bytes: none and PackBits; then those that may follow on a predictor:
+# LZW, Deflate (two numbers), LZMA, Zstandard.
 PLAIN, PREDICTED = (1, 32773), (5, 8, 32946, 34925, 50000)
 LONG, BIG = 4, (16, 17, 18)
 MAX_SAMPLES, MAX_PADDED = 32, 2**24
@@ -33,11 +33,11 @@ MAX_SAMPLES, MAX_PADDED = 32, 2**24
 
 @dataclass(frozen=True)
 class Layout:
-    """How a deep TIFF stores its pixels.
+    """How a TIFF stores pixels of more than 8 bits per sample.
 
-    size, tile: (height, width) of the image, and of its tiles (the image's, if it has strips).
-    dtype: of a sample, as in the file. samples: how many a pixel has. colours: how many of
-    these, the first ones, are colours (1 grey, 3 RGB).
+    size: (height, width) of the image. tile: (height, width) of a tile; the image's if it is in
+    strips. dtype: type of a sample in the file. samples: samples per pixel. colours: how many
+    of them, the first ones, are colours (1 for grey, 3 for RGB).
     """
 
     size: tuple[int, int]
@@ -48,13 +48,16 @@ class Layout:
 
     @property
     def padded(self) -> tuple[int, int]:
-        """(height, width) of all tiles together."""
+        """(height, width) of all tiles together, padding included."""
         height, width = (-(-a // b) * b for a, b in zip(self.size, self.tile, strict=True))
         return height, width
 
 
 def layout(tags: Directory) -> Layout | None:
-    """How a TIFF stores its pixels; None unless they are deep, grey or RGB, and can be unpacked."""
+    """Read how a TIFF stores its pixels.
+
+    None unless these are grey or RGB, of 16 bits per sample or more, and can be decompressed.
+    """
     bits, formats = set(tags.integers(BITS)), set(tags.integers(FORMAT)) or {1}
     kind = {1: "u", 2: "i", 3: "f"}.get(min(formats))
     colours = {0: 1, 1: 1, 2: 3}.get(tags.integer(PHOTOMETRIC, -1), 0)
@@ -69,17 +72,17 @@ def layout(tags: Directory) -> Layout | None:
     ):  # fmt: skip
         return None
     dtype = np.dtype(f"{tags.order}{kind}{min(bits) // 8}")
-    found = Layout(size, tile, dtype, samples, colours)
-    # Tiles that are mostly padding are made up.
-    area = found.padded[0] * found.padded[1]
-    return found if area <= max(MAX_PADDED, 4 * size[0] * size[1]) else None
+    how = Layout(size, tile, dtype, samples, colours)
+    # A small image in huge tiles would take any amount of memory.
+    area = how.padded[0] * how.padded[1]
+    return how if area <= max(MAX_PADDED, 4 * size[0] * size[1]) else None
 
 
 def read(tags: Directory, how: Layout) -> Samples:
-    """Unpack the pixels. Raises what Pillow raises for damaged files."""
+    """Decompress the pixels. Raises what Pillow raises for damaged files."""
     extra = tags.integers(EXTRA)
     if not extra and how.samples == how.colours + 1 == 4:
-        # Pillow's reading, and most programs'.
+        # A fourth sample that is not described is alpha, as in Pillow.
         extra = (2,)
     alpha = next((i for i, kind in enumerate(extra) if kind in (1, 2)), None)
     if alpha is not None and how.colours + alpha >= how.samples:
@@ -99,7 +102,7 @@ def read(tags: Directory, how: Layout) -> Samples:
 
 
 def _plane(tags: Directory, how: Layout, plane: int, samples: int) -> Array:
-    """The pixels (H, W, samples) of one plane; samples: how many a pixel has in it."""
+    """Decompress one plane: (H, W, samples). samples: samples per pixel in it."""
     (height, width), across = how.padded, how.tile[1]
     rows = _bytes(tags, how, plane, samples).reshape(height, width // across, -1)
     predictor = tags.integer(PREDICTOR, 1) if tags.integer(COMPRESSION) in PREDICTED else 1
@@ -109,7 +112,7 @@ def _plane(tags: Directory, how: Layout, plane: int, samples: int) -> Array:
         values = np.ascontiguousarray(rows).view(how.dtype)
     values = values.reshape(height, width // across, across, samples)
     if predictor == 2:
-        # Each pixel is stored as its difference from the one before it, overflow included.
+        # Samples are differences from the pixel on the left, modulo their range.
         whole = np.dtype(f"u{how.dtype.itemsize}")
         unsigned = values.view(whole.newbyteorder(how.dtype.byteorder)).astype(whole)
         values = unsigned.cumsum(2, dtype=whole).view(how.dtype.newbyteorder("="))
@@ -117,10 +120,10 @@ def _plane(tags: Directory, how: Layout, plane: int, samples: int) -> Array:
 
 
 def _from_byte_planes(rows: Array, size: int, samples: int) -> Array:
-    """Undo the predictor of floating-point numbers (Adobe's TIFF technical note 3).
+    """Undo the predictor for floating-point numbers (Adobe's TIFF technical note 3).
 
-    rows: uint8 (H, N, bytes of a tile's row): differences of bytes, those of the signs and
-    exponents first → the numbers (H, N, values), each of ``size`` bytes.
+    rows: uint8 (H, N, bytes of a row of a tile), differences of bytes; the most significant
+    bytes of all numbers come first. Returns the numbers, of ``size`` bytes each, (H, N, values).
     """
     height, count, length = rows.shape
     whole = rows.reshape(height, count, length // samples, samples).cumsum(2, dtype=np.uint8)
@@ -129,14 +132,14 @@ def _from_byte_planes(rows: Array, size: int, samples: int) -> Array:
 
 
 def _bytes(tags: Directory, how: Layout, plane: int, samples: int) -> Array:
-    """The unpacked bytes (H, bytes of a row) of one plane, padding included."""
+    """Decompress one plane to bytes: (H, bytes of a row), padding included."""
     entries: Entries = {}
     for tag in (COMPRESSION, FILL_ORDER, ROWS_PER_STRIP, TILE_HEIGHT, *PLACES):
         if tag in tags.entries:
             kind, count, _ = tags.entries[tag]
             entries[tag] = kind, count, tags.raw(tag)
     if samples < how.samples:
-        # The strips of one plane follow on those of another.
+        # The offsets of the first plane's strips come first, then the second's, and so on.
         for tag in entries.keys() & set(PLACES):
             kind, count, raw = entries[tag]
             size = len(raw) // how.samples
@@ -153,9 +156,9 @@ def _bytes(tags: Directory, how: Layout, plane: int, samples: int) -> Array:
 
 
 def rewritten(tags: Directory, entries: Entries) -> bytes:
-    """The TIFF with another directory, of these entries (type, count, bytes) and the only one.
+    """Give the TIFF another directory, its only one, of these entries (type, count, bytes).
 
-    BigTIFF becomes TIFF, since no more than 2 GiB are read, and Pillow reads it in part only.
+    A BigTIFF becomes a TIFF, which is enough for 2 GiB, since Pillow reads few BigTIFFs.
     """
     data, order = tags.data, tags.order
     at = len(data) + len(data) % 2
