@@ -11,7 +11,8 @@ from make_it_real.errors import DataError
 from make_it_real.evaluation import measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Extractor, collect
-from make_it_real.evaluation.measurements import BATCH, Group, Subject
+from make_it_real.evaluation.figures import Group
+from make_it_real.evaluation.measurements import BATCH, Subject
 from make_it_real.images.pixels import to_images
 from make_it_real.models.ign import IGN
 

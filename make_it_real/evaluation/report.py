@@ -10,7 +10,7 @@ from torch import Tensor
 from make_it_real._version import __version__
 from make_it_real.degradations.kinds import kept_out
 from make_it_real.evaluation.bootstrap import Interval
-from make_it_real.evaluation.measurements import Figure, Figures, Group, named
+from make_it_real.evaluation.figures import Figure, Figures, Group, named
 from make_it_real.images import encode
 
 METRICS = {

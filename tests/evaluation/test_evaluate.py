@@ -16,7 +16,8 @@ from make_it_real.errors import DataError
 from make_it_real.evaluation import evaluate, measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Classifier
-from make_it_real.evaluation.measurements import Figure, Group, Subject
+from make_it_real.evaluation.figures import Figure, Group
+from make_it_real.evaluation.measurements import Subject
 from make_it_real.evaluation.report import Report, html, markdown
 from make_it_real.inference.projection import apply, generate
 from make_it_real.models.ign import IGN
