@@ -51,7 +51,8 @@ class Subject:
     x: held-out images (N, C, S, S) in [−1, 1]. labels: their labels (N,), if there are any.
     other: real images (M, C, S, S) to measure the floor with. n: number of images to generate.
     rests: whether f leaves an image alone again once it has left it alone, which is not so where
-    results depend on the batch. tick: called with the number of images that f was applied to.
+    results depend on the batch. tick: called with the number of images that f was applied to, or
+    left out because they are at rest, and with the number whose features were compared.
     """
 
     f: IGN
@@ -65,22 +66,27 @@ class Subject:
     tick: Callable[[int], None] = lambda images: None
 
     def project(self, images: Tensor) -> Tensor:
-        """Apply f to images (N, C, S, S), in batches; the result is on the CPU."""
+        """Compute f of images (N, C, S, S), and tick for each batch."""
         out = []
         for part in images.split(self.batch):
-            out.append(project(self.f, part, batch=self.batch).cpu())
+            out.append(self.compute(part))
             self.tick(len(part))
         return torch.cat(out) if out else images
+
+    def compute(self, images: Tensor) -> Tensor:
+        """Compute f of images (N, C, S, S), in batches; the result is on the CPU."""
+        return project(self.f, images, batch=self.batch).cpu()
 
     def onward(self, before: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Apply f again to y = f(before): f(y), and where y differs from before, (N,).
 
         Where y equals before, f(y) is y and is not computed.
         """
-        iteration = Walk(self.project, y)
+        iteration = Walk(self.compute, y)
         moved = (y != before).flatten(1).any(1) if self.rests else torch.ones(len(y)).bool()
         iteration.let_go(~moved)
         iteration.advance()
+        self.tick(len(y))
         return iteration.images(), moved
 
 
@@ -135,10 +141,11 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
         if classes is not None:
             labels.append(classes)
     if s.extractor is not None and real is not None:
-        floor = collect(s.extractor, s.other[: s.n], s.batch)[0]
+        floor = collect(s.extractor, s.other[: s.n], s.batch, s.tick)[0]
         compare(group, s.extractor, floor, real, 0)
         for k, parts in enumerate(features, 1):
             compare(group, s.extractor, torch.cat(parts), real, k)
+            s.tick(s.n)
         if s.labels is not None and s.extractor.classifies:
             shares = torch.bincount(torch.cat(labels), minlength=10) / s.n
             group.add("class_share_min", float(shares.min()))
@@ -164,10 +171,11 @@ def walk(s: Subject, y: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
 
     Images that f leaves alone are not computed again.
     """
-    iteration = Walk(s.project, y)
+    iteration = Walk(s.compute, y)
     for k in range(1, steps):
         yield k, iteration.images()
         unchanged = (iteration.advance() == 0).flatten(1).all(1)
+        s.tick(len(y))
         if s.rests:
             iteration.let_go(unchanged)
     yield steps, iteration.images()
@@ -191,6 +199,7 @@ def idempotence(s: Subject) -> Group:
         first = before = generate(s.f, seeds, batch=s.batch).cpu()
         if not len(first):
             continue
+        s.tick(len(first))
         # y is f^k(z) and before is f^(k−1)(z); at k = 1 both are f(z).
         for k, y in walk(s, first, min(last, REST_STEPS) + 1):
             if k - 1 in steps:
@@ -243,12 +252,12 @@ def unreal(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     return {"noise": noisy, "inverted": -x, "shuffled": x.flatten(1)[:, order].view_as(x)}
 
 
-def realness(s: Subject, fx: Tensor, generator: torch.Generator) -> Group:
+def realness(s: Subject, fx: Tensor | None, generator: torch.Generator) -> Group:
     """Measure the AUROC with which the drift |f(y) − y| tells real images from unreal ones.
 
-    fx: f(x) of s.x.
+    fx: f(x) of s.x, or None where it is to be computed.
     """
-    group, real = Group("realness"), mean_abs(fx, s.x)
+    group, real = Group("realness"), mean_abs(s.project(s.x) if fx is None else fx, s.x)
     for kind, images in unreal(s.x, generator).items():
         drift = mean_abs(s.project(images), images)
         group.add("auroc", auroc(real, drift), bootstrap.of_auroc(real, drift), of=kind)
