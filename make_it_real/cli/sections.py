@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from make_it_real.cli import console
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress, Task
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    from make_it_real.evaluation.bootstrap import Interval
     from make_it_real.evaluation.report import Cell, Report, Table
 
 
@@ -30,6 +30,10 @@ def about(seconds: float) -> str:
         return f"{minutes} min"
     hours, minutes = divmod(10 * round(minutes / 10), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+# Spaces between columns.
+GAP = 2
 
 
 @contextmanager
@@ -113,12 +117,24 @@ def show(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
+    from make_it_real.evaluation.report import bracketed, plus_minus
+
     screen = Console(markup=False, highlight=False)
-    cell, note = _cell_for(report, screen)
-    for title, tables in report.tables(cell):
-        screen.print(f"\n{title}", style="bold")
-        for table in tables:
-            screen.print(_laid_out(table, screen.width))
+    note = "In brackets: 95 % intervals."
+    sections = list(_laid_out(report, bracketed))
+    if any(_width(table) > screen.width for _, table in sections):
+        note = "±: half the width of the 95 % interval; --report and --json have both its ends."
+        short, stacked = _laid_out(report, plus_minus), _laid_out(report, _stacked)
+        sections = [
+            one if _width(one[1]) <= screen.width else two
+            for one, two in zip(short, stacked, strict=True)
+        ]
+    title = ""
+    for section, table in sections:
+        if section != title:
+            screen.print(f"\n{section}", style="bold")
+        title = section
+        screen.print(_grid(table, screen.width))
     screen.print(note)
     facts = Grid.grid(padding=(0, 2, 0, 0))
     for name, value in report.facts.items():
@@ -126,25 +142,18 @@ def show(report: "Report") -> None:
     screen.print("", facts)
 
 
-def _cell_for(report: "Report", screen: "Console") -> "tuple[Cell, str]":
-    """Choose how intervals are written so that no figure wraps, with what is to be said of it."""
-    from make_it_real.evaluation.bootstrap import Interval
-    from make_it_real.evaluation.report import bracketed, plus_minus
+def _stacked(value: float, interval: "Interval | None") -> str:
+    """Write a value and, below it, half the width of its interval."""
+    from make_it_real.evaluation.report import plus_minus
 
-    def stacked(value: float, interval: Interval | None) -> str:
-        return plus_minus(value, interval).replace(" ", "\n")
-
-    def fits(cell: "Cell") -> bool:
-        tables = (table for _, tables in report.tables(cell) for table in tables)
-        return all(sum(_widths(table)) <= screen.width for table in tables)
-
-    if fits(bracketed):
-        return bracketed, "In brackets: 95 % intervals."
-    note = "±: half the width of the 95 % interval; --report and --json have both its ends."
-    return (plus_minus if fits(plus_minus) else stacked), note
+    return plus_minus(value, interval).replace(" ", "\n")
 
 
-GAP = 2
+def _laid_out(report: "Report", cell: "Cell") -> "Iterator[tuple[str, Table]]":
+    """Yield each table with the title of its section. cell: writes a value and its interval."""
+    for title, tables in report.tables(cell):
+        for table in tables:
+            yield title, table
 
 
 def _widths(table: "Table") -> list[int]:
@@ -159,7 +168,12 @@ def _widths(table: "Table") -> list[int]:
     ]
 
 
-def _laid_out(table: "Table", width: int) -> "RichTable":
+def _width(table: "Table") -> int:
+    """Count the characters that a line of a table needs."""
+    return sum(_widths(table))
+
+
+def _grid(table: "Table", width: int) -> "RichTable":
     """Lay out a table: labels and titles wrap where they must, figures never."""
     from rich import box
     from rich.table import Table as RichTable
