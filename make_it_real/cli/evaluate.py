@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from make_it_real.weights.model_file import ModelInfo
 
 
-# The sections of an evaluation; evaluation/evaluate.py has the same, but imports torch.
+# The same as in evaluation/evaluate.py, which imports torch.
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
 QUICK = 1_000
 
@@ -172,7 +172,7 @@ def evaluate(
 
 
 def _wanted(sections: str | None) -> tuple[str, ...]:
-    """ "fidelity,generation" → both, in the order of SECTIONS."""
+    """Parse "fidelity,generation" into names, in the order of SECTIONS."""
     if sections is None:
         return SECTIONS
     names = {name.strip() for name in sections.split(",")}
@@ -186,7 +186,7 @@ def _wanted(sections: str | None) -> tuple[str, ...]:
 def _data(
     data: Path | None, train: Path | None, config: "IGNConfig", seed: int
 ) -> "tuple[ImageSet | None, ImageSet | None]":
-    """(held-out images, other real ones), of f's size and channels."""
+    """Load (held-out images, other real ones) at f's size and channels."""
     if data is None:
         return None, None
 
@@ -202,7 +202,7 @@ def _data(
         return test, load(train)
     if both:
         return test, load(data)
-    say(f"{data}: measured on one half, the floor by the other; --train names others")
+    say(f"{data}: one half is held out, the other measures the floor; --train gives other images")
     return halves(test, seed)
 
 
