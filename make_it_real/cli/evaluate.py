@@ -58,7 +58,7 @@ def evaluate(
     ] = False,
     sections: Annotated[
         str | None,
-        typer.Option("--sections", help=f"Sections to measure: some of {','.join(SECTIONS)}."),
+        typer.Option("--sections", help=f"Sections to measure, of {', '.join(SECTIONS)} [all]."),
     ] = None,
     features: Annotated[
         str,
