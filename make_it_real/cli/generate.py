@@ -1,4 +1,4 @@
-"""mir generate: images out of noise."""
+"""mir generate: make images from noise."""
 
 import json
 import os
@@ -28,17 +28,24 @@ def generate(
     ] = 0,
     seeds: Annotated[
         str | None,
-        typer.Option("--seeds", metavar="SEEDS", help="Seeds, such as 0-63,80, instead of --n."),
+        typer.Option(
+            "--seeds",
+            metavar="SEEDS",
+            help="List of seeds, such as 0-63,80, instead of --n and --seed.",
+        ),
     ] = None,
     like: Annotated[
         str | None,
         typer.Option(
-            "--like", metavar="PATH", help="Draw z with the spectrum of this image or folder."
+            "--like", metavar="PATH", help="Image or folder whose spectrum z is drawn with."
         ),
     ] = None,
     law: Annotated[
         Literal["white", "spectral", "blend"] | None,
-        typer.Option("--source", help="The law of z, or a blend of spectral and white [its own]."),
+        typer.Option(
+            "--source",
+            help="Source distribution; blend mixes spectral and white [the model's own].",
+        ),
     ] = None,
     steps: options.Steps = 1,
     output: Annotated[
@@ -48,7 +55,7 @@ def generate(
             "-o",
             metavar="PATH",
             rich_help_panel=OUTPUT,
-            help="x.png for a grid, a folder for one file a seed, or - for stdout.",
+            help="File for a grid (x.png), folder for one file a seed, or - for stdout.",
         ),
     ] = None,
     scale: options.Scale = 1,
@@ -59,7 +66,7 @@ def generate(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make images out of noise: f(z), one image a seed.
+    """Make images from noise: f(z), one image for each seed.
 
     The same seed gives the same image whatever the batch and the device.
     """
@@ -68,9 +75,11 @@ def generate(
     except ValueError as error:
         raise typer.BadParameter(f"--seeds: {error}") from error
     if output == "-" and as_json:
-        raise typer.BadParameter("-o - and --json both write to stdout")
+        raise typer.BadParameter("-o - and --json both write to stdout; give one")
     if like is not None and law is not None:
-        raise typer.BadParameter("--like and --source both say how z is drawn; give one")
+        raise typer.BadParameter(
+            "--like and --source both choose the source distribution; give one"
+        )
     path, is_folder = options.output_path(output)
     target = path or free_path(Path("generated.png"))
     suffix = "" if is_folder or target.is_dir() else target.suffix.lower()
@@ -159,7 +168,7 @@ def _file(folder: Path, seed: int) -> Path:
 
 
 def _short(seeds: list[int]) -> str:
-    """[0, 1, 2, 80] → "0-2,80", the way back from ``parse_seeds``."""
+    """Write [0, 1, 2, 80] as "0-2,80", which ``parse_seeds`` reads."""
     runs: list[list[int]] = []
     for seed in seeds:
         if runs and seed == runs[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""A few inputs, in files or on stdin, brought to images for f."""
+"""Read a few inputs, from files or stdin, as images for f."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def stdin_of(inputs: Sequence[str]) -> bytes | None:
-    """The bytes on stdin where "-" is among the inputs, which it may be once."""
+    """Read stdin where "-" is among the inputs, where it may stand once."""
     if list(inputs).count("-") > 1:
         raise typer.BadParameter("- (stdin) can be named once")
     return sys.stdin.buffer.read() if "-" in inputs else None
@@ -33,7 +33,7 @@ def fitting(
     how: FitWord = "auto",
     invert: bool | None = None,
 ) -> "Fitting":
-    """How pictures are brought to the frame of a model, as its header describes it."""
+    """Choose how pictures are brought to the model's frame, as its header describes it."""
     from make_it_real.images.framing import described
 
     return Fitting(described(info.framing), how, invert)
@@ -42,7 +42,7 @@ def fitting(
 def load(
     inputs: Sequence[str], config: "IGNConfig", how: "Fitting", *, recursive: bool = False
 ) -> "Loaded":
-    """Read all images that inputs name into the model's frame; complain of those that can't be.
+    """Read all images that inputs name into the model's frame; print a line for each failure.
 
     Exits with 3 where there is none.
     """
@@ -78,14 +78,14 @@ def load(
 
 
 def complain(failed: "Sequence[Result]") -> None:
-    """One line on stderr for each input that failed."""
+    """Print a line on stderr for each input that failed."""
     for result in failed:
         console.complain(f"{result.input}: {result.reason}")
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """How pictures are brought to the model's frame: what ``framing.fit_all`` asks for."""
+    """How pictures are brought to the model's frame: the arguments of ``framing.fit_all``."""
 
     framing: "Framing"
     how: "Fit" = "auto"
@@ -96,8 +96,8 @@ class Fitting:
 class Loaded:
     """names (N) as given on the command line, and their images (N, C, S, S) in [−1, 1].
 
-    A photo of several faces has several images, and each but the first its number in its name.
-    failed: how many inputs could not be read.
+    A photo of several faces has several images; the names of all but the first end with a number.
+    failed: number of inputs that could not be read.
     """
 
     names: tuple[str, ...]
@@ -106,7 +106,7 @@ class Loaded:
 
 
 def read_job(job: "Job") -> "Picture":
-    """The picture of one job. Raises ImageError."""
+    """Read the picture of a job. Raises ImageError."""
     from make_it_real.images import decode
 
     return decode.read(job.source if job.data is None else job.data)
@@ -115,7 +115,7 @@ def read_job(job: "Job") -> "Picture":
 def fitted(
     jobs: "Iterable[Job]", config: "IGNConfig", fitting: Fitting
 ) -> "Iterator[tuple[Job, tuple[Fitted, ...] | str]]":
-    """Each job with its images in the model's frame, or with why it has none."""
+    """Yield each job with its images in the model's frame, or with the reason why it has none."""
     from make_it_real.errors import ImageError, NoFaceError
     from make_it_real.images.framing import fit_all
 
@@ -128,7 +128,7 @@ def fitted(
             except NoFaceError as error:
                 if fitting.how == "faces":
                     raise
-                # Here f is measured, and no picture of anybody's is changed.
+                # These commands change no picture, so the central square will do.
                 (whole,) = fit_all(picture, *shape, how="crop", invert=fitting.invert)
                 faces = (replace(whole, warnings=(f"{error}; the central square is taken",)),)
             yield job, faces

@@ -1,4 +1,4 @@
-"""mir interpolate and mir mix: manipulations in the source space, f applied to each."""
+"""mir interpolate and mir mix: combine seeds or images in the source space, and apply f."""
 
 import json
 from pathlib import Path
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 @console.command
 def interpolate(
     ends: Annotated[
-        list[str], typer.Argument(help="Two or more: seeds, images, or folders (their mean).")
+        list[str], typer.Argument(help="Two or more seeds, images or folders (their mean).")
     ],
     n: Annotated[
-        int, typer.Option("--n", "-n", min=2, metavar="N", help="Number of points, with the ends.")
+        int,
+        typer.Option("--n", "-n", min=2, metavar="N", help="Number of points, including the ends."),
     ] = 9,
     how: Annotated[
-        Literal["spherical", "linear"], typer.Option("--how", help="Along an arc, or straight.")
+        Literal["spherical", "linear"],
+        typer.Option("--how", help="Path between the ends: an arc or a straight line."),
     ] = "spherical",
     steps: options.Steps = 1,
     output: Annotated[
@@ -36,7 +38,7 @@ def interpolate(
             "-o",
             metavar="PATH",
             rich_help_panel=OUTPUT,
-            help="A .png strip, or a .gif or .webp that moves [interpolated.png].",
+            help="Strip as .png, or animation as .gif or .webp [interpolated.png].",
         ),
     ] = None,
     scale: options.Scale = 1,
@@ -49,12 +51,12 @@ def interpolate(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Go from one seed or image to another, f applied on the way.
+    """Interpolate between seeds or images, and apply f.
 
-    The strip shows the points above f of each. A number is a seed; ./3 is a file of that name.
+    The strip shows the points, and f of each below it. A number is a seed; ./3 is a file named 3.
     """
     if len(ends) < 2:
-        raise typer.BadParameter("name two ends or more")
+        raise typer.BadParameter("give two or more ends")
     target = output or free_path(Path("interpolated.png"))
     options.check(target, "-o", (".png", ".gif", ".webp"), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
@@ -93,16 +95,25 @@ def interpolate(
 @console.command
 def mix(
     expression: Annotated[
-        str, typer.Argument(help="Such as '3 - 5 + 8': seeds, images or folders (their mean).")
+        str,
+        typer.Argument(help="Sum such as '3 - 5 + 8' of seeds, images or folders (their mean)."),
     ],
     raw: Annotated[
-        bool, typer.Option("--raw", help="Do not bring a sum of seeds back to the source's law.")
+        bool,
+        typer.Option(
+            "--raw",
+            help="Keep a sum of seeds as it is; do not bring it back to the source distribution.",
+        ),
     ] = False,
     steps: options.Steps = 1,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="X.png", rich_help_panel=OUTPUT, help="A .png [mixed.png]."
+            "--output",
+            "-o",
+            metavar="X.png",
+            rich_help_panel=OUTPUT,
+            help="File to write [mixed.png].",
         ),
     ] = None,
     scale: options.Scale = 1,
@@ -116,8 +127,8 @@ def mix(
 ) -> None:
     """Add and subtract in the source space, and apply f.
 
-    Above stand the terms and their sum, below f of each. Weights are written 0.5*3; names with
-    spaces are quoted; begin with + rather than - where an option would be read.
+    The image shows the terms and their sum, and f of each below it. A weight is written 0.5*3.
+    Quote names with spaces. Begin an expression with +, since - would be read as an option.
     """
     from make_it_real.inference.interpolation import parse
 
@@ -158,13 +169,13 @@ def mix(
 
 
 def operand(text: str, f: "IGN", how: "Fitting") -> "Operand":
-    """A seed, an image, or the mean of a folder's images. Exits with 3 for what is none."""
+    """Read a seed, an image, or the mean of a folder's images. Exits with 3 where there is none."""
     from make_it_real.inference.interpolation import Operand, seed_operand
 
     if text.isascii() and text.isdigit():
         seed = int(text)
         if seed >= 2**63:
-            raise typer.BadParameter(f"{text}: seeds are under 2^63")
+            raise typer.BadParameter(f"{text}: seeds must be under 2^63")
         return seed_operand(f, seed)
     found = inputs.load([text], f.config, how)
     count = len(found.names)

@@ -39,7 +39,7 @@ Device = Annotated[
     str,
     typer.Option(
         "--device", "-d", envvar="MIR_DEVICE", metavar="DEVICE", rich_help_panel=MODEL,
-        help="auto, cpu, cuda[:n] or mps.",
+        help="Device: auto, cpu, cuda[:n] or mps.",
     ),
 ]  # fmt: skip
 Steps = Annotated[
@@ -86,16 +86,16 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def output_path(output: str | None) -> tuple[Path | None, bool]:
-    """What -o says: (path or None for the default and for stdout, ends in a slash: a folder)."""
+    """Read -o: (path, or None for the default and for stdout; whether it ends in a slash)."""
     if output == "":
-        raise typer.BadParameter("-o is empty; name a file or a folder")
+        raise typer.BadParameter("-o is empty; give a file or a folder")
     if output is None or output == "-":
         return None, False
     return Path(output), output.endswith(("/", os.sep))
 
 
 def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
-    """(f on its device, what its file says of itself, the file's fingerprint)."""
+    """Load (f on its device, the header of its file, the file's fingerprint)."""
     path = model_file.resolve(model)
     info = model_file.inspect(path)
 
@@ -115,7 +115,7 @@ Gallery = Annotated[
     Path | None,
     typer.Option(
         "--gallery", metavar="X.html", rich_help_panel=OUTPUT,
-        help="Write one HTML file that shows them, before and after.",
+        help="Page to write, with each image before and after.",
     ),
 ]  # fmt: skip
 Recursive = Annotated[
@@ -124,7 +124,9 @@ Recursive = Annotated[
 Invert = Annotated[
     bool | None,
     typer.Option(
-        "--invert/--no-invert", rich_help_panel=INPUT, help="Swap dark and bright, or never do."
+        "--invert/--no-invert",
+        rich_help_panel=INPUT,
+        help="Swap dark and bright, or never [as the picture needs].",
     ),
 ]
 FitWord = Literal["auto", "faces", "pad", "crop", "stretch"]
@@ -132,15 +134,15 @@ Fit = Annotated[
     FitWord,
     typer.Option(
         "--fit", metavar="HOW", rich_help_panel=INPUT,
-        help="auto, faces, pad, crop or stretch: auto finds what is drawn, or faces if f knows "
-        "these; the last three take all of it.",
+        help="Part of a picture to take: auto, faces, pad, crop or stretch. auto takes what is "
+        "drawn, or faces for a model of faces; pad and stretch take the whole, crop a square.",
     ),
 ]  # fmt: skip
 Inputs = Annotated[list[str], typer.Argument(help="Files, folders, globs, or - for stdin.")]
 
 
 def check(path: Path | None, option: str, suffixes: Sequence[str], overwrite: bool) -> None:
-    """Say before any work is done that an output is of another kind, or is there already."""
+    """Refuse, before any work, an output with another suffix or one that exists."""
     if path is None:
         return
     if path.suffix.lower() not in suffixes:

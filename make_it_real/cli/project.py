@@ -1,4 +1,4 @@
-"""mir project: any image onto the images that f was trained on."""
+"""mir project: map any image onto the images that f was trained on."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def project(
             "-o",
             metavar="PATH",
             rich_help_panel=OUTPUT,
-            help="A file for one input, a folder, or - for stdout.",
+            help="File for one input, a folder, or - for stdout.",
         ),
     ] = None,
     recursive: options.Recursive = False,
@@ -47,8 +47,8 @@ def project(
         typer.Option(
             "--restore-size/--crop",
             rich_help_panel=OUTPUT,
-            help="Keep the input's own size, with f's change in it; or only what f works on, a "
-            "file a face, at the model's size [own size for photographs].",
+            help="Paste f's change back at the input's own size; or write only what f works on, at "
+            "the model's size, a file for each face [own size for photographs].",
         ),
     ] = None,
     scale: options.Scale = 1,
@@ -57,7 +57,7 @@ def project(
         typer.Option(
             "--format",
             rich_help_panel=OUTPUT,
-            help="Format of the results: png, jpg, webp, or same as the inputs [png].",
+            help="Format of the results: png, jpg, webp, or same as the input's [png].",
         ),
     ] = None,
     quality: Annotated[
@@ -73,7 +73,9 @@ def project(
     keep_metadata: Annotated[
         bool,
         typer.Option(
-            "--keep-metadata", rich_help_panel=OUTPUT, help="Pass on EXIF and colour profile."
+            "--keep-metadata",
+            rich_help_panel=OUTPUT,
+            help="Copy EXIF and colour profile to the results.",
         ),
     ] = False,
     no_metadata: Annotated[
@@ -81,7 +83,7 @@ def project(
         typer.Option(
             "--no-metadata",
             rich_help_panel=OUTPUT,
-            help="Write nothing but pixels: no text on origin either.",
+            help="Write pixels only, without the text that names the model.",
         ),
     ] = False,
     model: options.Model = model_file.DEFAULT_MODEL,
@@ -97,7 +99,7 @@ def project(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", rich_help_panel=FOLDERS, help="Say what would be done, and do nothing."
+            "--dry-run", rich_help_panel=FOLDERS, help="Print what would be done, and do nothing."
         ),
     ] = False,
     fail_fast: Annotated[
@@ -113,7 +115,9 @@ def project(
     report: Annotated[
         Path | None,
         typer.Option(
-            "--report", rich_help_panel=FOLDERS, help="Append a JSON line a file to this file."
+            "--report",
+            rich_help_panel=FOLDERS,
+            help="Append a JSON line for each input to this file.",
         ),
     ] = None,
     gallery: options.Gallery = None,
@@ -121,29 +125,32 @@ def project(
 ) -> None:
     """Map images onto those that f was trained on: f^steps(x).
 
-    Pictures of any size and kind are turned upright, brought to the model's size and to its
-    polarity, and what f changes of a photograph is put back into it. For a model of faces, each
-    face is found and aligned; where there is none, nothing is changed. sketch.png becomes
-    sketch_real.png, photos/ becomes photos_real/; of folders and globs, what is there already is
-    skipped, so that a job goes on where it was stopped.
+    Pictures of any size and kind are turned upright and brought to the model's size and polarity.
+    What f changes in a photograph is pasted back at its own size. A model of faces works on each
+    face in a picture, and leaves a picture without faces unchanged. sketch.png becomes
+    sketch_real.png, photos/ becomes photos_real/. Results of folders and globs that exist are
+    skipped, so an interrupted job can be continued.
     """
     to_stdout = output == "-"
     for wrong, message in (
         (
             to_stdout and (as_json or len(inputs) > 1),
-            "-o - takes one input, and no --json: stdout is the image",
+            "-o - takes one input and no --json, since stdout is the image",
         ),
         (
             restore_size and scale > 1,
-            "--scale enlarges results at the model's size; --restore-size has the input's",
+            "--scale is for results at the model's size, --restore-size for the input's; give one",
         ),
-        (keep_metadata and no_metadata, "--keep-metadata and --no-metadata exclude each other"),
-        (watch and not all(map(os.path.isdir, inputs)), "--watch takes folders"),
-        (watch and (to_stdout or dry_run), "--watch goes with neither -o - nor --dry-run"),
-        (gallery and (to_stdout or watch), "--gallery goes with neither -o - nor --watch"),
+        (
+            keep_metadata and no_metadata,
+            "--keep-metadata and --no-metadata contradict each other; give one",
+        ),
+        (watch and not all(map(os.path.isdir, inputs)), "--watch takes folders only"),
+        (watch and (to_stdout or dry_run), "--watch can't be used with -o - or --dry-run"),
+        (gallery and (to_stdout or watch), "--gallery can't be used with -o - or --watch"),
         (
             (watch or gallery) and "RANK" in os.environ,
-            "--watch and --gallery are for one process",
+            "--watch and --gallery work in one process only",
         ),
     ):
         if wrong:
@@ -176,7 +183,7 @@ def project(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if to_stdout and len(plan.jobs) > 1:
-        raise typer.BadParameter("-o - takes one image, and these are several")
+        raise typer.BadParameter("-o - takes one image, but there are several")
     if dry_run:
         _say_what(plan, overwrite or to_stdout, as_json)
         return
@@ -196,7 +203,7 @@ def project(
     total = len(plan.jobs) + len(plan.failed)
     if fail_fast and plan.failed and not watch:
         show.finish(total, interrupted=False)
-    # Nobody writes before all have listed the same.
+    # No process writes before all have listed the same files.
     share.meet()
 
     f, info, fingerprint = options.load_model(model, share.device(device))
@@ -260,7 +267,7 @@ def project(
 
 
 class _Show:
-    """Shows each result as it comes, and counts them."""
+    """Prints each result as it comes, and counts them."""
 
     def __init__(
         self, share: distributed.Share, path: Path | None, as_json: bool, more: dict[str, Any]
@@ -270,9 +277,9 @@ class _Show:
         self.share, self.as_json, self.more = share, as_json, more
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        # How many inputs one thing is true of, which is said once.
+        # Number of inputs by warning; each warning is printed once.
         self.common: Counter[str] = Counter()
-        # The last that was counted.
+        # The last result that was counted.
         self.one: Result | None = None
         self.start = time.perf_counter()
         self.report = None
@@ -304,13 +311,13 @@ class _Show:
             sys.stdout.write(json.dumps(fields) + "\n")
             sys.stdout.flush()
         elif result.status in WRITTEN:
-            # In one piece, as print is not where nothing is buffered: others write there too.
+            # In one write, which print does not guarantee: other processes write there too.
             sys.stdout.write(f"{result.output}\n")
         if result.done:
             console.detail(f"{result.input}: {', '.join(result.done)}")
 
     def count(self, result: "Result") -> None:
-        """Count an input once, whatever the number of its faces, and each face that failed."""
+        """Count each input once, whatever its number of faces, and each face that failed."""
         if result.face == 1 or result.status == "failed":
             self.counts[result.status] += 1
         elif result.status == "changed" and self.one and self.one.status == "unchanged":
@@ -320,11 +327,11 @@ class _Show:
         self.one = result
 
     def finish(self, total: int, interrupted: bool) -> None:
-        """The summary of all processes, one report of theirs, and the exit code."""
+        """Print the summary of all processes, merge their reports, and exit with the right code."""
         counts, reasons, common = self.counts, self.reasons, self.common
         seconds = time.perf_counter() - self.start
         if not interrupted:
-            # An interrupted process does not wait: another one may be gone.
+            # An interrupted process does not wait, since another may have ended.
             everyone = self.share.gathered((counts, reasons, common))
             counts, reasons, common = (sum(some, Counter()) for some in zip(*everyone, strict=True))
             if self.report and self.share.first:
@@ -347,7 +354,7 @@ class _Show:
 
 
 def _say_what(plan: Any, overwrite: bool, as_json: bool) -> None:
-    """The dry run: each job with its output; exit code as of the real one, were all to succeed."""
+    """Print each job with its output, and exit as the real run would if all succeeded."""
     for failure in plan.failed:
         console.complain(f"{failure.input}: {failure.reason}")
     counts: Counter[str] = Counter()

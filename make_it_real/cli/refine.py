@@ -1,4 +1,4 @@
-"""mir refine: f applied again and again, and what becomes of the images on the way."""
+"""mir refine: apply f many times, and show how the images change and come to rest."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from make_it_real.inference.refinement import Refined
 
 
-# The talk's own.
+# As in the authors' talk.
 AT = "0,1,10,20,100,1000,10000,100000,300000"
 FRAMES = 32
 
@@ -25,24 +25,27 @@ FRAMES = 32
 @console.command
 def refine(
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Files, folders, globs or - for stdin; or --seeds.")
+        list[str] | None,
+        typer.Argument(help="Files, folders, globs, or - for stdin; or use --seeds."),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Begin at the noise of seeds, such as 0-63.")
+        str | None, typer.Option("--seeds", help="Seeds of the noise to start from, such as 0-63.")
     ] = None,
     steps: Annotated[
         int,
-        typer.Option("--steps", "-k", min=1, metavar="K", help="Number of times at most."),
+        typer.Option(
+            "--steps", "-k", min=1, metavar="K", help="Largest number of times f is applied."
+        ),
     ] = 1_000,
     until: Annotated[
         float | None,
-        typer.Option("--until", min=0, help="Leave an image once no pixel changes by more."),
+        typer.Option(
+            "--until", min=0, help="Stop at an image once no pixel changes by more than this."
+        ),
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(
-            "--at", metavar="K,K,…", help="Numbers of times to show [0,1,10,20,100,1000,…]."
-        ),
+        typer.Option("--at", metavar="K,K,…", help="Values of k to show [0,1,10,20,100,1000,…]."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -51,7 +54,7 @@ def refine(
             "-o",
             metavar="X.png",
             rich_help_panel=OUTPUT,
-            help="The strip [refined.png].",
+            help="File of the strip [refined.png].",
         ),
     ] = None,
     plot: Annotated[
@@ -60,13 +63,13 @@ def refine(
             "--plot",
             metavar="X.png",
             rich_help_panel=OUTPUT,
-            help="The first images at each k, and the change over k.",
+            help="Plot of the first images at each k, and of the change over k.",
         ),
     ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
-            "--csv", metavar="X.csv", rich_help_panel=OUTPUT, help="The change at each k."
+            "--csv", metavar="X.csv", rich_help_panel=OUTPUT, help="Table of the change at each k."
         ),
     ] = None,
     animation: Annotated[
@@ -75,7 +78,7 @@ def refine(
             "--animation",
             metavar="PATH",
             rich_help_panel=OUTPUT,
-            help="A .gif or .webp of the way.",
+            help="Animation over k, a .gif or .webp.",
         ),
     ] = None,
     gallery: options.Gallery = None,
@@ -88,14 +91,15 @@ def refine(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Apply f up to --steps times: a strip of f^k, one row an image, and how fast it rests.
+    """Apply f up to --steps times, and show f^k of each image in a row of a strip.
 
-    An image at rest is not computed again: one that f leaves exactly as it is, that goes round
-    in its last bits or within a tenth of an 8-bit level, or whose remaining way is under that
-    at the rate at which its steps shrink. Who rests, by which rule and since when is said.
+    An image at rest is not computed again. It is at rest if f leaves it exactly as it is, if it
+    goes round within its last bits or within a tenth of an 8-bit level, or if its steps shrink so
+    fast that less than that is left. The command prints how many images rest, by which rule and
+    since which k.
     """
     if bool(inputs) == (seeds is not None):
-        raise typer.BadParameter("name images, or noise by --seeds: one of the two")
+        raise typer.BadParameter("give either images or --seeds")
     shown = _shown(at, steps)
     options.check(output, "-o", (".png",), overwrite)
     options.check(plot, "--plot", (".png",), overwrite)
@@ -174,25 +178,27 @@ def refine(
 
 
 def _shown(at: str | None, steps: int) -> list[int]:
-    """The k of the strip: those named, or the talk's up to ``steps``, and ``steps`` itself."""
+    """Choose the k of the strip: those given, or those of AT up to ``steps``, and ``steps``."""
     if at is None:
         return sorted({k for k in map(int, AT.split(",")) if k <= steps} | {steps})
     try:
         named = sorted({int(part.replace("_", "")) for part in at.split(",")})
     except ValueError as error:
-        raise typer.BadParameter(f"--at {at}: whole numbers, by commas") from error
+        raise typer.BadParameter(
+            f"--at {at}: must be whole numbers, separated by commas"
+        ) from error
     if named[0] < 0 or named[-1] > steps:
-        raise typer.BadParameter(f"--at {at}: from 0 to --steps {steps}")
+        raise typer.BadParameter(f"--at {at}: must lie between 0 and --steps {steps}")
     return named
 
 
 def _spread(steps: int) -> list[int]:
-    """At most FRAMES k from 0 to ``steps``, spread evenly over their logarithm."""
+    """Choose at most FRAMES values of k from 0 to ``steps``, evenly over their logarithm."""
     return sorted({round((steps + 1) ** (i / (FRAMES - 1))) - 1 for i in range(FRAMES)})
 
 
 def _say(done: "Refined", n: int) -> None:
-    """Who rests, by which rule and since when, and the curve in one line."""
+    """Print how many images rest, by which rule and since when, and the curve in one line."""
     from make_it_real.inference import plots
 
     rules = Counter(str(one.rule) for one in done.rest if one)

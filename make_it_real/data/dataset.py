@@ -142,11 +142,10 @@ def _load_images(
     Raises DataError where fewer than two images can be read.
     """
     name = " + ".join(p.stem if p.is_file() else p.resolve().name for p in paths)
-    refs, states = [], []
-    for path in paths:
-        images, state = list_images(path)
-        refs += images
-        states.append(state)
+    visited: set[tuple[int, int]] = set()
+    listings = [list_images(path, visited) for path in paths]
+    refs = [ref for listing in listings for ref in listing.refs]
+    states = [listing.state for listing in listings]
     what = [*(str(path.resolve()) for path in paths), size, channels, faces]
     note, contents = "", None
     if cached and refs:
@@ -163,6 +162,7 @@ def _load_images(
         pixels = torch.stack(usable) if usable else torch.empty(0, channels, size, size)
     else:
         pixels, skipped = contents
+    skipped = (*(reason for listing in listings for reason in listing.failed), *skipped)
     if len(pixels) < 2:
         reason = f"; {skipped[0]}" if skipped else ""
         raise DataError(

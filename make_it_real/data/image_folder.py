@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 from make_it_real import distributed
 from make_it_real.data import cache
 from make_it_real.errors import DataError, ImageError, one_line
-from make_it_real.images.decode import SUFFIXES, Picture, read
+from make_it_real.images import listing
+from make_it_real.images.decode import Picture, read
 from make_it_real.images.framing import Fit, Framing, fit_all
 from make_it_real.images.pixels import to_pixels
 
@@ -25,26 +27,41 @@ CHUNK = 256
 DECODING = 2
 
 
-def _is_image(name: Path) -> bool:
-    """Tell whether a path has an image's suffix and no hidden part (as thumbnails have)."""
-    hidden = any(part.startswith(".") for part in name.parts)
-    return name.suffix.lower() in SUFFIXES and not hidden
+@dataclass(frozen=True)
+class Listing:
+    """The images of a folder or zip.
+
+    refs: of the images, sorted. state: what changes when one of them does. failed:
+    "path: reason" for each folder that can't be listed.
+    """
+
+    refs: list[Ref]
+    state: list[object]
+    failed: tuple[str, ...] = ()
 
 
-def list_images(path: Path) -> tuple[list[Ref], list[object]]:
-    """List the images of a folder or zip, sorted, and a state that changes when one of them does.
+def list_images(path: Path, visited: set[tuple[int, int]]) -> Listing:
+    """List the images of a folder, with those of its subfolders, or of a zip.
 
-    Raises DataError for a zip that can't be read.
+    visited: as in ``listing.list_images``. Raises DataError for a zip that can't be read.
     """
     if path.is_dir():
-        files = [f for f in path.rglob("*") if _is_image(f.relative_to(path)) and f.is_file()]
-        files.sort(key=str)
-        stats = [(str(f), f.stat()) for f in files]
-        return [(f, None) for f in files], [[n, s.st_size, s.st_mtime_ns] for n, s in stats]
+        listed, failed = listing.list_images(path, None, visited, recursive=True)
+        files = sorted((folder / name for folder, names in listed for name in names), key=str)
+        reasons = tuple(f"{inner}: {reason}" for inner, reason in failed)
+        return Listing([(file, None) for file in files], [_state(file) for file in files], reasons)
     with _open_zip(path) as archive:
-        members = sorted(name for name in archive.namelist() if _is_image(Path(name)))
-    stat = path.stat()
-    return [(path, member) for member in members], [str(path), stat.st_size, stat.st_mtime_ns]
+        members = listing.list_members(archive.namelist())
+    return Listing([(path, member) for member in members], _state(path))
+
+
+def _state(file: Path) -> list[object]:
+    """Return the name of a file, its size and its time of change; of a broken link the name."""
+    try:
+        status = file.stat()
+    except OSError:
+        return [str(file)]
+    return [str(file), status.st_size, status.st_mtime_ns]
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

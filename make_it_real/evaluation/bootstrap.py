@@ -62,6 +62,11 @@ def of_auroc(negatives: Tensor, positives: Tensor) -> Interval:
     return low, high
 
 
+def resamples_frechet(numbers: int, dimensions: int) -> bool:
+    """Tell whether Fréchet distances of N·D numbers in D dimensions are resampled."""
+    return numbers <= FRECHET_NUMBERS and dimensions <= FRECHET_DIMENSIONS
+
+
 def of_frechet(a: Tensor, b: Tensor, distance: float) -> Interval | None:
     """Compute the interval of a Fréchet distance of features (N, D) and (M, D).
 
@@ -69,7 +74,7 @@ def of_frechet(a: Tensor, b: Tensor, distance: float) -> Interval | None:
     the deviation of these is used: the interval is the distance ± 1.96 deviations. Returns None
     where it would take too long.
     """
-    if max(a.numel(), b.numel()) > FRECHET_NUMBERS or a.shape[1] > FRECHET_DIMENSIONS:
+    if not resamples_frechet(max(a.numel(), b.numel()), a.shape[1]):
         return None
     generator = torch.Generator().manual_seed(0)
 

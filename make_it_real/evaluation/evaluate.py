@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from make_it_real.errors import DataError
 from make_it_real.evaluation import measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Extractor, collect
-from make_it_real.evaluation.measurements import BATCH, Group, Subject
+from make_it_real.evaluation.figures import Group
+from make_it_real.evaluation.measurements import BATCH, Subject
 from make_it_real.images.pixels import to_images
 from make_it_real.models.ign import IGN
 
@@ -48,23 +50,6 @@ def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
     return images.take(order[:middle]), images.take(order[middle:])
 
 
-def applications(test: int, n: int, kinds: int, wanted: Collection[str]) -> int:
-    """Estimate how many images f will be applied to, for a progress display.
-
-    test: number of held-out images. n: number of images to generate. kinds: number of kinds of
-    damage, each at a level. wanted: sections.
-    """
-    some = len(range(test)[damaged(test)])
-    costs = {
-        "generation": 2 * n,
-        "idempotence": 2 * measurements.EARLY_SEEDS,
-        "fidelity": test,
-        "realness": 3 * some,
-        "projection": kinds * (some + min(restoration.REPEATED_IMAGES, some)),
-    }
-    return sum(costs[name] for name in wanted)
-
-
 def evaluate(
     f: IGN,
     extractor: Extractor | None,
@@ -76,14 +61,15 @@ def evaluate(
     wanted: Collection[str] = SECTIONS,
     batch: int = BATCH,
     rests: bool = True,
-    tick: Callable[[int], None] = lambda images: None,
+    tick: Callable[[str, int], None] = lambda stage, images: None,
 ) -> Iterator[Group]:
     """Measure f: yield groups of figures as they are ready, section by section.
 
     extractor: without one there are no distances. test: held-out images. other: real images to
     measure the floor with, at most n of them. Where test or other is None, only idempotence can
     be measured. n: number of images to generate. wanted: the sections to measure, which are
-    yielded in the order of ``SECTIONS``. rests, tick: as in ``Subject``.
+    yielded in the order of ``SECTIONS``. rests: as in ``Subject``. tick: called with a stage, as
+    ``Workload.totals`` has them, and the number of images that were dealt with.
 
     At most 5,000 held-out images, evenly spread, are damaged for realness and projection. The same
     seed gives the same images and damage, whichever sections are wanted. Raises DataError where
@@ -92,7 +78,8 @@ def evaluate(
     generator = torch.Generator().manual_seed(seed)
     empty = torch.empty(0, f.config.channels, f.config.image_size, f.config.image_size)
     if test is None or other is None:
-        nothing = Subject(f, None, empty, None, empty, n, batch, rests, tick)
+        ticks = partial(tick, "idempotence")
+        nothing = Subject(f, None, empty, None, empty, n, batch, rests, ticks)
         if "idempotence" in wanted:
             yield measurements.idempotence(nothing)
         return
@@ -101,31 +88,37 @@ def evaluate(
             f"{test.name}: generation needs at least {LEAST} held-out and {LEAST} other images; "
             "choose other sections with --sections"
         )
+
+    def ticking(s: Subject, stage: str) -> Subject:
+        return replace(s, tick=partial(tick, stage))
+
     # The floor is measured with as many other images as f generates, chosen at random.
     order = torch.randperm(len(other), generator=generator)[:n]
     x, floor = to_images(test.pixels), to_images(other.pixels[order])
-    s = Subject(f, extractor, x, test.labels, floor, n, batch, rests, tick)
+    s = Subject(f, extractor, x, test.labels, floor, n, batch, rests)
     real = None
     if extractor is not None and {"generation", "projection"} & set(wanted):
-        real, labels = collect(extractor, x, batch)
+        real, labels = collect(extractor, x, batch, partial(tick, "features"))
         if test.labels is not None and labels is not None:
             group = Group("generation")
             group.mean("classifier_accuracy", labels.eq(test.labels).float())
             yield group
     if "generation" in wanted:
-        yield from measurements.generation(s, real)
+        yield from measurements.generation(ticking(s, "generation"), real)
     if "idempotence" in wanted:
-        yield measurements.idempotence(s)
+        yield measurements.idempotence(ticking(s, "idempotence"))
     some = damaged(len(x))
     fewer = replace(s, x=x[some], labels=None if test.labels is None else test.labels[some])
-    if "fidelity" in wanted or "realness" in wanted:
-        fx = s.project(x)
-        if "fidelity" in wanted:
-            yield measurements.fidelity(x, fx)
-        if "realness" in wanted:
-            yield measurements.realness(fewer, fx[some], generator)
+    fx_fewer = None
+    if "fidelity" in wanted:
+        fx = ticking(s, "fidelity").project(x)
+        fx_fewer = fx[some]
+        yield measurements.fidelity(x, fx)
+    if "realness" in wanted:
+        yield measurements.realness(ticking(fewer, "realness"), fx_fewer, generator)
     if "projection" in wanted:
         if "realness" not in wanted:
             # Draw what that section draws, so that the damage is the same without it.
             measurements.unreal(fewer.x, generator)
-        yield from restoration.projection(fewer, None if real is None else real[some], generator)
+        features = None if real is None else real[some]
+        yield from restoration.projection(ticking(fewer, "projection"), features, generator)

@@ -6,6 +6,7 @@ weights. inception: the network that FID is defined by; an extra, whose weights 
 Only distances in its features are called FID.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -184,8 +185,19 @@ def load(
     return Classifier(Path(name), device)
 
 
-def collect(extractor: Extractor, images: Tensor, batch: int) -> tuple[Tensor, Tensor | None]:
-    """Compute features (N, D), and classes (N,) or None, of images (N, C, S, S), in batches."""
-    parts = [extractor.read(part) for part in images.split(batch)]
+def collect(
+    extractor: Extractor,
+    images: Tensor,
+    batch: int,
+    tick: Callable[[int], None] = lambda images: None,
+) -> tuple[Tensor, Tensor | None]:
+    """Compute features (N, D), and classes (N,) or None, of images (N, C, S, S), in batches.
+
+    tick: called with the number of images of each batch.
+    """
+    parts = []
+    for part in images.split(batch):
+        parts.append(extractor.read(part))
+        tick(len(part))
     labels = [classes for _, classes in parts if classes is not None]
     return torch.cat([features for features, _ in parts]), torch.cat(labels) if labels else None

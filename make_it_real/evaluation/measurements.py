@@ -6,7 +6,7 @@ EfficientNet-Lite0, ``fid`` of Inception.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,15 +14,14 @@ from torch import Tensor
 
 from make_it_real.degradations.kinds import degraded
 from make_it_real.evaluation import bootstrap, metrics
-from make_it_real.evaluation.bootstrap import Interval
 from make_it_real.evaluation.feature_extractors import Extractor, collect
+from make_it_real.evaluation.figures import Group
 from make_it_real.evaluation.metrics import auroc, psnr
 from make_it_real.images.pixels import grid, mean_abs
 from make_it_real.inference.projection import generate, project
 from make_it_real.inference.refinement import Walk
 from make_it_real.models.ign import IGN
 
-Figures = dict[str, float]
 BATCH = 250
 # Idempotence is measured up to k = REST_STEPS. An image is at rest if a step changes no pixel by
 # more than REST_TOLERANCE.
@@ -45,83 +44,6 @@ COLOUR_ONLY = (
 )  # fmt: skip
 
 
-# The word for k = 0 … 3 in the names of a section's figures. Other sections have the number.
-APPLIED = {
-    "generation": ("floor_train", "f", "ff", "fff"),
-    "projection": ("before", "after", "after2", "after3"),
-}
-
-
-def named(features: str, metric: str) -> str:
-    """Return the name of a metric in an extractor's features: fd (of digits), fd_lite0, fid."""
-    if features in ("", "digits"):
-        return metric
-    if features == "inception" and metric in ("fd", "kd"):
-        return {"fd": "fid", "kd": "kid"}[metric]
-    return f"{metric}_{features}"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured value.
-
-    section, metric: what was measured. interval: its 95 % interval, if there is one. of: the
-    kind of damage (level: its level), the kind of images that are not real, or "mean" or "p99"
-    of steps. k: how often f was applied, 0 for images that it was not applied to; None where
-    there is one k only. features: name of the extractor in whose features it was measured.
-    """
-
-    section: str
-    metric: str
-    value: float
-    interval: Interval | None = None
-    of: str = ""
-    level: float | None = None
-    k: int | None = None
-    features: str = ""
-
-    @property
-    def name(self) -> str:
-        """The name in print and in headers, such as fd_lite0_ff or psnr_noise_0.5_after."""
-        level = [] if self.level is None else [f"{self.level:g}"]
-        parts = [named(self.features, self.metric), self.of, *level]
-        if self.k is not None and self.section in APPLIED:
-            parts.append(APPLIED[self.section][self.k])
-        elif self.k is not None:
-            parts.insert(1, str(self.k))
-        return "_".join(filter(None, parts))
-
-
-@dataclass
-class Group:
-    """Figures of a section that are ready together.
-
-    entries: the figures. pictures: sheets of images (C, H, W) in [−1, 1], by title.
-    """
-
-    section: str
-    entries: list[Figure] = field(default_factory=list)
-    pictures: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def figures(self) -> Figures:
-        """The values by name."""
-        return {figure.name: figure.value for figure in self.entries}
-
-    @property
-    def intervals(self) -> dict[str, Interval]:
-        """The intervals by name, of those figures that have one."""
-        return {one.name: one.interval for one in self.entries if one.interval is not None}
-
-    def add(self, metric: str, value: float, interval: Interval | None = None, **of: Any) -> None:
-        """Add a figure. of: its other fields (of, level, k, features)."""
-        self.entries.append(Figure(self.section, metric, value, interval, **of))
-
-    def mean(self, metric: str, values: Tensor, **of: Any) -> None:
-        """Add the mean of values (N,), one per image, with its interval. of: as in ``add``."""
-        self.add(metric, float(values.mean()), bootstrap.of_mean(values), **of)
-
-
 @dataclass(frozen=True)
 class Subject:
     """What is measured: f, with an extractor, on images.
@@ -129,7 +51,8 @@ class Subject:
     x: held-out images (N, C, S, S) in [−1, 1]. labels: their labels (N,), if there are any.
     other: real images (M, C, S, S) to measure the floor with. n: number of images to generate.
     rests: whether f leaves an image alone again once it has left it alone, which is not so where
-    results depend on the batch. tick: called with the number of images that f was applied to.
+    results depend on the batch. tick: called with the number of images that f was applied to, or
+    left out because they are at rest, and with the number whose features were compared.
     """
 
     f: IGN
@@ -143,22 +66,27 @@ class Subject:
     tick: Callable[[int], None] = lambda images: None
 
     def project(self, images: Tensor) -> Tensor:
-        """Apply f to images (N, C, S, S), in batches; the result is on the CPU."""
+        """Compute f of images (N, C, S, S), and tick for each batch."""
         out = []
         for part in images.split(self.batch):
-            out.append(project(self.f, part, batch=self.batch).cpu())
+            out.append(self.compute(part))
             self.tick(len(part))
         return torch.cat(out) if out else images
+
+    def compute(self, images: Tensor) -> Tensor:
+        """Compute f of images (N, C, S, S), in batches; the result is on the CPU."""
+        return project(self.f, images, batch=self.batch).cpu()
 
     def onward(self, before: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Apply f again to y = f(before): f(y), and where y differs from before, (N,).
 
         Where y equals before, f(y) is y and is not computed.
         """
-        iteration = Walk(self.project, y)
+        iteration = Walk(self.compute, y)
         moved = (y != before).flatten(1).any(1) if self.rests else torch.ones(len(y)).bool()
         iteration.let_go(~moved)
         iteration.advance()
+        self.tick(len(y))
         return iteration.images(), moved
 
 
@@ -213,10 +141,11 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
         if classes is not None:
             labels.append(classes)
     if s.extractor is not None and real is not None:
-        floor = collect(s.extractor, s.other[: s.n], s.batch)[0]
+        floor = collect(s.extractor, s.other[: s.n], s.batch, s.tick)[0]
         compare(group, s.extractor, floor, real, 0)
         for k, parts in enumerate(features, 1):
             compare(group, s.extractor, torch.cat(parts), real, k)
+            s.tick(s.n)
         if s.labels is not None and s.extractor.classifies:
             shares = torch.bincount(torch.cat(labels), minlength=10) / s.n
             group.add("class_share_min", float(shares.min()))
@@ -242,10 +171,11 @@ def walk(s: Subject, y: Tensor, steps: int) -> Iterator[tuple[int, Tensor]]:
 
     Images that f leaves alone are not computed again.
     """
-    iteration = Walk(s.project, y)
+    iteration = Walk(s.compute, y)
     for k in range(1, steps):
         yield k, iteration.images()
         unchanged = (iteration.advance() == 0).flatten(1).all(1)
+        s.tick(len(y))
         if s.rests:
             iteration.let_go(unchanged)
     yield steps, iteration.images()
@@ -269,6 +199,7 @@ def idempotence(s: Subject) -> Group:
         first = before = generate(s.f, seeds, batch=s.batch).cpu()
         if not len(first):
             continue
+        s.tick(len(first))
         # y is f^k(z) and before is f^(k−1)(z); at k = 1 both are f(z).
         for k, y in walk(s, first, min(last, REST_STEPS) + 1):
             if k - 1 in steps:
@@ -321,12 +252,12 @@ def unreal(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     return {"noise": noisy, "inverted": -x, "shuffled": x.flatten(1)[:, order].view_as(x)}
 
 
-def realness(s: Subject, fx: Tensor, generator: torch.Generator) -> Group:
+def realness(s: Subject, fx: Tensor | None, generator: torch.Generator) -> Group:
     """Measure the AUROC with which the drift |f(y) − y| tells real images from unreal ones.
 
-    fx: f(x) of s.x.
+    fx: f(x) of s.x, or None where it is to be computed.
     """
-    group, real = Group("realness"), mean_abs(fx, s.x)
+    group, real = Group("realness"), mean_abs(s.project(s.x) if fx is None else fx, s.x)
     for kind, images in unreal(s.x, generator).items():
         drift = mean_abs(s.project(images), images)
         group.add("auroc", auroc(real, drift), bootstrap.of_auroc(real, drift), of=kind)

@@ -1,7 +1,7 @@
 """The report of an evaluation: tables, and one HTML or Markdown file with its pictures."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from make_it_real._version import __version__
 from make_it_real.degradations.kinds import kept_out
 from make_it_real.evaluation.bootstrap import Interval
-from make_it_real.evaluation.measurements import Figure, Figures, Group, named
+from make_it_real.evaluation.figures import Figure, Figures, Group, named
 from make_it_real.images import encode
 
 METRICS = {
@@ -56,6 +56,10 @@ NOTES = (
 )
 
 
+# Writes a value and its interval.
+Cell = Callable[[float, Interval | None], str]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table: its title, the titles of its columns, and rows of cells, first the row's label."""
@@ -88,12 +92,16 @@ class Report:
         """The intervals of all groups by name."""
         return {name: value for group in self.groups for name, value in group.intervals.items()}
 
-    def tables(self) -> list[tuple[str, list[Table]]]:
-        """Lay out the figures: (title, tables) of each section, with single figures last."""
+    def tables(self, cell: Cell | None = None) -> list[tuple[str, list[Table]]]:
+        """Lay out the figures: (title, tables) of each section, with single figures last.
+
+        cell: writes a value and its interval, ``bracketed`` by default.
+        """
         sections: dict[str, list[Group]] = {}
         for group in self.groups:
             sections.setdefault(group.section, []).append(group)
-        return [(TITLES[name], _tables(groups, self.channels)) for name, groups in sections.items()]
+        cell = cell or bracketed
+        return [(TITLES[n], _tables(groups, self.channels, cell)) for n, groups in sections.items()]
 
     def pictures(self, title: str) -> Iterable[tuple[str, Tensor]]:
         """Yield the pictures of the section with this title: (what one shows, its sheet)."""
@@ -102,14 +110,14 @@ class Report:
                 yield from group.pictures.items()
 
 
-def _tables(groups: list[Group], channels: int) -> list[Table]:
+def _tables(groups: list[Group], channels: int, write: Cell) -> list[Table]:
     """Lay out the figures of a section."""
     # Cells by table, row and column.
     grids: dict[str, dict[str, dict[str, str]]] = {}
     single: list[tuple[str, ...]] = []
     for group in groups:
         for figure in group.entries:
-            cell = _cell(figure.value, figure.interval)
+            cell = write(figure.value, figure.interval)
             if figure.k is None:
                 single.append((LABELS.get(figure.name, figure.name), cell))
             else:
@@ -141,10 +149,16 @@ def _label(figure: Figure) -> str:
     return METRICS[figure.metric] + (f" ({figure.features})" if figure.features else "")
 
 
-def _cell(value: float, interval: Interval | None) -> str:
+def bracketed(value: float, interval: Interval | None) -> str:
     """Write a value and its interval, such as 0.5 [0.4, 0.6]."""
     text = f"{value:.4g}"
     return text if interval is None else f"{text} [{interval[0]:.4g}, {interval[1]:.4g}]"
+
+
+def plus_minus(value: float, interval: Interval | None) -> str:
+    """Write a value and half the width of its interval, such as 0.5 ±0.1."""
+    text = f"{value:.4g}"
+    return text if interval is None else f"{text} ±{(interval[1] - interval[0]) / 2:.2g}"
 
 
 def markdown(report: Report) -> str:

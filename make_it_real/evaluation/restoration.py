@@ -8,7 +8,8 @@ from torch import Tensor
 
 from make_it_real.degradations.kinds import degraded
 from make_it_real.evaluation import metrics
-from make_it_real.evaluation.measurements import SHOWN, Group, Subject, damage_for
+from make_it_real.evaluation.figures import Group
+from make_it_real.evaluation.measurements import SHOWN, Subject, damage_for
 from make_it_real.evaluation.metrics import psnr
 from make_it_real.images.pixels import grid
 

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from make_it_real.files import free_path
 from make_it_real.images.decode import SUFFIXES
-from make_it_real.inference.listing import expand, fixed_part, is_within, list_images
+from make_it_real.images.listing import expand, fixed_part, is_within, list_images
 from make_it_real.inference.naming import (
     OUTPUT_SUFFIXES,
     Format,

@@ -1,8 +1,7 @@
-"""The adversarial projector: f is led by critics, where the paper's f is led by its own drift.
+"""The adversarial projector: critics judge f's images, where the paper uses f's own drift.
 
-f(x) = x and f(f(z)) = f(z) are asked for as in the paper. What looks real, a critic says, trained
-beside f on what f makes of z, of its own images and of damaged ones; see ``losses.py`` for the
-terms by themselves.
+As in the paper, f is trained towards f(x) = x and f(f(z)) = f(z). A critic, trained beside f,
+tells real images from f(z), f(f(z)) and f of damaged images. ``losses.py`` has the equations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,11 +38,11 @@ from make_it_real.training.objective import Objective, average, frozen_copy, upd
 
 @dataclass(frozen=True)
 class Generated:
-    """What f made of z, and what it makes of that.
+    """What f generates, and f of that.
 
-    fz: f(z) (B, C, S, S). f_s: f(s + ε) of resting points s (B/4, C, S, S). ff_z: f(f(z)), the
-    gradient stopped at the inner one, of the second quarter. leaf: f(z) cut off from f; features:
-    what the projected critic sees of it, the finest first, empty without one.
+    fz: f(z), (B, C, S, S). s, f_s: resting points s and f(s + ε), (B/4, C, S, S). ff_z: f(f(z)) of
+    the second quarter, where the gradient stops at f(z). leaf: a copy of f(z) without gradient to
+    f. features: those of the projected critic for it, the finest first; empty without one.
     """
 
     fz: Tensor
@@ -56,7 +55,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Outputs:
-    """f(x) of the images to keep, f(Ax), and in steps with critics what f generates."""
+    """f(x) of the images to keep, f(Ax), and what f generates, in steps with critics."""
 
     fx: Tensor
     f_Ax: Tensor  # noqa: N815
@@ -81,15 +80,15 @@ class AdversarialObjective(Objective):
         return self.f_ema
 
     def has_critics(self, step: int) -> bool:
-        """Whether the critics have a part in a step, numbered from 0."""
+        """Tell whether a step, numbered from 0, trains with critics."""
         return (step + 1) % self.config.critic_every == 0
 
     def turn(self, step: int) -> int:
-        """How many steps with the critics there have been before."""
+        """Count the steps with critics before this one."""
         return step // self.config.critic_every
 
     def lambdas(self, step: int) -> dict[str, float]:
-        """λ_k of a step: idempotence is weighted in from 0 over the first ``ramp`` steps."""
+        """Return λ_k of a step; those of idempotence rise from 0 over the first ``ramp`` steps."""
         lambdas: dict[str, float] = asdict(self.config.lambdas)
         ramp = min(1.0, step / max(1, self.config.ramp))
         return lambdas | {name: ramp * lambdas[name] for name in ("idem", "idem_inner")}
@@ -108,7 +107,7 @@ class AdversarialObjective(Objective):
         return Draw(step, x, z, Ax, change, rest, config.rest_sigma * sigma, white)
 
     def forward(self, d: Draw) -> Outputs:
-        """f of all that a step shows it: one batch, and another of what it made of the first."""
+        """Apply f to the images of a step in one batch, and to some of its results in another."""
         f, quarter = self.fast("f"), len(d.x) // 4
         kept = d.x[: self.config.kept * quarter]
         if not self.has_critics(d.step):
@@ -125,7 +124,7 @@ class AdversarialObjective(Objective):
         return Outputs(fx, f_Ax, Generated(fz, s, f_s, ff_z, leaf, features))
 
     def losses(self, d: Draw, y: Outputs | None = None) -> Terms:
-        """f's terms, of its outputs y if they are there already; the critics are frozen."""
+        """Compute f's terms, with frozen critics. y: f's outputs, computed here if not given."""
         y = y or self(d)
         g, whole, kept = y.generated, d.x[: len(d.Ax)], d.x[: len(y.fx)]
         terms = {"rec": distance(y.fx, kept), "restore": distance(y.f_Ax, whole)}
@@ -137,20 +136,20 @@ class AdversarialObjective(Objective):
         terms["idem"] = distance(torch.cat([g.f_s, g.ff_z]), target)
         if self.config.lambdas.idem_inner:
             terms["idem_inner"] = loss_idem_inner(self.fast("f_ema"), g.fz[half:])
-        # What f makes is to look more real than x does.
+        # f's images should look more real to the critic than x.
         C = self.fast("C")
         with torch.no_grad():
             C_x = C(d.shown(d.x))
         with frozen(self.C):
             terms["real"] = self._loss_real(d, g, C_x)
             terms["real_again"] = loss_real(C_x[:quarter], C(d.shown(g.ff_z)))
-            # Rolled by one in fours, so that no restored image is paired with its own original.
+            # Roll within groups of four, so that no restored image is paired with its own original.
             others = C_x.view(-1, 4).roll(1, 1).flatten()[: len(whole)]
             terms["real_restored"] = loss_real(others, C(d.shown(y.f_Ax)))
         return terms
 
     def _loss_real(self, d: Draw, g: Generated, C_x: Tensor) -> Tensor:
-        """L_real of f(z), which the projected critic leads too where there is one."""
+        """Compute L_real of f(z), with the projected critic's gradient if there is one."""
         C, P = self.fast("C"), self.P
         if P is None:
             return loss_real(C_x, C(d.shown(g.fz)))
@@ -161,14 +160,14 @@ class AdversarialObjective(Objective):
         return led(loss, g.fz.float(), gradient, other, self.config.projected)
 
     def losses_critics(self, d: Draw, y: Outputs) -> Terms:
-        """The critics' terms on x and on f's outputs, which they take as given."""
+        """Compute the critics' terms on x and on f's outputs, without gradient to f."""
         g, C, half, quarter = y.generated, self.fast("C"), len(d.x) // 2, len(d.x) // 4
         assert g is not None
         x = d.shown(d.x)
         fake = d.shown(torch.cat([g.fz[half:], g.ff_z, y.f_Ax[:quarter]]).detach())
         terms = {"critic": loss_critic(C(x), C(fake))}
         if self.turn(d.step) % self.config.penalty_every == 0:
-            # What is compiled can't be differentiated twice.
+            # Compiled networks can't be differentiated twice.
             C = self.C
             terms["penalty"] = gradient_penalty(C, x) + gradient_penalty(C, fake)
         if self.P is not None:
@@ -179,22 +178,22 @@ class AdversarialObjective(Objective):
         return terms
 
     def _side(self, step: int) -> int:
-        """What the projected critic sees images at in a step."""
+        """Choose the side in pixels at which the projected critic sees images in a step."""
         return SIDES[self.turn(step) % len(SIDES)]
 
     def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
-        """One update of f and, in its turn, of each critic; the average follows."""
+        """Update f and, in steps with critics, each critic; then f's average."""
         zero_grad(optimizers.values())
         steps, lambdas = [], self.lambdas(draws[0].step)
         lambdas_C = {"critic": 1.0, "penalty": self.config.gamma / 2, "projected": 1.0}
         for draw in draws:
-            # f by Σ λ_k L_k, of which the critics say a part.
+            # f is trained by Σ λ_k L_k, where some terms come from the critics.
             with self.autocast():
                 y = self(draw)
                 terms = self.losses(draw, y)
                 loss = weighted_sum(terms, lambdas)
             (loss / len(draws)).backward()
-            # The critics by what f has made, whose gradients end there.
+            # The critics are trained on f's outputs, without gradient to f.
             if y.generated is not None:
                 with self.autocast():
                     critics = self.losses_critics(draw, y)

@@ -1,9 +1,9 @@
-"""What a step draws: the damage that f is to repair, and the changes that the critic is shown.
+"""What a step draws: the damage for f to repair, and the augmentation of the critic's images.
 
-A critic that has few real images learns them by heart and then teaches f to copy them. Shown
-every image, real or made, under the same law of random changes, it can't, and because the law
-holds for both, f has no reason to imitate the changes themselves (Karras et al. 2020,
-"Training Generative Adversarial Networks with Limited Data"; Zhao et al. 2020, DiffAugment).
+A critic with few real images memorises them, and then teaches f to copy them. Random changes of
+all its images, real and generated, prevent that. Both get changes of the same distribution, so f
+has no reason to imitate the changes (Karras et al. 2020, "Training Generative Adversarial
+Networks with Limited Data"; Zhao et al. 2020, DiffAugment).
 """
 
 from dataclasses import dataclass
@@ -14,26 +14,27 @@ from torch import Tensor
 from make_it_real.degradations.kinds import randomly_degraded
 from make_it_real.training.config import AdversarialConfig
 
+# Largest shift and side of the hole, in shares of the image's side; largest change of brightness.
 REACH = 0.125
 HOLE = 0.5
 LIGHT = 0.5
-# From Karras et al. 2020, figure 8: the fewer images, the larger the share; under 0.8 nothing
-# leaks into what is generated.
+# (least number of images, share). From Karras et al. 2020, figure 8: fewer images need a larger
+# share; below 0.8, no change appears in generated images.
 SHARES = ((10_000, 0.0), (2_000, 0.3), (0, 0.6))
 
 
 def share_for(n: int) -> float:
-    """The share of the critic's images to change where there are n to train on: 0 to 0.6."""
+    """Choose the share of the critic's images to change, by the number of training images n."""
     return next(share for least, share in SHARES if n >= least)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One drawn change for each of n images, the same whenever it is applied.
+    """A random change for each of n images, the same each time that it is applied.
 
-    shift (n, 2): rows and columns, as shares of the side, up to ``REACH``; hole (n, 2): the
-    centre of a square of half the side that is painted grey, in shares of the side, or 9 for
-    none; light (n,): what is added to the image, up to ``LIGHT``.
+    shift: rows and columns, in shares of the side up to ``REACH``, (n, 2). hole: centre of a grey
+    square of half the side, in shares of the side, or 9 for none, (n, 2). light: value that is
+    added to all pixels, up to ``LIGHT``, (n,).
     """
 
     shift: Tensor
@@ -42,7 +43,7 @@ class Augmentation:
 
     @classmethod
     def draw(cls, n: int, share: float, generator: torch.Generator) -> "Augmentation":
-        """Each of the three changes is made with probability ``share``, independently."""
+        """Draw the three kinds of changes independently, each with probability ``share``."""
         drawn = torch.rand(8, n, generator=generator, device=generator.device)
         made = (drawn[:3] < share).float()
         return cls(
@@ -55,7 +56,7 @@ class Augmentation:
         return Augmentation(self.shift[index], self.hole[index], self.light[index])
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (n, C, H, W) → the same shape. What is moved in repeats the image's edge."""
+        """Change images (n, C, H, W). A shift fills in with the pixels at the edge."""
         n, c, h, w = images.shape
         rows, columns = (torch.arange(s, device=images.device)[None] for s in (h, w))
         up, left = (self.shift * images.new_tensor([h, w])).round().long().T[..., None]
@@ -72,11 +73,11 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draw:
-    """What an adversarial step, numbered from 0, draws.
+    """What an adversarial step draws.
 
-    x and z (B, C, S, S), Ax of the first of x (up to B, C, S, S). change: of what the critic
-    sees; rest: how often f is applied to fz before it is disturbed by ``sigma`` (B/4,) times
-    ``white`` (B/4, C, S, S).
+    step: its number, from 0. x, z: (B, C, S, S). Ax: the first images of x, damaged (up to B,
+    C, S, S). change: augmentation of the critic's images. rest: how often f is applied to f(z)
+    before noise ε is added, which is ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
     """
 
     step: int
@@ -89,12 +90,12 @@ class Draw:
     white: Tensor
 
     def shown(self, images: Tensor) -> Tensor:
-        """What the critic sees of images (n ≤ B, C, S, S)."""
+        """Augment images (n, C, S, S), n ≤ B, for the critic."""
         return images if self.change is None else self.change[slice(len(images))](images)
 
 
 def degraded(x: Tensor, z: Tensor, config: AdversarialConfig, generator: torch.Generator) -> Tensor:
-    """Ax (N, C, S, S): each image of x damaged in one drawn way, some in two, some mixed with z."""
+    """Damage images x (N, C, S, S), each in a random way, some in two; some are mixed with z."""
     coins = torch.rand(3, len(x), 1, 1, 1, generator=generator, device=generator.device)
     once = randomly_degraded(x, config.damage, generator=generator)
     once = torch.where(coins[0] < config.blend, torch.lerp(x, z, coins[1]), once)

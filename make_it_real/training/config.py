@@ -1,4 +1,4 @@
-"""How f is trained: the settings of every objective with their defaults, and default networks."""
+"""The settings of each objective with their defaults, and the default networks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -32,19 +32,20 @@ class IGNLambdas:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What every objective needs to be told.
+    """The settings that all objectives share.
 
-    steps: optimizer steps in all; the learning rate falls linearly to zero over the last
-        ``decay_steps``. batch: images x, and as many z, a step, by all processes together.
-    accumulate: parts that each process draws and works off its share of the batch in, for memory.
-    flip: mirror images at random. hold_out: images kept from training, to be measured against.
-    start: the model that f started from, and the beginning of its hash. recipe, stage: the recipe
-    that a run follows, if it does, and the number of its stage, from 0.
-    bf16: compute in bfloat16 where the device is fast at it; weights stay float32. compile: compile
-        the networks; None does so where it pays (``setup.wants_compiling``).
+    steps: number of optimizer steps. decay_steps: number of last steps over which the learning
+    rate falls linearly to zero. batch: number of images x in a step, and of z, over all processes.
+    accumulate: number of parts that each process splits its share of the batch into, to save
+    memory. flip: whether images are mirrored at random. hold_out: number of images that are not
+    trained on, for early stopping. start: the model that f started from, and the beginning of its
+    hash. recipe, stage: name of the recipe that a run follows, or "", and number of its stage, from
+    0. bf16: whether to compute in bfloat16 where the device is fast at it; weights stay float32.
+    compile: whether to compile the networks; None does where it saves time
+    (``setup.wants_compiling``).
 
-    objective: its name on the command line and in checkpoints; title: in weights files. divisor:
-    what every part of a batch must be a multiple of.
+    objective: name on the command line and in checkpoints. title: name in weights files. divisor:
+    number that each part of a batch must be a multiple of.
     """
 
     objective: ClassVar[str]
@@ -78,25 +79,27 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class AdversarialConfig(TrainingConfig):
-    """How f is trained as an adversarial projector, beside what every objective needs.
+    """The settings of the adversarial projector.
 
-    damage: kinds of damage to learn to repair, by which weight each is drawn.
-    blend: share of the damaged images that are (1 − t)·x + t·z, t uniform, instead of a
-        kind from ``damage``; twice: share that is damaged a second time.
-    ramp: steps over which idempotence is weighted in from 0 (asked for from step 0 it
-        collapses f onto one image). gamma, penalty_every: the critic's gradient penalty.
-    rest_steps, rest_sigma: f(s + ε) = s is asked of s up to f^(1+rest_steps)(z), ε's
-        deviation up to rest_sigma. ema: decay of the averaged weights, which are what ships.
-    augment: share of the critic's images, real and made alike, changed by ``augment.py``.
-    restored, kept: quarters of the batch that are damaged, for f to restore, and that f is to
-        leave as they are. More of them repair a little better, but take the time of steps by which
-        f(z) gains more.
-    critic_every: the critics have a part in every so many-th step; those between, several times
-        cheaper, are of L_rec and L_restore alone, on whole batches of damaged images. 0: they have
-        none, and f(z) is held to what the f that training starts from makes of z
-        (``restoration.py``).
-    projected: how much the projected critic (``projected_critic.py``) leads f(z), beside C, which
-        leads it with 1; 0 does without.
+    damage: weight of each kind of damage that f learns to repair. blend: share of the damaged
+        images that are (1 − t)·x + t·z, with t uniform, instead. twice: share that is damaged a
+        second time.
+    ramp: number of first steps over which the weight of idempotence rises from 0. Without it f
+        collapses onto one image.
+    gamma: weight of the critic's gradient penalty. penalty_every: number of steps from one penalty
+        to the next.
+    rest_steps, rest_sigma: f(s + ε) = s is trained on s up to f^(1+rest_steps)(z), with standard
+        deviations of ε up to rest_sigma.
+    ema: decay of the averaged weights, which are those of the finished model.
+    augment: share of the critic's images, real and generated, that ``augment.py`` changes.
+    restored, kept: number of quarters of the batch that are damaged for f to restore, and that f
+        should leave unchanged. Larger numbers repair slightly better, but slow down steps, from
+        which f(z) gains more.
+    critic_every: number of steps from one with critics to the next. Steps between train L_rec and
+        L_restore only, on whole batches of damaged images, and are several times cheaper. 0:
+        there are no critics, and f should generate what it did at the start (``restoration.py``).
+    projected: weight of the projected critic (``projected_critic.py``) on f(z), where C has 1; 0
+        means that there is none.
     """
 
     objective: ClassVar[str] = "adversarial"
@@ -140,7 +143,7 @@ class AdversarialConfig(TrainingConfig):
 class IGNTrainingConfig(TrainingConfig):
     """The paper's settings: batches of 256, Adam at 1e-4 with β (0.5, 0.999), no decay.
 
-    clamp, tight_rec: the bound of L_tight, see ``losses.losses_ign``.
+    clamp, tight_rec: bound of L_tight, as in ``losses.losses_ign``.
     """
 
     objective: ClassVar[str] = "ign"
@@ -169,17 +172,17 @@ CONFIGS: dict[str, type[TrainingConfig]] = {
     config.objective: config for config in (AdversarialConfig, IGNTrainingConfig)
 }
 
-# Settings of earlier versions, by what they were where nobody used them.
+# Settings of earlier versions, with the values at which they had no effect.
 _RETIRED: dict[str, Any] = {
     "energy": 0.0, "laws": [], "law_share": 0.3, "spread": 1.0,
 }  # fmt: skip
 
 
 def read_config(objective: str, settings: dict[str, Any]) -> TrainingConfig:
-    """The config that ``asdict`` made ``settings`` of, by this version or an earlier one.
+    """Read the config from ``settings``, as ``asdict`` of this or an earlier version gave them.
 
-    Raises ValueError for a setting that is no longer there and was used, TypeError and KeyError
-    for what never was a config.
+    Raises ValueError for a setting that was used and no longer exists, TypeError and KeyError
+    for other contents.
     """
     known = dict(settings)
     for name, unused in _RETIRED.items():
@@ -192,9 +195,9 @@ Config = TypeVar("Config", bound=TrainingConfig)
 
 
 def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
-    """The config with some of its fields replaced, of ``lambdas`` those that a mapping names.
+    """Replace fields of the config; a mapping for ``lambdas`` replaces those that it names.
 
-    Raises ValueError for values that mean nothing and names that are no fields.
+    Raises ValueError for invalid values and unknown names.
     """
     known = {field.name for field in fields(config)}
     if unknown := sorted(changes.keys() - known):
@@ -206,7 +209,7 @@ def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
 
 
 def default_model(image_size: int, channels: int) -> IGNConfig:
-    """The network for a size: halved until at most 8 pixels a side are left, at least twice.
+    """Choose the network for a size: it halves the side at least twice, to at most 8 pixels.
 
     Raises ValueError for sizes that are no multiple of 4.
     """
@@ -226,7 +229,7 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
 
 
 def default_config(model: IGNConfig, **changes: Any) -> AdversarialConfig:
-    """The settings for a network; ``changes`` are fields of ``AdversarialConfig``."""
+    """Choose the settings for a network. changes: fields of ``AdversarialConfig``."""
     config = AdversarialConfig(critic_widths=model.widths)
     if model.channels > 1:
         config = replace(config, damage=COLOUR_DAMAGE)
@@ -236,15 +239,16 @@ def default_config(model: IGNConfig, **changes: Any) -> AdversarialConfig:
             lambdas=AdversarialLambdas(restore=25.0),
         )  # fmt: skip
     if changes.get("critic_every") == 0:
-        # What repair alone asks for is steady enough for momentum.
+        # Without critics the targets do not change, which allows momentum.
         config = replace(config, beta1=0.9)
     return with_settings(config, changes)
 
 
 def paper_model(image_size: int, channels: int, **changes: Any) -> IGNConfig:
-    """The paper's DCGAN for a size: halved (rounding up) to 4 pixels, the code 512 wide.
+    """Build the config of the paper's DCGAN: the side is halved, rounding up, to 4 pixels.
 
-    Raises ValueError for sizes that don't come to 2 to 4 pixels so.
+    The code is 512 wide. changes: fields of ``IGNConfig``. Raises ValueError for sizes that do not
+    lead to 2 to 4 pixels.
     """
     widths: list[int] = []
     side = image_size

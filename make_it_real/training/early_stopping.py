@@ -1,8 +1,7 @@
-"""Early stopping: how far f's images are from held-out ones, and whether f copies what it learned.
+"""Early stopping: distance of f's images from held-out ones, and copies of training images.
 
-Both are watched while f trains on few images, on the CPU or wherever f is. The features are
-those of a random convolutional network, whitened on the training images: no one's pretrained
-network, good enough to see that one state of f is better than another, and in no way FID.
+The features are those of a random convolutional network, whitened on the training images. That
+needs no pretrained network and suffices to compare two states of f; it is not FID.
 """
 
 from dataclasses import dataclass, replace
@@ -22,8 +21,8 @@ LEAST = 20
 MOST = 2_000
 FIRST_SEED = 2_000_000
 TRAIN_SAMPLE = 10_000
-# A made image is called a copy where it is as much closer to one training image than to all
-# others as the closest twentieth of held-out images are.
+# A generated image is called a copy if its distance to the nearest training image, divided by that
+# to the second nearest, is below this quantile of held-out images' ratios.
 COPY_SHARE = 0.05
 COPY_ALARM = 0.2
 CHECK_EVERY = 200
@@ -31,12 +30,12 @@ PATIENCE = 10
 
 
 def share_out(n: int) -> int:
-    """How many of n images to hold out: a tenth up to 2,000, a fifth of few, none under 20."""
+    """Count the images to hold out of n: a tenth up to 2,000, a fifth of few, none under 20."""
     return 0 if n < LEAST else min(MOST, max(n // 10, min(n // 5, 20)))
 
 
 def split(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
-    """(the images to train on, the held-out ones' pixels (held, C, S, S)), drawn by ``seed``."""
+    """Split off held-out images at random: (images to train on, pixels (held, C, S, S))."""
     if not held:
         # Nothing is copied: the pixels may be mapped from a file larger than memory.
         return images, images.pixels[:0]
@@ -47,10 +46,10 @@ def split(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
 
 
 class RandomFeatures:
-    """Images (N, C, S, S) → (N, D): a random network's features, whitened on given images."""
+    """Features (N, D) of images (N, C, S, S) by a random network, whitened on given images."""
 
     def __init__(self, images: Tensor, dimensions: int) -> None:
-        """images: what to whiten on, (N, C, S, S) with N > ``dimensions``."""
+        """images: those to whiten on, (N, C, S, S) with N > ``dimensions``."""
         generator = torch.Generator().manual_seed(0)
         widths = (images.shape[1], 32, 64, 64)
         self.kernels = [
@@ -77,21 +76,21 @@ class RandomFeatures:
 
 
 def _small(images: Tensor) -> Tensor:
-    """Images (N, C, S, S) at 16 pixels a side, or fewer as they are."""
+    """Shrink images (N, C, S, S) to 16 pixels a side, if they are larger."""
     return F.adaptive_avg_pool2d(images, min(16, images.shape[-1]))
 
 
 def neighbour_ratios(images: Tensor, train: Tensor) -> Tensor:
-    """Distance to the nearest training image ÷ to the second nearest, (N,): 0 is a copy.
+    """Compute distance to the nearest training image ÷ to the second nearest, (N,): 0 is a copy.
 
-    Images (N, C, S, S), (M, C, S, S) with M ≥ 2, compared at 16 pixels a side or fewer. A
-    blurred image is near to many, so that the distance alone would call it a copy; of an image
-    that is in the training set twice this is blind.
+    images: (N, C, S, S). train: (M, C, S, S) with M ≥ 2. They are compared at 16 pixels a side or
+    fewer. A blurred image is near to many, so the distance alone would call it a copy. Copies of
+    an image that is in the training set twice are not recognised.
     """
     a, b = _small(images).flatten(1), _small(train).flatten(1)
     found = []
     for part in a.split(64):
-        # cdist finds them by a matrix product, which leaves some distance between equal images.
+        # cdist uses a matrix product, which gives equal images a distance above 0.
         nearest = torch.cdist(part, b).topk(2, largest=False).indices
         found.append((part[:, None] - b[nearest]).norm(dim=2).sort().values)
     ways = torch.cat(found)
@@ -100,10 +99,10 @@ def neighbour_ratios(images: Tensor, train: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Check:
-    """A look at what f makes.
+    """The results of one check of f's images.
 
-    distance: Fréchet distance to the held-out images, ``best`` if it is the lowest so far;
-    copies: the share of images that are nearly a training image.
+    distance: Fréchet distance to the held-out images. copies: share of images that are nearly a
+    training image. best: whether the distance is the lowest so far.
     """
 
     distance: float
@@ -112,10 +111,10 @@ class Check:
 
 
 class EarlyStopping:
-    """What f makes, compared with images it never saw, every ``CHECK_EVERY`` steps.
+    """Compares f's images with held-out ones every ``CHECK_EVERY`` steps.
 
-    best: the lowest distance so far; stale: checks since then. floor: the distance of as many
-    training images, what a perfect f would about reach.
+    best: lowest distance so far. stale: number of checks since then. floor: distance of as many
+    training images, about what a perfect f would reach.
     """
 
     def __init__(self, train: Tensor, held: Tensor, best: float = float("inf")) -> None:
@@ -127,7 +126,7 @@ class EarlyStopping:
         self.held = self.features(held_images)
         self.made = max(200, min(1_000, len(held)))
         self.floor = frechet_distance(self.features(self.train[: len(held)]), self.held)
-        # Small as they are compared, a chunk at a time: all as floats would need much memory.
+        # Shrink a chunk at a time: all images as floats would need much memory.
         everything = torch.cat([_small(to_images(chunk)) for chunk in train.split(2_000)])
         ratios = neighbour_ratios(held_images[:500], everything)
         self.copy_ratio = float(ratios.quantile(COPY_SHARE))
@@ -135,34 +134,34 @@ class EarlyStopping:
         self.best, self.stale = best, 0
 
     def images(self, f: IGN) -> Tensor:
-        """What f makes of fixed seeds, in evaluation mode, on the CPU."""
+        """Generate images from fixed seeds, in evaluation mode, on the CPU."""
         training = f.training
         made = generate(f.eval(), range(FIRST_SEED, FIRST_SEED + self.made))
         f.train(training)
         return made.cpu()
 
     def distance(self, images: Tensor) -> float:
-        """Fréchet distance between the features of images and of the held-out images."""
+        """Compute the Fréchet distance between features of images and of held-out images."""
         return frechet_distance(self.features(images), self.held)
 
     def copied(self, images: Tensor) -> float:
-        """The share of images that are nearly a training image; 0.05 of held-out ones are."""
+        """Compute the share of images that are nearly a training image; held-out ones have 0.05."""
         ratios = neighbour_ratios(images[:200], self.everything)
         return float((ratios < self.copy_ratio).float().mean())
 
     @property
     def over(self) -> bool:
-        """Whether ``PATIENCE`` checks in a row have brought no lower distance."""
+        """Whether ``PATIENCE`` checks in a row brought no lower distance."""
         return self.stale >= PATIENCE
 
     def check(self, f: IGN) -> Check:
-        """Look at what f makes, and take note of its distance."""
+        """Generate images, compare them, and remember the distance if it is the lowest."""
         images = self.images(f)
         distance = self.distance(images)
         return Check(distance, self.copied(images), self.improved(distance))
 
     def improved(self, distance: float) -> bool:
-        """Take note of a check's distance; True where it is the lowest so far."""
+        """Remember a check's distance; tell whether it is the lowest so far."""
         if distance < self.best:
             self.best, self.stale = distance, 0
             return True

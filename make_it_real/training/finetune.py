@@ -1,4 +1,4 @@
-"""Starting from a trained model: its f, its critic from the file beside it, and what fits."""
+"""Fine-tuning: start from a trained model's f, and from its critic if that is there."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,14 +25,14 @@ HEAD_START = 200
 def begin_from(
     path: Path, images: ImageSet, device: torch.device, source: str | None = None, **changes: Any
 ) -> tuple[Trainer[Any], list[str]]:
-    """(a new trainer that starts from the model file at ``path``, what was and wasn't taken).
+    """Make a trainer that starts from the model file at ``path``; also return notes on what fits.
 
-    f and its average start from the model's parameters and the critic from those in the file
-    beside it, as far as they fit the images' size and channels; what does not begins anew. The
-    source, of the kind (``source.SOURCES``) that the model has or, if given, of another, takes the
-    statistics of the new images. Without a critic a new one is trained alone for ``HEAD_START``
-    steps first. ``changes`` are fields of ``AdversarialConfig``. Raises WeightsError, and
-    ValueError where the model can't be built at the images' size.
+    f and its average start from the model's parameters, and the critic from those in the file
+    beside it. Parameters of another shape than the images' size and channels need start anew. The
+    source is fitted to the new images. source: its kind (``source.SOURCES``), the model's own by
+    default. Where there is no critic, a new one is trained alone for ``HEAD_START`` steps first.
+    changes: fields of ``AdversarialConfig``. Raises WeightsError, and ValueError where the model
+    can't be built at the images' size.
     """
     old, info = pretrained.load(path), model_file.inspect(path)
     channels, size = images.pixels.shape[1:3]
@@ -65,7 +65,7 @@ def begin_from(
 
 
 def next_stage(trainer: Trainer[Any], config: TrainingConfig) -> Trainer[Any]:
-    """A trainer by another config that goes on from what this one made: f, its source and C."""
+    """Make a trainer by another config that goes on with this one's f, source and critic."""
     before = trainer.objective
     objective = build(before.f.config, config, trainer.device)
     critics = dict(before.named_children())
@@ -80,7 +80,7 @@ def next_stage(trainer: Trainer[Any], config: TrainingConfig) -> Trainer[Any]:
 
 
 def _adopt(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """Load what has the shape that ``net`` has; the modules of which something did not."""
+    """Load parameters of fitting shapes into ``net``; return the modules that others belong to."""
     own = net.state_dict()
     fits = {k: v for k, v in state.items() if own[k].shape == v.shape}
     net.load_state_dict(fits, strict=False)
@@ -92,7 +92,7 @@ def _adopt(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
 def head_start(
     trainer: Trainer[Any], objective: AdversarialObjective, images: ImageSet, steps: int
 ) -> None:
-    """Train the critic alone, so that an f that is good already is not led by one that isn't."""
+    """Train the critic alone, so that an untrained one does not spoil a good f."""
     f, C, config = objective.f, objective.C, objective.config
     generator, optimizer = trainer.generator, trainer.optimizers["C"]
     pixels, n = placed(images.pixels, trainer.device), share(config)

@@ -1,7 +1,7 @@
-"""The paper's objective (Shocher et al. 2024), beside ``adversarial.py``.
+"""The paper's objective (Shocher et al. 2024): f, its frozen copy, and three terms.
 
-No critic, no damage, no average of the weights: f alone, its copy, and three terms. What the
-paper does not fix is a setting: the source distribution, the norm, and which L_rec bounds L_tight.
+There is no critic, no damage and no average of the weights. What the paper leaves open is a
+setting: the source distribution, the norm, and which L_rec bounds L_tight.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ class IGNObjective(Objective):
         self.__dict__["f_copy"] = frozen_copy(self.f)
 
     def draw(self, x: Tensor, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(x, z), a batch of each."""
+        """Return (x, z), each (B, C, S, S)."""
         return x, self.f.source.sample(len(x), generator)
 
     def losses(self, draw: tuple[Tensor, Tensor]) -> Terms:
-        """rec, idem and tight."""
+        """Compute the terms rec, idem and tight."""
         config = self.config
         return losses_ign(
             self.fast("f"), self.f_copy, *draw, clamp=config.clamp, tight_rec=config.tight_rec
@@ -42,7 +42,7 @@ class IGNObjective(Objective):
     def step(
         self, optimizers: Mapping[str, Optimizer], draws: Sequence[tuple[Tensor, Tensor]]
     ) -> Terms:
-        """One update of f. The copy is f as it was before, and normalises as f does."""
+        """Update f once. The copy is f before the update, and normalises as f does."""
         self.f_copy.load_state_dict(self.f.state_dict())
         self.f_copy.train(self.f.training)
         zero_grad(optimizers.values())
@@ -57,5 +57,5 @@ class IGNObjective(Objective):
         return mean(steps)
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
-        """The paper's noise, σ 0.15: this f is not taught any damage."""
+        """Add the paper's noise, σ 0.15, to x: this objective trains on no damage."""
         return degraded(x, "noise", generator=generator)

@@ -1,4 +1,4 @@
-"""What an objective is: networks, what a step draws, the terms of f's loss, and the step itself."""
+"""The base class of objectives: networks, a step's random draw, the losses, and the step."""
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +19,8 @@ from make_it_real.training.losses import Network, Terms
 class Objective(nn.Module):
     """f and the networks that it is trained with, on one device.
 
-    The child modules' names begin the keys of a checkpoint. trained: those of them that an
-    optimizer updates. Parameters begin by the config's seed.
+    The keys of a checkpoint begin with the names of the child modules. trained: names of those
+    that an optimizer updates. The config's seed determines the initial parameters.
     """
 
     trained: tuple[str, ...] = ("f",)
@@ -40,34 +40,37 @@ class Objective(nn.Module):
         return self.f
 
     def draw(self, x: Tensor, step: int, generator: torch.Generator) -> Any:
-        """Everything random of a step, numbered from 0, on the images x (B, C, S, S)."""
+        """Draw all random numbers of a step, numbered from 0, for images x (B, C, S, S)."""
         raise NotImplementedError
 
     def losses(self, draw: Any) -> Terms:
-        """The terms L_k of f's loss on a draw, unweighted, by the names of their λ_k."""
+        """Compute the terms L_k of f's loss on a draw, unweighted, by the names of their λ_k."""
         raise NotImplementedError
 
     def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Any]) -> Terms:
-        """One update of what ``trained`` names, by gradients averaged over draws and processes.
+        """Update the trained networks once, with gradients averaged over draws and processes.
 
-        optimizers: by the networks' names. Returns all terms, detached and on the device: to
-        read them is to wait for it.
+        optimizers: by the networks' names. Returns all terms, detached. They stay on the device,
+        since reading them waits for it.
         """
         raise NotImplementedError
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
-        """Ax, images damaged in the ways that this f is to repair, (N, C, S, S)."""
+        """Damage images x (N, C, S, S) in the ways that this f is trained to repair.
+
+        z: as many draws of the source.
+        """
         raise NotImplementedError
 
     def compile_networks(self) -> None:
-        """Have each network compiled when it is first called; parameters stay as they are."""
+        """Compile each network at its first call; parameters stay as they are."""
         self.compiled = {
             name: cast(Network, torch.compile(net, dynamic=False))
             for name, net in self.named_children()
         }
 
     def fast(self, name: str) -> Network:
-        """A network, compiled if there is such: what can be differentiated once."""
+        """Return a network, compiled where it is; compiled ones can be differentiated only once."""
         return self.compiled.get(name, self.get_submodule(name))
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -76,7 +79,7 @@ class Objective(nn.Module):
 
 
 def frozen_copy(net: Net) -> Net:
-    """A copy whose parameters are not trained."""
+    """Return a copy whose parameters are not trained."""
     return copy.deepcopy(net).requires_grad_(False)
 
 
@@ -86,7 +89,7 @@ def zero_grad(optimizers: Iterable[Optimizer]) -> None:
 
 
 def update(optimizers: Iterable[Optimizer]) -> None:
-    """Step by the gradients that there are, averaged over all processes."""
+    """Take a step of each optimizer, with gradients averaged over all processes."""
     for optimizer in optimizers:
         distributed.average_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
@@ -94,7 +97,10 @@ def update(optimizers: Iterable[Optimizer]) -> None:
 
 @torch.no_grad()
 def average(ema: nn.Module, net: nn.Module, step: int, most: float) -> None:
-    """ema ← decay·ema + (1 − decay)·net; after so many steps the decay has warmed up to most."""
+    """Update averaged weights: ema ← decay·ema + (1 − decay)·net.
+
+    The decay grows with the number of steps, up to ``most``.
+    """
     decay = min(most, (1 + step) / (10 + step))
     for mean, current in zip(ema.parameters(), net.parameters(), strict=True):
         mean.lerp_(current, 1 - decay)

@@ -1,7 +1,7 @@
-"""How the bundled models are made: a TOML file each in ``recipes/``, read as settings.
+"""Recipes of the bundled models: a TOML file each in ``recipes/``, read as settings.
 
-A recipe names its data, network and source, and its stages: trainings one after the other, each
-from what the one before made.
+A recipe names its data, its network with the source, and its stages. Each stage is a training
+that goes on from the one before.
 """
 
 import tomllib
@@ -19,9 +19,9 @@ from make_it_real.training.config import CONFIGS, TrainingConfig
 class Recipe:
     """One recipe.
 
-    data, licence: of the images, in words. start: the bundled model that it starts from, or "".
-    model: the network and its source. stages: the settings of each training, in order. first:
-    those of the first stage that the file names.
+    data, licence: description and licence of the images. start: name of the bundled model that it
+    starts from, or "". model: the network and its source. stages: settings of each stage, in
+    order. first: those settings of the first stage that the file names.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Recipe:
 
 
 def names() -> list[str]:
-    """The names of all recipes, sorted."""
+    """List the names of all recipes, sorted."""
     found = files(__package__).joinpath("recipes").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in found if file.name.endswith(".toml"))
 
 
 def load(name: str) -> Recipe:
-    """The recipe of a bundled model. Raises SettingsError for any other name."""
+    """Load the recipe of a bundled model. Raises SettingsError for any other name."""
     if name not in names():
         raise SettingsError(f"no recipe {name!r}: there are {', '.join(names())}")
     text = files(__package__).joinpath("recipes", f"{name}.toml").read_text("utf-8")
@@ -48,7 +48,7 @@ def load(name: str) -> Recipe:
 
 
 def parse(name: str, fields: Mapping[str, Any]) -> Recipe:
-    """A recipe out of what its file says. Raises SettingsError for what is none."""
+    """Build a recipe from the fields of its file. Raises SettingsError for invalid ones."""
     try:
         stages = [dict(stage) for stage in fields["stages"]]
         return Recipe(
@@ -65,7 +65,7 @@ def parse(name: str, fields: Mapping[str, Any]) -> Recipe:
 
 
 def begin_with(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run's first stage, with some of them changed."""
+    """Return the settings of a run's first stage, with some of them changed."""
     out = {**recipe.first, **changes, "recipe": recipe.name}
     if isinstance(changes.get("lambdas"), Mapping):
         out["lambdas"] = {**recipe.first.get("lambdas", {}), **changes["lambdas"]}
@@ -73,10 +73,10 @@ def begin_with(recipe: Recipe, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stages(config: TrainingConfig) -> list[TrainingConfig]:
-    """The settings of all stages of the run that a config is of, this one among them.
+    """Return the settings of all stages of the run that a config belongs to.
 
-    What is not as the recipe has it in the stage at hand, is so in the others too. A run that
-    follows no recipe has one stage.
+    Settings that differ from the recipe's in this stage are changed in the other stages too. A
+    run that follows no recipe has one stage.
     """
     if not config.recipe:
         return [config]
@@ -93,7 +93,7 @@ def stages(config: TrainingConfig) -> list[TrainingConfig]:
 
 
 def choose(image_size: int, channels: int) -> Recipe | None:
-    """The recipe from nothing for images of this size and so many channels, if there is one."""
+    """Find the recipe for images of this size and number of channels that starts from no model."""
     for name in names():
         recipe = load(name)
         shape = recipe.model.image_size, recipe.model.channels

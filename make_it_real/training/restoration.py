@@ -1,7 +1,7 @@
-"""Repair alone: f learns to restore what is damaged, and goes on making what it made before.
+"""Restoration only: f learns to repair damaged images, and still generates what it did before.
 
-What is asked for has a known answer everywhere, so there is no critic, and a step takes a
-fraction of one of ``adversarial.py``'s.
+Every term has a known target, so no critic is needed, and a step takes a fraction of the time of
+an adversarial one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from make_it_real.training.objective import Objective, average, frozen_copy, upd
 
 @dataclass(frozen=True)
 class Draw:
-    """A step's x (B, C, S, S), all of it damaged, Ax (B, C, S, S), and z (B/4, C, S, S)."""
+    """What a step draws: x and its damaged version Ax (B, C, S, S), and z (B/4, C, S, S)."""
 
     step: int
     x: Tensor
@@ -31,9 +31,10 @@ class Draw:
 
 
 class RestorationObjective(Objective):
-    """f, its average f_ema, and f_before, which f is held to on z; on one device.
+    """f, its average f_ema, and f_before, the f that training started from.
 
-    C is not trained: it is kept for a run that goes on with critics.
+    f should generate what f_before does. The critic C is not trained: it is kept for a later
+    stage with critics.
     """
 
     config: AdversarialConfig
@@ -55,9 +56,9 @@ class RestorationObjective(Objective):
         return Draw(step, x, Ax, sample(len(x) // 4, generator))
 
     def losses(self, d: Draw) -> Terms:
-        """L_rec = D(f(x), x), L_idem = D(f(z), b) + D(f(b), b), L_restore = D(f(Ax), x).
+        """Compute L_rec = D(f(x), x), L_idem = D(f(z), b) + D(f(b), b), L_restore = D(f(Ax), x).
 
-        b = f_before(z): asked of f on both, f(f(z)) = f(z) comes of it.
+        b = f_before(z). Where both parts of L_idem are 0, f(f(z)) = f(z).
         """
         kept = d.x[: self.config.kept * len(d.x) // 4]
         with torch.no_grad():
@@ -71,7 +72,7 @@ class RestorationObjective(Objective):
         }
 
     def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
-        """One update of f; the average follows."""
+        """Update f once, then its average."""
         zero_grad(optimizers.values())
         steps = []
         for draw in draws:

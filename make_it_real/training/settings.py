@@ -1,4 +1,4 @@
-"""Settings as text: read from NAME=VALUE, and which of a config's are not as by default."""
+"""Settings as text: parse NAME=VALUE, and list those of a config that are not the default."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
@@ -18,7 +18,7 @@ from make_it_real.training.config import (
 
 
 def setting_types(objective: str) -> dict[str, Any]:
-    """The settings of an objective and their types; λ are ``lambdas.NAME``, norm the network's."""
+    """Return the types of an objective's settings by name; λ_k is ``lambdas.k``."""
     config = CONFIGS[objective]
     known = {name: hint for name, hint in get_type_hints(config).items() if name in _names(config)}
     lambdas = known.pop("lambdas")
@@ -26,7 +26,7 @@ def setting_types(objective: str) -> dict[str, Any]:
     return known | ({"norm": str} if objective == "ign" else {})
 
 
-# What a run started from and follows is recorded, not set.
+# A run records these; they can't be set.
 RECORDED = frozenset(("start", "recipe", "stage"))
 
 
@@ -35,10 +35,10 @@ def _names(config: type[TrainingConfig]) -> list[str]:
 
 
 def parse_settings(objective: str, texts: Iterable[str]) -> dict[str, Any]:
-    """Settings out of NAME=VALUE, typed as the objective has them, for ``with_settings``.
+    """Parse NAME=VALUE into settings of the objective's types, for ``with_settings``.
 
-    Raises ValueError for a name that is none, with all that there are, and for a value that is
-    of another type.
+    Raises ValueError for an unknown name, with the list of known ones, and for a value of another
+    type.
     """
     known = setting_types(objective)
     settings: dict[str, Any] = {}
@@ -58,7 +58,7 @@ def parse_settings(objective: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def _value(text: str, hint: Any) -> Any:
-    """A text as a value of an annotated type. Raises ValueError and KeyError."""
+    """Parse a text as a value of an annotated type. Raises ValueError and KeyError."""
     words = {"true": True, "false": False, "none": None}
     if hint is bool:
         return {"true": True, "false": False}[text]
@@ -73,10 +73,10 @@ def _value(text: str, hint: Any) -> Any:
 
 
 def list_nondefault(config: TrainingConfig, model: IGNConfig) -> list[str]:
-    """The names of the settings that are not as they are by default for such a model, or by the
-    recipe that the run follows.
+    """List the settings that differ from the recipe that the run follows, or from the default.
 
-    With them those of the model that a run sets: the source and, of the paper's network, the norm.
+    The default is that for such a model. The model's source and norm, which a run can set, are
+    among the settings.
     """
     plain: TrainingConfig = IGNTrainingConfig()
     default = paper_model if isinstance(config, IGNTrainingConfig) else default_model

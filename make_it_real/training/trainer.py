@@ -1,8 +1,7 @@
-"""The loop: batches on their way to the device, optimizers, the learning rate, one step after
-another.
+"""The training loop: batches, optimizers and the learning rate.
 
-Everything random of a process comes from one seeded generator, and everything that has a state is
-in the checkpoint.
+All random numbers of a process come from one seeded generator. Everything that has a state is in
+the checkpoint.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,10 +27,10 @@ Chosen = TypeVar("Chosen", bound=Objective)
 
 
 class Trainer(Generic[Chosen]):
-    """An objective on its way: its optimizers, one generator, and how many steps are done.
+    """Trains an objective: holds its optimizers, the generator and the number of steps done.
 
-    step: steps done; lr: the learning rate of the last one. compile_error: why compiled networks
-    were given up, if they were. Raises ValueError if a batch can't be divided among processes.
+    step: number of steps done. lr: learning rate of the last one. compile_error: why compiled
+    networks were given up, or "". Raises ValueError if a batch can't be divided among processes.
     """
 
     def __init__(self, objective: Chosen) -> None:
@@ -43,7 +42,7 @@ class Trainer(Generic[Chosen]):
         self.optimizers = {name: self._adam(name) for name in objective.trained}
         self.generator = torch.Generator(self.device)
         self.seed(0)
-        # The generator's state as of the step in hand, where the next is being drawn already.
+        # State of the generator at the current step, while the next step is already being drawn.
         self.drawn: Tensor | None = None
 
     @property
@@ -56,17 +55,17 @@ class Trainer(Generic[Chosen]):
         return torch.optim.Adam(net.parameters(), lr=config.lr, betas=betas, fused=True)
 
     def seed(self, step: int) -> None:
-        """Begin this process's own random numbers: others in each process, and at each step."""
+        """Seed the generator, differently for each process and each step."""
         rank, size = distributed.rank(), distributed.size()
         self.generator.manual_seed((self.config.seed + step) * size + rank)
 
     def learning_rate(self) -> float:
-        """The rate of the step that comes next."""
+        """Compute the learning rate of the next step."""
         left = self.config.steps - self.step
         return self.config.lr * min(1.0, left / max(1, self.config.decay_steps))
 
     def batch(self, pixels: Tensor, n: int) -> Tensor:
-        """x: a random batch (n, C, H, W) in [−1, 1] out of the pixels (N, C, H, W)."""
+        """Draw x, a random batch (n, C, H, W) in [−1, 1], from the pixels (N, C, H, W)."""
         index = torch.randint(len(pixels), (n,), generator=self.generator, device=self.device)
         x = to_images(fetched(pixels, index, self.device))
         if self.config.flip:
@@ -75,16 +74,16 @@ class Trainer(Generic[Chosen]):
         return x
 
     def draw(self, pixels: Tensor, step: int) -> list[Any]:
-        """This process's draws for a step, ``config.accumulate`` equal ones."""
+        """Make this process's draws for a step, ``config.accumulate`` of equal size."""
         parts = self.config.accumulate
         n = share(self.config) // parts
         x = (self.batch(pixels, n) for _ in range(parts))
         return [self.objective.draw(each, step, self.generator) for each in x]
 
     def learn(self, draws: list[Any]) -> Terms:
-        """One step on what was drawn; its terms, on the device.
+        """Do one step on draws and return its terms, on the device.
 
-        Where compiled networks fail they are given up, and the step is done without them.
+        Where compiled networks fail, the step is repeated without compiling.
         """
         self.lr = self.learning_rate()
         for optimizer in self.optimizers.values():
@@ -97,18 +96,18 @@ class Trainer(Generic[Chosen]):
             self.compile_error, self.objective.compiled = one_line(error), {}
             terms = self.objective.step(self.optimizers, draws)
         if self.step == 0:
-            # What networks take from the first images that they are shown must be one for all.
+            # Buffers that networks set by their first batch must be equal in all processes.
             distributed.same(self.objective.buffers())
         self.step += 1
         return terms
 
     def train_step(self, pixels: Tensor) -> Terms:
-        """One step on a batch out of the pixels (N, C, H, W)."""
+        """Do one step on a random batch of the pixels (N, C, H, W)."""
         return self.learn(self.draw(pixels, self.step))
 
 
 def share(config: TrainingConfig) -> int:
-    """How many images of a batch are this process's. Raises ValueError where that is uneven."""
+    """Count this process's images of a batch. Raises ValueError where the shares are uneven."""
     parts = distributed.size() * config.accumulate
     least = config.divisor * parts
     if config.batch % least:
@@ -117,16 +116,16 @@ def share(config: TrainingConfig) -> int:
 
 
 def begin(objective: Chosen, images: ImageSet) -> Trainer[Chosen]:
-    """A trainer of an objective whose source has the statistics of the images."""
+    """Make a trainer of an objective, and fit its source to the images."""
     fit_source(objective, images)
     return Trainer(objective)
 
 
 def fit_source(objective: Objective, images: ImageSet) -> None:
-    """Give the source of every f the statistics of (up to 30,000 of) the images."""
+    """Fit the source of every f to the statistics of up to 30,000 of the images."""
     generator = torch.Generator().manual_seed(objective.config.seed)
     order = torch.randperm(len(images), generator=generator)
-    # Of large images fewer: half a GB of them.
+    # Half a GB of images at most.
     count = min(30_000, max(100, 2**27 // images.pixels[0].numel()))
     sample = to_images(images.pixels[order[:count]]).to(objective.device)
     source = objective.f.source
@@ -137,10 +136,10 @@ def fit_source(objective: Objective, images: ImageSet) -> None:
 
 
 def train(trainer: Trainer[Any], images: ImageSet, ahead: bool | None = None) -> Iterator[Terms]:
-    """Run the steps that are left. Stop iterating at any time to pause.
+    """Run the steps that are left and yield the terms of each. Stop iterating to pause.
 
-    ahead: draw each step's batch during the step before it, which changes nothing but the
-    time; None does so on GPUs.
+    ahead: whether each step's batch is drawn during the step before, which saves time and changes
+    no result; None does so on GPUs.
     """
     pixels, steps = placed(images.pixels, trainer.device), trainer.config.steps
     if ahead is False or (ahead is None and trainer.device.type != "cuda"):
@@ -165,12 +164,12 @@ def train(trainer: Trainer[Any], images: ImageSet, ahead: bool | None = None) ->
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes free on a GPU; elsewhere memory is shared or not asked about: no limit."""
+    """Return the number of free bytes on a GPU; infinity on other devices."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
 
 
 def placed(pixels: Tensor, device: torch.device) -> Tensor:
-    """The pixels on the device if they take up to a third of what is free there, else as given.
+    """Move the pixels to the device if they take at most a third of its free memory.
 
     The rest is for f, its gradients and its activations.
     """
@@ -178,19 +177,19 @@ def placed(pixels: Tensor, device: torch.device) -> Tensor:
 
 
 def fetched(pixels: Tensor, index: Tensor, device: torch.device) -> Tensor:
-    """The rows ``index`` (B,) of the pixels (N, …), on the device, wherever the pixels lie."""
-    # Not by equality: what lies on "cuda" says that it is on "cuda:0".
+    """Fetch the rows ``index`` (B,) of the pixels (N, …) to the device, from any device."""
+    # Compare types only: the device of a tensor on "cuda" is "cuda:0".
     if pixels.device.type == device.type:
         return pixels[index]
     rows = pixels[index.to(pixels.device)]
     if device.type == "cuda":
-        # Only from pinned memory does a copy go on while other work is handed out.
+        # Only copies from pinned memory run beside other work.
         rows = rows.pin_memory()
     return rows.to(device, non_blocking=True)
 
 
 def _tensors(made: Any) -> Iterator[Tensor]:
-    """All tensors in nested dataclasses, lists and tuples."""
+    """Yield all tensors in nested dataclasses, lists and tuples."""
     if isinstance(made, Tensor):
         yield made
     elif isinstance(made, tuple | list):
@@ -202,10 +201,10 @@ def _tensors(made: Any) -> Iterator[Tensor]:
 
 
 class Ahead(Generic[T]):
-    """Makes what a step needs while the one before is worked on, in a thread of its own.
+    """Makes the draws of a step in another thread, during the step before.
 
-    Damage to images asks the device for numbers, and JPEG for pixels: each time the host
-    waits. On a GPU that happens on a stream of its own here, so that nobody waits for the step.
+    Damaging images copies numbers from the device to the host, and JPEG copies pixels, so the host
+    waits. On a GPU this runs on its own stream, so that it does not wait for the step.
     """
 
     def __init__(self, make: Callable[[int], T], device: torch.device) -> None:
@@ -215,7 +214,7 @@ class Ahead(Generic[T]):
         self.stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)
-            # What the draws read, pixels and statistics, must have arrived.
+            # The draws read pixels and statistics, whose copies must be complete.
             self.stream.wait_stream(torch.cuda.current_stream(device))
 
     def __enter__(self) -> Self:
@@ -230,21 +229,21 @@ class Ahead(Generic[T]):
         self.pool.shutdown()
 
     def start(self, step: int) -> None:
-        """Begin to make what a step needs."""
+        """Begin to make the draws of a step."""
         self.pending = self.pool.submit(self._made, step)
 
     def take(self) -> T:
-        """What was begun, once it is there; raises what making it raised."""
+        """Wait for what was begun and return it. Raises what making it raised."""
         assert self.pending is not None
         made = self.pending.result()
         if self.stream is not None:
             for tensor in _tensors(made):
-                # Its memory must not be used anew before the step that reads it is done.
+                # Its memory must not be reused before the step that reads it is done.
                 tensor.record_stream(torch.cuda.current_stream(self.device))
         return made
 
     def settle(self) -> None:
-        """Wait until nothing is being made any more, whatever came of it."""
+        """Wait until nothing is being made any more, even if it failed."""
         if self.pending is not None:
             wait([self.pending])
 

@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from make_it_real.data import dataset
+from make_it_real.data import dataset, image_folder
 from make_it_real.errors import DataError
+from make_it_real.images import listing
+from make_it_real.inference.jobs import plan
 from tests.data.helpers import idx, png, zip_of
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
@@ -220,6 +222,55 @@ def test_a_hidden_folder_named_as_the_data_set_is_read(tmp_path: Path) -> None:
     assert len(dataset.load(folder)) == 2
 
 
+def test_a_folder_holds_the_images_that_projecting_it_takes(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for name in ("a.png", "sub/b.png", "@eaDir/a.png", "~$a.png", ".thumbnails/a.png", "x.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png(10))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.png").write_bytes(png(30))
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "sub" / "round").symlink_to(folder)
+    images = image_folder.list_images(folder, set())
+    projected = plan([str(folder)], tmp_path / "out", recursive=True).jobs
+    assert [file for file, _ in images.refs] == sorted(job.source for job in projected)
+    assert dataset.load(folder).pixels[:, 0, 0, 0].tolist() == [10, 30, 10]
+
+
+def test_a_folder_that_was_listed_is_not_taken_twice(tmp_path: Path) -> None:
+    for name in ("a.png", "sub/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png(10))
+    assert len(dataset.load([tmp_path, tmp_path / "sub"])) == 2
+
+
+def test_a_link_that_leads_nowhere_is_skipped_and_named(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(png(10))
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (line,) = dataset.load(tmp_path).skipped
+    assert line.startswith(f"{tmp_path / 'gone.png'}: ")
+
+
+def test_a_subfolder_that_can_not_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png", "locked/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png(10))
+    entries = listing._entries
+
+    def refuse(folder: Path) -> tuple[list[str], list[str]]:
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return entries(folder)
+
+    monkeypatch.setattr(listing, "_entries", refuse)
+    found = dataset.load(tmp_path)
+    assert len(found) == 2
+    assert found.skipped == (f"{tmp_path / 'locked'}: can't be listed: Permission denied",)
+
+
 @pytest.mark.parametrize(("size", "channels"), [(32, 1), (16, 3), (None, 1), (48, None)])
 def test_images_are_brought_to_the_size_and_channels_asked_for(
     size: int | None, channels: int | None, tmp_path: Path
@@ -290,7 +341,12 @@ def test_a_zip_and_its_folder_are_the_same_data(tmp_path: Path) -> None:
 
 
 def test_what_a_mac_adds_to_a_zip_is_left_out(tmp_path: Path) -> None:
-    members = {"a.png": png(10), "b.png": png(20), "__MACOSX/._a.png": b"\0\5\x16\7"}
+    members = {
+        "a.png": png(10),
+        "b.png": png(20),
+        "__MACOSX/._a.png": b"\0\5\x16\7",
+        "@eaDir/a.png": b"",
+    }
     found = dataset.load(zip_of(tmp_path / "x.zip", members))
     assert (len(found), found.skipped) == (2, ())
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
+from make_it_real.cli.sections import about, show
 from make_it_real.data import dataset
 from make_it_real.data.dataset import ImageSet
 from make_it_real.degradations.kinds import kept_out
@@ -16,8 +17,10 @@ from make_it_real.errors import DataError
 from make_it_real.evaluation import evaluate, measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Classifier
-from make_it_real.evaluation.measurements import Figure, Group, Subject
+from make_it_real.evaluation.figures import Figure, Group
+from make_it_real.evaluation.measurements import Subject
 from make_it_real.evaluation.report import Report, html, markdown
+from make_it_real.evaluation.workload import Workload
 from make_it_real.inference.projection import apply, generate
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
@@ -228,6 +231,67 @@ def test_some_images_of_all_are_damaged_and_all_are_left_alone(
     assert measured(test, "fidelity", *of_damage) == other | of_all
 
 
+@pytest.mark.parametrize(
+    "wanted", [evaluate.SECTIONS, ("generation", "realness"), ("projection",), ("idempotence",)]
+)
+@pytest.mark.parametrize("features", [True, False])
+def test_a_display_is_told_of_as_many_images_as_were_announced(
+    wanted: tuple[str, ...],
+    features: bool,
+    half: Half,
+    judge: Classifier,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measurements, "DAMAGE", measurements.DAMAGE[:2])
+    monkeypatch.setattr(measurements, "REST_STEPS", 12)
+    monkeypatch.setattr(measurements, "REST_SEEDS", 4)
+    monkeypatch.setattr(measurements, "EARLY_SEEDS", 8)
+    monkeypatch.setattr(restoration, "REPEATED_IMAGES", 10)
+    monkeypatch.setattr(evaluate, "DAMAGED", 20)
+    test, other = noise(40), noise(25, 1)
+    load = Workload(40, 25, 30, 2, features, wanted)
+    counts: dict[str, int] = {}
+
+    def tick(stage: str, images: int) -> None:
+        counts[stage] = counts.get(stage, 0) + images
+
+    extractor = judge if features else None
+    groups = evaluate.evaluate(half, extractor, test, other, n=30, wanted=wanted, tick=tick)
+    assert len(list(groups)) >= 1
+    assert counts == load.totals()
+    assert list(counts) == list(load.totals())
+
+
+def test_without_data_the_display_is_of_idempotence_alone(
+    half: Half, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurements, "REST_STEPS", 2)
+    counts: dict[str, int] = {}
+
+    def tick(stage: str, images: int) -> None:
+        counts[stage] = counts.get(stage, 0) + images
+
+    wanted = ("idempotence",)
+    list(evaluate.evaluate(half, None, None, None, n=70, wanted=wanted, tick=tick))
+    assert (
+        counts == Workload(0, 0, 70, 0, False, wanted).totals() == {"idempotence": 64 * 3 + 6 * 3}
+    )
+
+
+def test_the_time_of_an_evaluation_grows_with_it(half: Half, judge: Classifier) -> None:
+    small = Workload(100, 100, 200, 1, True).seconds(half, judge)
+    large = Workload(10_000, 10_000, 10_000, 13, True).seconds(half, judge)
+    assert 0 < 5 * small < large
+
+
+def test_realness_alone_applies_f_to_the_images_that_are_damaged(
+    half: Half, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "DAMAGED", 20)
+    list(evaluate.evaluate(half, None, noise(40), noise(20), wanted=("realness",)))
+    assert half.counted == 4 * 20
+
+
 def test_without_features_or_labels_the_rest_is_measured(
     tiny_colour_f: IGN, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +372,37 @@ def test_tables_find_each_figures_place() -> None:
     assert "feature distance (lite0)" in {table.title for table in tables}
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_no_figure_wraps_in_a_table_on_a_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    generation = Group("generation")
+    for k in range(4):
+        generation.add("kd", 0.0586, (0.05712, 0.06008), features="digits", k=k)
+        generation.add("fd", 1234.5, (1212.5, 1256.5), features="digits", k=k)
+    generation.add("idempotence", 1.2345e-05, (1.1e-05, 1.3e-05))
+    show(Report("all", {"model": "tiny", "damaged": "none"}, [generation, group()]))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    whole, short = "0.0586 [0.05712, 0.06008]", "0.0586 ±0.0015"
+    counts = [sum(line.count(text) for line in lines) for text in (whole, short, "0.0586")]
+    assert counts == {60: [0, 0, 4], 120: [4, 0, 4], 200: [4, 0, 4]}.get(width, [0, 4, 4])
+    assert sum("salt-and-pepper" in line for line in lines) == 1
+    assert [line.split() for line in lines[-2:]] == [["model", "tiny"], ["damaged", "none"]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"), (7.4, "7 s"), (38, "40 s"), (57, "1 min"), (130, "2 min"), (3400, "57 min"),
+        (4700, "1 h 20 min"), (7300, "2 h"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_written_roughly(seconds: float, text: str) -> None:
+    assert about(seconds) == text
+
+
 def test_reports_are_whole_files_with_their_pictures() -> None:
     report = Report("mir evaluate: <x>", {"data": "a & b"}, [group()])
     page, text = html(report), markdown(report)
@@ -355,6 +450,10 @@ def test_a_folder_is_measured_by_halves_and_reported(tmp_path: Path, tiny_model:
     assert "22 held-out images" in report.read_text("utf-8")
     assert "damaged: 22 of them" in report.read_text("utf-8")
     assert "one half" in done.stderr
+    stages = [line.split(":")[0] for line in done.stderr.splitlines() if ": done in " in line]
+    assert stages == ["features (1 of 3)", "generation (2 of 3)", "fidelity (3 of 3)"]
+    said = done.stderr.index("this takes about ")
+    assert said < done.stderr.index("features (1 of 3)")
     assert mir("evaluate", photos, *words).exit_code == 1
     again = mir("evaluate", photos, *words[:-2], "--json", "--train", photos)
     found = json.loads(again.stdout)
@@ -369,6 +468,8 @@ def test_without_data_only_idempotence_is_measured(tiny_model: Path) -> None:
     done = mir("evaluate", "-m", tiny_model, "-n", 200)
     assert done.exit_code == 0, done.output
     assert {line.split("_")[0] for line in done.stdout.splitlines()} == {"rest", "step", "way"}
+    facts = json.loads(mir("evaluate", "-m", tiny_model, "-n", 200, "--json").stdout)["about"]
+    assert facts["data"] == facts["damaged"] == facts["real images of the floor"] == "none"
     assert mir("evaluate", "-m", tiny_model, "--sections", "fidelity").exit_code == 2
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from make_it_real.errors import DataError, MirError, WeightsError
-from make_it_real.evaluation import feature_extractors, measurements
+from make_it_real.evaluation import feature_extractors, figures
 
 
 def images(n: int = 3, channels: int = 3, size: int = 32) -> Tensor:
@@ -39,7 +39,7 @@ def test_clothes_are_read_by_another_classifier_under_its_own_name() -> None:
     assert clothes is not None
     assert (clothes.name, clothes.classifies) == ("clothes", True)
     assert clothes.version != digits.version
-    assert measurements.named(clothes.name, "fd") == "fd_clothes"
+    assert figures.named(clothes.name, "fd") == "fd_clothes"
     with pytest.raises(DataError, match="28×28"):
         feature_extractors.load("clothes", 3, 64)
 

@@ -1,8 +1,8 @@
-"""Which images folders and globs name: one rule for every command."""
+"""Which images folders, zips and globs name: one rule for every command."""
 
 import glob
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from make_it_real.errors import one_line
 from make_it_real.images.decode import SUFFIXES
@@ -12,37 +12,64 @@ PASSED_OVER = frozenset(("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume In
 
 
 def expand(item: str) -> list[str]:
-    """A glob's matches, sorted; anything that exists, is "-" or matches nothing, itself."""
+    """List a glob's matches, sorted; anything that exists, is "-" or matches nothing, itself."""
     if item == "-" or not glob.has_magic(item) or os.path.lexists(item):
         return [item]
     return sorted(glob.glob(item, recursive=True)) or [item]
 
 
 def fixed_part(item: str) -> Path:
-    """The folder in which a glob begins to search: photos of photos/**/*.jpg."""
+    """Return the folder in which a glob begins to search: photos of photos/**/*.jpg."""
     parts = Path(item).parts[:-1]
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return Path(*parts[:fixed])
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Whether a path leads to a folder or into it."""
+    """Tell whether a path leads to a folder or into it."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def list_images(
-    folder: Path, output: Path, visited: set[tuple[int, int]], *, recursive: bool
-) -> tuple[list[tuple[Path, list[str]]], list[tuple[Path, str]]]:
-    """([(folder, sorted names of its images), …], [(path, why it can't be listed), …]).
+def is_left_out(name: str) -> bool:
+    """Tell whether a file or folder of this name is left out.
 
-    output: a folder to leave out. visited: (device, inode) of folders that were listed before,
-    which are left out, whatever links lead there; those listed now are added. recursive: list
-    subfolders too, each as a folder of its own. Hidden files and folders, lock files and
-    thumbnails' folders are left out too.
+    That is so of hidden ones, lock files of office programs and folders of thumbnails.
+    """
+    return name.startswith((".", "~$")) or name in PASSED_OVER
+
+
+def has_image_suffix(name: str) -> bool:
+    """Tell whether a file's name has the suffix of an image."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def list_members(names: list[str]) -> list[str]:
+    """List the members of a zip that are images, sorted, by the rule for files in folders.
+
+    names: of all its members, such as photos/a.jpg.
+    """
+    return sorted(
+        name
+        for name in names
+        if has_image_suffix(name)
+        and not name.endswith("/")
+        and not any(map(is_left_out, PurePosixPath(name).parts))
+    )
+
+
+def list_images(
+    folder: Path, output: Path | None, visited: set[tuple[int, int]], *, recursive: bool
+) -> tuple[list[tuple[Path, list[str]]], list[tuple[Path, str]]]:
+    """List the images of a folder, following links.
+
+    Returns [(folder, sorted names of its images), …] and [(path, why it can't be listed), …].
+    output: a folder to leave out, if any. visited: (device, inode) of folders that were listed
+    before, which are left out, whatever links lead there; those listed now are added. recursive:
+    list subfolders too, each as a folder of its own. What ``is_left_out`` names is left out.
     """
     listed: list[tuple[Path, list[str]]] = []
     failed: list[tuple[Path, str]] = []
-    own = os.path.realpath(output)
+    own = None if output is None else os.path.realpath(output)
     waiting = [folder]
     while waiting:
         here = waiting.pop()
@@ -63,18 +90,17 @@ def list_images(
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """The sorted names of a folder's images, and of the folders in it. Raises OSError."""
+    """List the sorted names of a folder's images, and of the folders in it. Raises OSError."""
     names, folders = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith((".", "~$")):
+            if is_left_out(entry.name):
                 continue
-            is_image = os.path.splitext(entry.name)[1].lower() in SUFFIXES
             if _is_dir(entry):
                 folders.append(entry.name)
-            elif is_image and _is_file(entry):
+            elif has_image_suffix(entry.name) and _is_file(entry):
                 names.append(entry.name)
-    return sorted(names), sorted(set(folders) - PASSED_OVER)
+    return sorted(names), sorted(folders)
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
@@ -86,7 +112,10 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """A file, or a link that leads nowhere, which fails when it is read; no pipe or socket."""
+    """Tell whether an entry is a file, or a link that leads nowhere, which fails when read.
+
+    Pipes and sockets are neither.
+    """
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
     except OSError:
