@@ -120,8 +120,8 @@ def train(
     if channels == 2:
         raise typer.BadParameter("--channels is 1 or 3")
     given: dict[str, Any] = {
-        "steps": steps, "lr": lr, "damage": damage, "batch": batch, "flip": flip or None,
-        "seed": seed,
+        "steps": steps, "lr": lr, "damage": damage, "batch": batch, "seed": seed,
+        "flip": "true" if flip else None,
     }  # fmt: skip
     texts = [f"{field}={value}" for field, value in given.items() if value is not None]
 
@@ -171,7 +171,8 @@ def _conclude(run: "Run", steps: int, seconds: float, data: list[Path]) -> None:
     if run.ending == "steps":
         again += f" --steps {2 * run.trainer.config.steps}"
     total = f"{run.step:,} of {run.steps:,} steps"
-    console.say(f"{steps:,} steps in {duration(seconds)}, {total} in all: {why}")
+    now = f"{steps:,} step{'s' * (steps != 1)} in {duration(seconds)}"
+    console.say(f"{now}, {total} in all: {why}")
     console.say(f"  look at:   {folder.sheet_path(run.folder, run.step)}")
     console.say(f"  try:       mir generate -m {where}")
     console.say(f"  go on by:  {again}")

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from make_it_real.cli import console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from make_it_real.training.events import Logged, Step
 
     Show = Callable[[Step | Logged], None]
 
-# The figures to show, the first two that a run has: how far f moves what is real, what it repairs
-# less than whole, how far f(f(z)) is from f(z), and the paper's last term.
+# The first two of these that a run has are shown: D(f(x), x), D(f(Ax), x), D(f(f(z)), f(z)), and
+# the paper's last term.
 FIGURES = ("rec", "restore", "idem", "tight")
 LINE_EVERY = 60.0
 # The narrowest bar that still says something.
-LEAST_BAR = 6
+LEAST_BAR = 5
 
 
 class Status:
@@ -54,10 +56,10 @@ class Status:
 
     @property
     def done(self) -> str:
-        """1,234/12,000 steps, or 12.3/30 min where --minutes is given."""
+        """1,234/12,000, or 12.3/30 min where --minutes is given."""
         if self.limit is not None:
             return f"{(self.clock() - self.start) / 60:.1f}/{self.limit / 60:g} min"
-        return f"{self.step.number:,}/{self.step.total:,} steps" if self.step else ""
+        return f"{self.step.number:,}/{self.step.total:,}" if self.step else ""
 
     @property
     def facts(self) -> list[str]:
@@ -74,36 +76,42 @@ class Status:
 
 
 @contextmanager
-def training_display(step: int, limit: float | None) -> "Iterator[Show]":
-    """Show a run from a step on; yields what to call with each step and line of its log."""
-    status = Status(step, limit)
+def training_display(
+    step: int, limit: float | None, clock: Callable[[], float] = time.monotonic
+) -> "Iterator[Show]":
+    """Show a run from a step on; yields what to call with each step and line of its log.
+
+    limit: seconds that it may take, if it has any. clock: gives the time in seconds.
+    """
+    status = Status(step, limit, clock)
     if not console.is_quiet() and sys.stderr.isatty():
-        with _live(status) as show:
+        from rich.console import Console
+
+        with live(status, Console(stderr=True, markup=False, highlight=False)) as show:
             yield show
         return
-    last = time.monotonic()
+    last = clock()
 
     def line(event: "Step | Logged") -> None:
         nonlocal last
         status.add(event)
-        if time.monotonic() - last >= LINE_EVERY:
-            last = time.monotonic()
-            console.say(", ".join([status.done, *status.facts]))
+        if clock() - last >= LINE_EVERY:
+            last = clock()
+            where = status.done if limit is not None else f"step {status.done}"
+            console.say(", ".join([where, *status.facts]))
 
     yield line
 
 
 @contextmanager
-def _live(status: Status) -> "Iterator[Show]":
+def live(status: Status, terminal: "Console") -> "Iterator[Show]":
     """One line that a bar fills up to the terminal's width."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
     def text(field: str) -> Any:
         return TextColumn(f"{{task.fields[{field}]}}", table_column=Column(no_wrap=True))
 
-    terminal = Console(stderr=True, markup=False, highlight=False)
     bar = Progress(
         text("done"), BarColumn(bar_width=None, table_column=Column(ratio=1)), text("facts"),
         console=terminal, expand=True, refresh_per_second=4,

@@ -122,6 +122,8 @@ def _settings(request: Request, saved: checkpoint.Saved | None) -> dict[str, Any
     if settings.get("critic_every") == 0 and request.start is None and not repair:
         raise SettingsError("critic_every is 0 in runs that begin --from a model")
     if saved is not None:
+        if settings.get("steps", saved.step) < saved.step:
+            raise SettingsError(f"steps: the run has done {saved.step:,} already")
         resume.check_kept(saved, settings)
         settings = {name: v for name, v in settings.items() if name not in resume.kept(saved)}
     return settings
