@@ -6,6 +6,7 @@ MirError                    the base of all; exit code 1
 │   └── NoFaceError         a picture for a model of faces shows none; exit code 1
 ├── ShapeError              images that f can't take; a ValueError too; exit code 1
 ├── DataError               a data set can't be read; exit code 2
+├── RunError                a run's folder can't be written to; exit code 1
 ├── ReportError             a file named for a report holds something else; exit code 2
 ├── SettingsError           settings that nothing can be trained with; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
@@ -48,6 +49,10 @@ class NoFaceError(ImageError):
 
 class ShapeError(MirError, ValueError):
     """Images are not of the shape that f takes."""
+
+
+class RunError(MirError):
+    """A training run's folder can't be written to; what was saved there before is kept."""
 
 
 class ReportError(MirError):

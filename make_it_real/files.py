@@ -1,12 +1,14 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and locks.
 
 A file is written under a temporary name in the same folder, and gets its own name when it is
 whole. ``sweep`` removes the temporary files of processes that were killed.
 """
 
+import errno
 import os
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -94,6 +96,46 @@ def _move(temporary: Path, path: Path) -> None:
         os.replace(temporary, path)
     else:
         os.unlink(temporary)
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold a lock, a file at ``path`` that is removed at the end, and keep other processes out.
+
+    The system ends the lock when the process ends, however that comes about. Where the file system
+    knows no locks, nobody is kept out. Raises BlockingIOError where another process holds it, and
+    OSError where the file can't be written.
+    """
+    handle = _locked(path)
+    # The holder before may have removed the file after it was opened here.
+    while not (path.exists() and os.path.samestat(os.fstat(handle), path.stat())):
+        os.close(handle)
+        handle = _locked(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(path)
+        os.close(handle)
+
+
+def _locked(path: Path) -> int:
+    """Open a file and lock it. Raises BlockingIOError where another process has locked it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            os.close(handle)
+            raise BlockingIOError(errno.EAGAIN, "locked by another process", str(path)) from error
+    return handle
 
 
 def sweep(folder: Path) -> None:

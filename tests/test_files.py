@@ -271,3 +271,27 @@ def test_what_may_still_be_written_is_left_for_a_day(tmp_path: Path) -> None:
 def test_sweeping_a_folder_that_is_not_there_does_nothing(tmp_path: Path) -> None:
     files.sweep(tmp_path / "nowhere")
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EBADF, errno.EOPNOTSUPP])
+def test_where_there_are_no_locks_nobody_is_kept_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with files.hold_lock(tmp_path / "lock"), files.hold_lock(tmp_path / "lock"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_keeps_others_out_and_its_file_goes(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with files.hold_lock(path):
+        with pytest.raises(BlockingIOError), files.hold_lock(path):
+            pass
+        assert path.exists()
+    assert not path.exists()
+    with files.hold_lock(path):
+        assert path.exists()

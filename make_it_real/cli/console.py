@@ -80,6 +80,11 @@ def be_quiet() -> None:
     _quiet = True
 
 
+def is_quiet() -> bool:
+    """Whether only errors are printed."""
+    return _quiet
+
+
 def detail(message: str) -> None:
     """A message on stderr for those who asked for more by --verbose."""
     if is_verbose():
@@ -253,23 +258,3 @@ def stop_on_signals() -> "Iterator[Event]":
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def training_bar(steps: int) -> "Iterator[Callable[[dict[str, float]], None]]":
-    """A live display of a training run; yields what to call with each averaged record."""
-    from rich.progress import TextColumn
-
-    bar = rich_progress(TextColumn("{task.fields[terms]}"))
-    with bar:
-        task = bar.add_task("training", total=steps, terms="")
-
-        def show(line: dict[str, float]) -> None:
-            losses = (f"{k} {v:.3f}" for k, v in line.items() if k not in _NO_LOSS)
-            rate = f"{line['images_per_second']:.0f} images/s"
-            bar.update(task, completed=line["step"], terms=" · ".join([rate, *losses]))
-
-        yield show
-
-
-_NO_LOSS = frozenset(("step", "lr", "images_per_second"))

@@ -101,6 +101,8 @@ def evaluate(
     whole = wanted == SECTIONS and test_images is None and not quick and data is not None
     if record and not whole:
         raise typer.BadParameter("--record: recorded figures are of all sections and test images")
+    if record:
+        options.check_own(model, overwrite)
     if data is None:
         if "idempotence" not in wanted or train is not None:
             raise typer.BadParameter("without DATA only the section idempotence can be measured")

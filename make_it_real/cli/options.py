@@ -94,6 +94,22 @@ def output_path(output: str | None) -> tuple[Path | None, bool]:
     return Path(output), output.endswith(("/", os.sep))
 
 
+def check_own(model: str, overwrite: bool) -> Path:
+    """The path of a model that is to be rewritten; a usage error for one that is not the user's.
+
+    That is one that comes with the package, or lies in the hub's cache.
+    """
+    path = model_file.resolve(model)
+    bundled = {each.resolve() for each in model_file.bundled().values()}
+    own = Path(model).expanduser().exists() and path.resolve() not in bundled
+    if not own and not overwrite:
+        raise typer.BadParameter(
+            f"{model} is not a model of your own: --overwrite writes into {path} all the same, "
+            "or name a copy by -m"
+        )
+    return path
+
+
 def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
     """Load (f on its device, the header of its file, the file's fingerprint)."""
     path = model_file.resolve(model)

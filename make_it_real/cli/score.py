@@ -130,14 +130,21 @@ def _limit(threshold: str | None) -> tuple[float | None, bool]:
 @console.command
 def calibrate(
     data: Annotated[Path, typer.Argument(help="The images that the model was trained on.")],
-    model: options.Model = model_file.DEFAULT_MODEL,
+    model: options.Model,
     device: options.Device = "auto",
     batch: options.Batch = 64,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", rich_help_panel=OUTPUT, help="Write into a bundled model's file too."
+        ),
+    ] = False,
 ) -> None:
     """Write the drift of a model's training images into its file, for mir score to refer to.
 
     mir train does so at its end, and mir evaluate --record; this is for a file without.
     """
+    path = options.check_own(model, overwrite)
     f, info, _ = options.load_model(model, device)
 
     from make_it_real.data.dataset import load
@@ -153,7 +160,6 @@ def calibrate(
         raise DataError(f"{data}: not images of the size and channels of {info.name}")
     if found.note:
         console.say(found.note)
-    path = model_file.resolve(model)
     calibration = measure(f, found.pixels, batch=batch)
     model_file.describe(replace(info, calibration=calibration), path)
     print(path)

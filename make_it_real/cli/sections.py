@@ -107,7 +107,7 @@ def _progress() -> "Progress":
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} images", justify="right"),
         Times(),
         console=Console(stderr=True),
-        disable=console._quiet,
+        disable=console.is_quiet(),
         redirect_stdout=sys.stdout.isatty(),
     )
 

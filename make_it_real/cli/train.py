@@ -1,5 +1,8 @@
 """mir train: f from a data set of one's own."""
 
+import shlex
+import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -7,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from make_it_real.cli import console, options
+from make_it_real.cli.training_display import training_display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from make_it_real.training.run import Logged, Notice
+    from make_it_real.cli.training_display import Show
+    from make_it_real.training.events import Logged, Notice, Step, Tell
+    from make_it_real.training.run import Run
 
 
 of_images = partial(typer.Option, rich_help_panel="Images")
@@ -26,7 +30,9 @@ def train(
         typer.Argument(help="Folders or zips of images, or folders of IDX files, as one set."),
     ],
     output: Annotated[Path, of_run("--output", "-o", help="Folder of the run.")],
-    size: Annotated[int | None, of_images("--size", min=8, help="Side in pixels [64].")] = None,
+    size: Annotated[
+        int | None, of_images("--size", min=8, help="Side in pixels [theirs up to 128; 64].")
+    ] = None,
     channels: Annotated[
         int | None, of_images("--channels", min=1, max=3, help="1 or 3 [3].")
     ] = None,
@@ -49,9 +55,12 @@ def train(
         ),
     ] = None,
     objective: Annotated[
-        Literal["adversarial", "ign"],
-        of_method("--objective", help="The adversarial projector, or the paper's own objective."),
-    ] = "adversarial",
+        Literal["adversarial", "ign"] | None,
+        of_method(
+            "--objective",
+            help="The adversarial projector, or the paper's own objective [adversarial].",
+        ),
+    ] = None,
     source: Annotated[
         Literal["spectral", "principal", "mixture", "published", "white"] | None,
         of_method(
@@ -77,7 +86,9 @@ def train(
             help="Any other setting: decay_steps=500, lambdas.restore=25; a wrong name lists all.",
         ),
     ] = None,
-    seed: Annotated[int, of_method("--seed", min=0, help="Seed of every random choice.")] = 0,
+    seed: Annotated[
+        int | None, of_method("--seed", min=0, help="Seed of every random choice [0].")
+    ] = None,
     steps: Annotated[
         int | None, of_run("--steps", min=1, help="Number of optimizer steps in all [12000].")
     ] = None,
@@ -85,6 +96,12 @@ def train(
         float | None, of_run("--minutes", min=0, help="Minutes to train at most.")
     ] = None,
     resume: Annotated[bool, of_run("--resume", help="Go on from the checkpoint.")] = False,
+    new_data: Annotated[
+        bool, of_run("--new-data", help="Go on with other images than the run was begun on.")
+    ] = False,
+    overwrite: Annotated[
+        bool, of_run("--overwrite", help="Begin anew where there is a model or a run.")
+    ] = False,
     save_every: Annotated[
         float, of_run("--save-every", min=0, help="Minutes between checkpoints.")
     ] = 3.0,
@@ -97,56 +114,80 @@ def train(
     """Train f on images of your own; the run's folder gets model, checkpoint, samples and log.
 
     Ctrl-C saves and exits with 130; --resume goes on from there. --resume takes a new --steps,
-    --lr, --damage and most of --set; the rest stays as the run was begun.
+    --lr, --batch, --damage and most of --set; the rest stays as the run was begun.
     torchrun -m make_it_real train … divides each batch among processes.
     """
     if channels == 2:
         raise typer.BadParameter("--channels is 1 or 3")
-    given: dict[str, Any] = {"steps": steps, "lr": lr, "damage": damage}
-    if not resume:
-        given |= {"batch": batch, "flip": flip or None, "seed": seed or None}
+    given: dict[str, Any] = {
+        "steps": steps, "lr": lr, "damage": damage, "batch": batch, "seed": seed,
+        "flip": "true" if flip else None,
+    }  # fmt: skip
     texts = [f"{field}={value}" for field, value in given.items() if value is not None]
 
     from make_it_real import devices, distributed
-    from make_it_real.training import run, setup
+    from make_it_real.training import folder, setup
 
     chosen = distributed.begin(devices.pick(device))
     leads = distributed.rank() == 0
     if not leads:
         console.be_quiet()
     request = setup.Request(
-        output, data, objective, start, resume, size, channels, faces, source, recipe,
-        [*texts, *(settings or [])], name or "", licence, cached,
+        output, data, objective, start, resume, overwrite, new_data, size, channels, faces, source,
+        recipe, [*texts, *(settings or [])], name or "", licence, cached,
     )  # fmt: skip
-    opened = setup.open_run(request, chosen, _shown(None))
     limit = None if minutes is None else 60 * minutes
-    with (
-        console.training_bar(opened.steps) as show,
-        console.stop_on_signals() as stop,
-    ):
-        opened.tell = _shown(show)
-        interrupted = opened.follow(stop, 60 * save_every, limit)
+    with folder.reserve(output) if leads else nullcontext():
+        opened = setup.open_run(request, chosen, _shown(None))
+        first, begun = opened.step, time.monotonic()
+        with training_display(first, limit) as show, console.stop_on_signals() as stop:
+            opened.tell = _shown(show)
+            interrupted = opened.follow(stop, 60 * save_every, limit)
     distributed.end()
     if interrupted:
-        step, kept = opened.step, output / run.CHECKPOINT
+        step, kept = opened.step, output / folder.CHECKPOINT
         console.complain(f"interrupted at step {step}; --resume goes on from {kept}")
+    if leads:
+        _conclude(opened, opened.step - first, time.monotonic() - begun, data)
+    if interrupted:
         raise typer.Exit(console.INTERRUPTED)
     if leads:
-        print(output / run.MODEL)
+        print(output / folder.MODEL)
 
 
-def _shown(
-    show: "Callable[[dict[str, float]], None] | None",
-) -> "Callable[[Notice | Logged], None]":
-    """What shows people what happens; ``show`` is given the lines of the log."""
-    from make_it_real.training.run import Logged
+def _conclude(run: "Run", steps: int, seconds: float, data: list[Path]) -> None:
+    """Say what was done, why it ended, what to look at, what to try and how to go on."""
+    from make_it_real.training import folder
+    from make_it_real.training.events import duration
+
+    why = {
+        "steps": "all are done",
+        "minutes": "the time of --minutes is over",
+        "held-out": "the images came no closer to held-out ones",
+        "interrupted": "interrupted",
+    }[run.ending]
+    where = shlex.quote(str(run.folder))
+    again = shlex.join(["mir", "train", *map(str, data)]) + f" -o {where} --resume"
+    if run.ending == "steps":
+        again += f" --steps {2 * run.trainer.config.steps}"
+    total = f"{run.step:,} of {run.steps:,} steps"
+    now = f"{steps:,} step{'s' * (steps != 1)} in {duration(seconds)}"
+    console.say(f"{now}, {total} in all: {why}")
+    console.say(f"  look at:   {folder.sheet_path(run.folder, run.step)}")
+    console.say(f"  try:       mir generate -m {where}")
+    console.say(f"  go on by:  {again}")
+
+
+def _shown(show: "Show | None") -> "Tell":
+    """What shows people what happens; ``show`` is given steps and lines of the log."""
+    from make_it_real.training.events import Notice
 
     by_kind = {"message": console.say, "warning": console.complain, "detail": console.detail}
 
-    def tell(event: "Notice | Logged") -> None:
-        if not isinstance(event, Logged):
+    def tell(event: "Notice | Step | Logged") -> None:
+        if isinstance(event, Notice):
             by_kind[event.kind](event.text)
         elif show is not None:
-            show(event.line)
+            show(event)
 
     return tell

@@ -2,20 +2,21 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from make_it_real import distributed
 from make_it_real.data import cache
 from make_it_real.errors import DataError, ImageError, one_line
 from make_it_real.images import listing
-from make_it_real.images.decode import Picture, read
+from make_it_real.images.decode import HUSHED, Picture, read
 from make_it_real.images.framing import Fit, Framing, fit_all
 from make_it_real.images.pixels import to_pixels
 
@@ -62,6 +63,30 @@ def _state(file: Path) -> list[object]:
     except OSError:
         return [str(file)]
     return [str(file), status.st_size, status.st_mtime_ns]
+
+
+def list_sides(paths: Sequence[Path], most: int = 200) -> set[int]:
+    """List the shorter sides, in pixels, of some of the images of folders and zips.
+
+    They are read off the headers of up to ``most`` images spread over each path. Files that Pillow
+    can't open by itself are left out, and so is anything that is no folder and no zip.
+    """
+    sides: set[int] = set()
+    visited: set[tuple[int, int]] = set()
+    for path in paths:
+        if not path.is_dir() and not zipfile.is_zipfile(path):
+            continue
+        refs = list_images(path, visited).refs
+        with ExitStack() as stack:
+            archive = None if path.is_dir() else stack.enter_context(_open_zip(path))
+            stack.enter_context(HUSHED)
+            for file, member in refs[:: len(refs) // most + 1]:
+                # Damage makes Pillow raise all sorts; what can't be decoded is told of later.
+                with suppress(Exception):
+                    opened = archive.open(member) if archive and member else file.open("rb")
+                    with opened, Image.open(opened) as image:
+                        sides.add(min(image.size))
+    return sides
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:

@@ -6,7 +6,8 @@ of its own: ``critic.safetensors`` beside ``model.safetensors``, ``NAME.critic.s
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from make_it_real.training.config import (
 from make_it_real.training.ign import IGNObjective
 from make_it_real.training.objective import Objective
 from make_it_real.training.restoration import RestorationObjective
-from make_it_real.training.trainer import Trainer
+from make_it_real.training.trainer import Trainer, share
 from make_it_real.weights import model_file
 from make_it_real.weights.safetensors_file import (
     check_tensors,
@@ -66,20 +67,44 @@ def state(trainer: Trainer[Any]) -> dict[str, Tensor]:
     return out
 
 
-def save(trainer: Trainer[Any], path: Path) -> None:
-    """Write the checkpoint as one safetensors file, whole or not at all."""
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint says of itself.
+
+    step: how many steps of its stage are done. images: what tells the data set from others
+    (``resume.describe``), and whether its images are aligned faces; empty where it is not known.
+    """
+
+    step: int
+    model: IGNConfig
+    config: TrainingConfig
+    images: Mapping[str, Any]
+
+
+def save(trainer: Trainer[Any], path: Path, images: Mapping[str, Any] | None = None) -> None:
+    """Write the checkpoint as one safetensors file, whole or not at all.
+
+    images: what is to be known of the data set when the run goes on.
+    """
     header = {
         "objective": trainer.config.objective, "step": trainer.step,
         "model": asdict(trainer.objective.f.config), "config": asdict(trainer.config),
+        "images": dict(images or {}),
     }  # fmt: skip
     save_tensors(state(trainer), {"mir_checkpoint": json.dumps(header)}, path)
 
 
-def _header(path: Path) -> dict[str, Any]:
-    with safe_open(path, "pt") as file:
-        header = json.loads((file.metadata() or {})["mir_checkpoint"])
-    # Checkpoints from before there were two objectives name none.
-    return {"objective": "adversarial", **header}
+def inspect(path: Path) -> Saved:
+    """What a checkpoint says of itself, without its tensors. Raises WeightsError if it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["mir_checkpoint"])
+        # Checkpoints from before there were two objectives name none.
+        config = configs.read_config(header.get("objective", "adversarial"), header["config"])
+        model, images = IGNConfig(**header["model"]), dict(header.get("images", {}))
+        return Saved(int(header["step"]), model, config, images)
+    except _DAMAGED as error:
+        raise _not_resumed(path, error) from error
 
 
 def load(path: Path, device: torch.device, **changes: Any) -> Trainer[Any]:
@@ -88,25 +113,23 @@ def load(path: Path, device: torch.device, **changes: Any) -> Trainer[Any]:
     Raises WeightsError if the file is not a whole checkpoint, or of settings that are no longer
     there, and ValueError for changes that mean nothing.
     """
-    try:
-        header = _header(path)
-        with safe_open(path, "pt") as file:
-            kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        model = IGNConfig(**header["model"])
-        config = configs.read_config(header["objective"], header["config"])
-    except _DAMAGED as error:
-        raise _not_resumed(path, error) from error
+    saved = inspect(path)
+    model, config = saved.model, saved.config
     if changes:
         config = with_settings(config, changes)
     if isinstance(config, AdversarialConfig) and "damage" in changes:
         check_damage(config.damage, model.channels)
+    # More processes than before may not divide a batch, which is no fault of the file.
+    share(config)
     try:
+        with safe_open(path, "pt") as file:
+            kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         trainer = Trainer(build(model, config, device))
         for name, net in trainer.objective.named_children():
             net.load_state_dict(_under(kept, name))
         for name, optimizer in trainer.optimizers.items():
             _load_moments(optimizer, _under(kept, f"opt_{name}"))
-        trainer.step = int(header["step"])
+        trainer.step = saved.step
         trainer.seed(trainer.step)
         if distributed.rank() == 0:
             trainer.generator.set_state(kept["generator"])
@@ -134,14 +157,6 @@ def _load_moments(optimizer: torch.optim.Optimizer, kept: dict[str, Tensor]) -> 
 def _under(kept: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {key[len(start) :]: value for key, value in kept.items() if key.startswith(start)}
-
-
-def objective_of(path: Path) -> str:
-    """The objective that a checkpoint was begun with. Raises WeightsError if it is none."""
-    try:
-        return str(_header(path)["objective"])
-    except _DAMAGED as error:
-        raise _not_resumed(path, error) from error
 
 
 def save_critic(C: Critic, path: Path, *, quantized: bool = False) -> None:

@@ -4,18 +4,23 @@ The features are those of a random convolutional network, whitened on the traini
 needs no pretrained network and suffices to compare two states of f; it is not FID.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from make_it_real.data.dataset import ImageSet
+from make_it_real.errors import DataError
 from make_it_real.evaluation.metrics import frechet_distance
 from make_it_real.images.pixels import to_images
 from make_it_real.inference.projection import generate
 from make_it_real.models.ign import IGN
+from make_it_real.training import augment
+from make_it_real.training.events import Notice, Tell
 
 LEAST = 20
 MOST = 2_000
@@ -35,7 +40,21 @@ def share_out(n: int) -> int:
 
 
 def split(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
-    """Split off held-out images at random: (images to train on, pixels (held, C, S, S))."""
+    """Split off held-out images at random: (images to train on, pixels (held, C, S, S)).
+
+    Raises ValueError where too few are left to train on, DataError where those are all alike.
+    """
+    if held > len(images) - 2:
+        raise ValueError(f"hold_out is {held:,} of {len(images):,} images; two must be left")
+    rest, held_out = _divide(images, held, seed)
+    first = rest.pixels[:1]
+    # A chunk at a time: as a rule the first of them ends this.
+    if all(torch.equal(chunk, first.expand_as(chunk)) for chunk in rest.pixels.split(1_000)):
+        raise DataError(f"{images.name}: all {len(images):,} images are alike: nothing to learn")
+    return rest, held_out
+
+
+def _divide(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
     if not held:
         # Nothing is copied: the pixels may be mapped from a file larger than memory.
         return images, images.pixels[:0]
@@ -43,6 +62,23 @@ def split(images: ImageSet, held: int, seed: int) -> tuple[ImageSet, Tensor]:
     kept = order[held:].sort().values
     labels = None if images.labels is None else images.labels[kept]
     return replace(images, pixels=images.pixels[kept], labels=labels), images.pixels[order[:held]]
+
+
+def against_memorising(
+    n: int, settings: Mapping[str, Any], fine_tuned: bool, tell: Tell
+) -> dict[str, Any]:
+    """The settings, with those that keep f from learning n images by heart where they are open."""
+    out = {"augment": augment.share_for(n), "hold_out": 0, **settings}
+    if fine_tuned and "hold_out" not in settings:
+        out["hold_out"] = share_out(n)
+        if not out["hold_out"]:
+            tell(Notice(f"under {LEAST} images none is held out: training runs to its last step"))
+    if out["augment"]:
+        tell(Notice(
+            f"{n:,} images: {out['augment']:.0%} of what the critic sees, real and made alike, "
+            "is moved, masked or lit at random (augment)"
+        ))  # fmt: skip
+    return out
 
 
 class RandomFeatures:

@@ -5,17 +5,19 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 import torch
 
 import make_it_real
 from make_it_real import distributed
 from make_it_real.data.dataset import ImageSet
+from make_it_real.errors import ImageError, RunError, WeightsError
 from make_it_real.files import make_folder, write_bytes
 from make_it_real.images.encode import encode
 from make_it_real.images.framing import Framing, measure
@@ -26,40 +28,25 @@ from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, place
 from make_it_real.training import checkpoint, early_stopping, finetune, losses, recipe
 from make_it_real.training.early_stopping import EarlyStopping
+from make_it_real.training.events import Ending, Logged, Notice, Pace, Step, Tell, duration, rate
+from make_it_real.training.folder import CHECKPOINT, LOG, MODEL, results, sheet_path
 from make_it_real.training.settings import list_nondefault
 from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_file, pretrained, verify
 
-CHECKPOINT = "checkpoint.safetensors"
-MODEL = "model.safetensors"
-LOG = "log.jsonl"
 LOG_EVERY = 25
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something to be told to people: for all, as a warning, or for those who ask for details."""
-
-    text: str
-    kind: Literal["message", "warning", "detail"] = "message"
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A line of the log."""
-
-    line: dict[str, float]
-
-
-Tell = Callable[[Notice | Logged], None]
+# What a run will take is measured on so many steps after its first, or on those of 10 seconds.
+MEASURED, MEASURED_SECONDS = 8, 10.0
 
 
 class Run:
     """A run's folder: what is written there while a trainer trains.
 
     tell: is given what happens. name, licence: for the model's header, as is faces: the images are
-    aligned faces. stopping: looks at held-out images. The model file is then that of the best
-    check, and several checks in a row without a better one end the training.
+    aligned faces. about_images: what the checkpoint is to know of the data set
+    (``resume.describe``). stopping: looks at held-out images. The model file is then that of the
+    best check, and several checks in a row without a better one end the training. anew: replace
+    what an earlier run left.
     """
 
     def __init__(
@@ -72,32 +59,55 @@ class Run:
         name: str = "",
         licence: str = "",
         faces: bool = False,
+        about_images: Mapping[str, Any] | None = None,
         stopping: EarlyStopping | None = None,
+        anew: bool = False,
     ) -> None:
         self.folder, self.trainer, self.images, self.tell = folder, trainer, images, tell
         self.name, self.licence = name or folder.resolve().name, licence
-        self.stopping = stopping
+        self.stopping, self.anew = stopping, anew
+        self.about_images = {**(about_images or {}), "faces": faces}
+        self.ending: Ending = "steps"
         self.framing = Framing(faces=True)
         if not faces:
             self.framing = measure(to_images(images.pixels[:10_000]))
-        self.warned = False
+        self.warned = self.estimated = False
 
     def follow(self, stop: Event, save_every: float, limit: float | None = None) -> bool:
         """Train, log and save every ``save_every`` seconds. True where ``stop`` ended it.
 
         limit: seconds of this call after which training ends, as it does after its last step.
-        Of several processes the first alone writes; they stop together.
+        Of several processes the first alone writes; they stop together. ``ending`` then says why.
+        Raises RunError where something can't be written.
         """
+        with self._writing():
+            self._follow(stop, save_every, limit)
+        return stop.is_set()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what is raised where the folder can't be written to into one line."""
+        try:
+            yield
+        except (OSError, ImageError, WeightsError) as error:
+            reason = error.strerror or error if isinstance(error, OSError) else error
+            on = "nothing was saved yet"
+            if (self.folder / CHECKPOINT).exists():
+                on = "--resume goes on from what was saved last"
+            raise RunError(f"step {self.step:,} can't be saved: {reason}; {on}") from error
+
+    def _follow(self, stop: Event, save_every: float, limit: float | None) -> None:
         leads = distributed.rank() == 0
         until = None if limit is None else time.monotonic() + limit
         self.folder.mkdir(parents=True, exist_ok=True)
         log_file = self.folder / LOG if leads else Path(os.devnull)
-        with log_file.open("a", encoding="utf-8") as log:
+        with log_file.open("w" if self.anew else "a", encoding="utf-8") as log:
             while self._follow_stage(log, stop, save_every, until) and self._go_on():
                 pass
+        if stop.is_set():
+            self.ending = "interrupted"
         if leads:
             self.save(calibrated=not stop.is_set())
-        return stop.is_set()
 
     def _follow_stage(
         self, log: TextIO, stop: Event, save_every: float, until: float | None
@@ -106,8 +116,11 @@ class Run:
         trainer, recent = self.trainer, deque[losses.Terms](maxlen=LOG_EVERY)
         leads, compiled = distributed.rank() == 0, bool(trainer.objective.compiled)
         saved = since = time.monotonic()
+        pace: Pace | None = None
         for terms in train(trainer, self.images):
             recent.append(terms)
+            self.tell(Step(self.step, self.steps, trainer.config.batch))
+            pace = self._measure(pace, terms, until)
             if compiled and trainer.compile_error:
                 compiled = False
                 self.tell(Notice(f"not compiled: {trainer.compile_error}"))
@@ -122,10 +135,39 @@ class Run:
             if leads and time.monotonic() - saved > save_every:
                 self.save()
                 saved = time.monotonic()
-            done = done or (until is not None and time.monotonic() >= until)
+            if done:
+                self.ending = "held-out"
+            elif until is not None and time.monotonic() >= until:
+                self.ending, done = "minutes", True
             if distributed.agreed(stop.is_set() or done):
                 return False
         return True
+
+    def _measure(self, pace: Pace | None, terms: losses.Terms, until: float | None) -> Pace | None:
+        """Time the first steps, and then tell once how long all will take."""
+        if self.estimated:
+            return None
+        # A GPU is waited for: it must have done what is timed.
+        float(next(iter(terms.values())))
+        if pace is None:
+            # The first step is not timed: much is set up in it.
+            return Pace(self.step)
+        pace.add(self.step)
+        (start, first), (end, last) = pace.marks[0], pace.marks[-1]
+        if last - first == MEASURED or end - start > MEASURED_SECONDS:
+            self.estimated = True
+            left = None if until is None else until - time.monotonic()
+            self.tell(Notice(self._estimate((end - start) / (last - first), left)))
+        return pace
+
+    def _estimate(self, seconds: float, limit: float | None) -> str:
+        """How long the steps that are left will take, at so many seconds each."""
+        left, speed = self.steps - self.step, rate(self.trainer.config.batch / seconds)
+        if limit is not None and limit < left * seconds:
+            reached = f"{self.step + round(limit / seconds):,} of {self.steps:,} steps"
+            return f"about {reached} in {duration(limit)} at about {speed} (--minutes)"
+        hint = "" if limit is not None or left * seconds < 60 else "; --minutes ends it sooner"
+        return f"{left:,} steps at about {speed}: {duration(left * seconds)}{hint}"
 
     def _go_on(self) -> bool:
         """Begin the next stage from what this one made. False where there is none."""
@@ -194,7 +236,13 @@ class Run:
         calibrated: at the end of training, measure what ``mir score`` will refer to.
         """
         trainer = self.trainer
-        checkpoint.save(trainer, self.folder / CHECKPOINT)
+        checkpoint.save(trainer, self.folder / CHECKPOINT, self.about_images)
+        if self.anew:
+            # What an earlier run left would be taken for this one's.
+            for path in results(self.folder):
+                if path.name != MODEL:
+                    path.unlink()
+            self.anew = False
         if isinstance(critic := dict(trainer.objective.named_children()).get("C"), Critic):
             checkpoint.save_critic(critic, model_file.critic_path(self.folder / MODEL))
         if self.stopping is None or self.stopping.best == float("inf"):
@@ -202,7 +250,7 @@ class Run:
         if calibrated:
             self._calibrate()
         f = copy.deepcopy(trainer.objective.shipped).eval()
-        self._samples(f, self.folder / "samples" / f"{self.step:06d}.png")
+        self._samples(f, sheet_path(self.folder, self.step))
         self.tell(Notice(f"step {self.step}: saved in {self.folder}", "detail"))
 
     def _calibrate(self) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from make_it_real.data import dataset, image_folder
+from make_it_real.data.image_folder import list_sides
 from make_it_real.errors import DataError
 from make_it_real.images import listing
 from make_it_real.inference.jobs import plan
@@ -424,3 +425,20 @@ def test_mnist_is_what_it_is_known_to_be() -> None:
     counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert test.labels.bincount().tolist() == counts
     assert test.pixels.float().mean() / 255 == pytest.approx(0.1325, abs=1e-4)
+
+
+def test_sides_are_read_off_headers_of_folders_and_zips_alone(
+    idx_folder: Path, tmp_path: Path
+) -> None:
+    folder, zipped = tmp_path / "folder", tmp_path / "images.zip"
+    folder.mkdir()
+    for number, size in enumerate([(30, 20), (20, 40)]):
+        Image.new("RGB", size).save(folder / f"{number}.png")
+    (folder / "bad.png").write_bytes(b"no image")
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.write(folder / "0.png", "in/0.png")
+    assert list_sides([folder]) == {20}
+    assert list_sides([zipped, tmp_path / "none"]) == {20}
+    Image.new("RGB", (50, 50)).save(folder / "2.png")
+    assert list_sides([folder, zipped]) == {20, 50}
+    assert list_sides([idx_folder]) == set()

@@ -1,6 +1,7 @@
 """mir score and mir calibrate: drifts, what they mean, thresholds, heat maps."""
 
 import json
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -233,3 +234,22 @@ def test_a_header_s_calibration_must_be_an_object(tiny_model: Path, tiny_f: IGN)
     model_file.save(tiny_f, replace(info, calibration=[1, 2]), tiny_model)  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match="calibration"):
         model_file.inspect(tiny_model)
+
+
+def test_mir_calibrate_leaves_models_that_are_not_the_user_s(
+    tiny_model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = folder.parent / "data"
+    assert mir("calibrate", data).exit_code == 2
+    monkeypatch.setattr(model_file, "bundled_folder", lambda: tiny_model.parent)
+    monkeypatch.setattr(model_file, "ALIASES", {"small": tiny_model.stem})
+    before = tiny_model.read_bytes()
+    for name in (tiny_model.stem, "small", tiny_model, os.path.relpath(tiny_model)):
+        for words in (["calibrate", data], ["evaluate", data, "--record"]):
+            refused = mir(*words, "-m", name, "-d", "cpu")
+            assert refused.exit_code == 2, refused.output
+            assert "not a model of your own" in refused.stderr
+            assert tiny_model.read_bytes() == before
+    done = mir("calibrate", data, "-m", "small", "-d", "cpu", "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert model_file.inspect(tiny_model).calibration["n"] == 40

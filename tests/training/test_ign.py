@@ -68,5 +68,5 @@ def test_a_checkpoint_keeps_config_and_objective(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     config = replace(IGN_CONFIG, lambdas=IGNLambdas(1, 2, 3), tight_rec="x", clamp=2.0)
     checkpoint.save(begun_ign(config), path)
-    assert checkpoint.objective_of(path) == "ign"
+    assert checkpoint.inspect(path).config.objective == "ign"
     assert checkpoint.load(path, CPU).config == config

@@ -144,7 +144,7 @@ def test_minutes_end_a_run_as_its_last_step_does(
     result = mir("train", folder, "-o", out, *OPTIONS, "--objective", objective, "--minutes", 0)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{out / 'model.safetensors'}\n"
-    assert checkpoint.objective_of(out / "checkpoint.safetensors") == objective
+    assert checkpoint.inspect(out / "checkpoint.safetensors").config.objective == objective
     assert model_file.inspect(out / "model.safetensors").steps == 1
 
 
@@ -247,7 +247,7 @@ def test_mir_train_takes_several_sets_and_refuses_what_it_must(
         refused = mir("train", folder, "-o", out, "--resume", "--device", "cpu", *options)
         assert refused.exit_code == 2, refused.output
         assert said in refused.stderr
-    more = ["--resume", "--device", "cpu", "--steps", 2, "--damage", "glass=2,mask"]
+    more = ["--resume", "--device", "cpu", "--steps", 2, "--damage", "glass=2,mask", "--new-data"]
     result = mir("train", folder, "-o", out, *more)
     assert result.exit_code == 0, result.output
     config = checkpoint.load(out / "checkpoint.safetensors", CPU).objective.config
