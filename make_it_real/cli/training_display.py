@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # the paper's last term.
 FIGURES = ("rec", "restore", "idem", "tight")
 LINE_EVERY = 60.0
+# Seconds between readings of a step's own figures, before there is a log.
+READ_EVERY = 5.0
 # The narrowest bar that still says something.
 LEAST_BAR = 5
 
@@ -35,6 +37,7 @@ class Status:
         self.pace = Pace(step, clock)
         self.step: Step | None = None
         self.figures: list[str] = []
+        self.logged, self.read = False, self.start
 
     def add(self, event: "Step | Logged") -> None:
         """Take note of a step, or of a line of the log."""
@@ -43,9 +46,11 @@ class Status:
         if isinstance(event, Step):
             self.step = event
             self.pace.add(event.number)
+            # Means over many steps come with the log; where steps take long, that is late.
+            if not self.logged and self.clock() - self.read >= READ_EVERY:
+                self.read, self.figures = self.clock(), figures(event.terms)
         else:
-            known = [name for name in FIGURES if name in event.line]
-            self.figures = [f"{name} {event.line[name]:.3f}" for name in known[:2]]
+            self.logged, self.figures = True, figures(event.line)
 
     @property
     def share(self) -> float:
@@ -73,6 +78,11 @@ class Status:
         if self.limit is not None:
             left = min(left, max(0.0, self.limit - (self.clock() - self.start)))
         return [rate(self.step.batch / seconds), f"{duration(left)} left", *self.figures]
+
+
+def figures(terms: Mapping[str, Any]) -> list[str]:
+    """The two to be shown of some terms, which may be tensors."""
+    return [f"{name} {float(terms[name]):.3f}" for name in FIGURES if name in terms][:2]
 
 
 @contextmanager

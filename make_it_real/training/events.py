@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 # Steps of so many seconds back say how fast a run is.
 WINDOW = 120.0
@@ -20,11 +20,15 @@ class Notice:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that was done: its number, how many there are in all, and images in its batch."""
+    """A step that was done: its number, how many there are in all, and images in its batch.
+
+    terms: of its loss, on the device. To read them is to wait for it.
+    """
 
     number: int
     total: int
     batch: int
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

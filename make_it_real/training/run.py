@@ -119,7 +119,7 @@ class Run:
         pace: Pace | None = None
         for terms in train(trainer, self.images):
             recent.append(terms)
-            self.tell(Step(self.step, self.steps, trainer.config.batch))
+            self.tell(Step(self.step, self.steps, trainer.config.batch, terms))
             pace = self._measure(pace, terms, until)
             if compiled and trainer.compile_error:
                 compiled = False

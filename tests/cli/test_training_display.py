@@ -83,6 +83,20 @@ def test_the_figures_are_those_that_the_objective_has() -> None:
     assert status.facts == ["rec 0.500", "idem 0.250"]
 
 
+def test_figures_are_a_step_s_own_before_there_is_a_log() -> None:
+    clock = Clock()
+    status = Status(0, None, clock)
+    status.add(Step(1, 100, 64, {"rec": 0.5, "real": 1.0}))
+    assert status.figures == []
+    clock.now += 10
+    status.add(Step(2, 100, 64, {"rec": 0.4, "real": 1.0}))
+    assert status.figures == ["rec 0.400"]
+    status.add(LINE)
+    clock.now += 10
+    status.add(Step(3, 100, 64, {"rec": 0.3, "real": 1.0}))
+    assert status.figures == ["rec 0.053", "restore 0.081"]
+
+
 def test_elsewhere_there_is_a_line_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with training_display(0, None, clock) as show:
