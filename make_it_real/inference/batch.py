@@ -30,8 +30,9 @@ from make_it_real.images.paste_back import outcome
 from make_it_real.images.pixels import enlarged, mean_abs
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.naming import OUTPUT_SUFFIXES, face_name
-from make_it_real.inference.projection import project
+from make_it_real.inference.projection import project, project_with_change
 from make_it_real.inference.report import Result, Status
+from make_it_real.inference.scoring import percentile
 from make_it_real.models.ign import IGN
 
 ACCELERATOR_WORKERS = 4
@@ -51,10 +52,11 @@ class Settings:
 
     restore_size: write results at their inputs' own sizes; None does so for photographs: what is
     larger than the model's images, which have no background. drift: measure it, which costs one
-    more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
-    keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
-    result instead of writing it. keep_before: return each face as f was shown it, too. scale:
-    enlarge results at the model's size so many times, without smoothing.
+    more f. quantiles: of the model's calibration (``scoring.checked``), for each input's
+    percentile, which costs nothing. quality: of JPEG and WEBP. text: written into each PNG as
+    text chunks. keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded
+    image in the result instead of writing it. keep_before: return each face as f was shown it,
+    too. scale: enlarge results at the model's size so many times, without smoothing.
     """
 
     framing: Framing
@@ -64,6 +66,7 @@ class Settings:
     invert: bool | None = None
     restore_size: bool | None = None
     drift: bool = False
+    quantiles: list[float] | None = None
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
     quality: int | None = None
@@ -250,14 +253,19 @@ class _Worker:
         channels, size = self.f.config.channels, self.f.config.image_size
         nothing = torch.empty(0, channels, size, size)
         x = torch.cat([nothing, *(one.image[None] for item in items for one in item.fitted)])
-        before: list[float] | None = None
-        after: list[float] | None = None
+        figures: dict[str, list[float]] = {}
         with self.turn:
-            y = self.f_of(x, settings.steps)
+            # The first step tells how real the inputs are; the others follow from its results.
+            if settings.quantiles:
+                fx, r = project_with_change(self.f, x, batch=settings.batch)
+                changes = r.abs().mean((1, 2, 3)).tolist()
+                figures["percentile"] = [percentile(settings.quantiles, one) for one in changes]
+            else:
+                fx = self.f_of(x)
+            y = fx if settings.steps == 1 else self.f_of(fx, settings.steps - 1)
             if settings.drift:
-                fx = y if settings.steps == 1 else self.f_of(x)
-                before = mean_abs(fx.cpu(), x).tolist()
-                after = mean_abs(self.f_of(y), y).tolist()
+                figures["drift_before"] = mean_abs(fx.cpu(), x).tolist()
+                figures["drift_after"] = mean_abs(self.f_of(y), y).tolist()
             y = y.cpu()
         share = (time.perf_counter() - start) / max(1, len(x))
         results: list[list[Result]] = []
@@ -267,26 +275,26 @@ class _Worker:
                 if self.stopping() and results:
                     break
                 mine = slice(first, first + len(item.fitted))
-                drifts = before[mine] if before else None, after[mine] if after else None
-                results.append(self.finish(item, y[mine], *drifts, share))
+                some = {name: values[mine] for name, values in figures.items()}
+                results.append(self.finish(item, y[mine], some, share))
                 first = mine.stop
         return results
 
     def f_of(self, images: Tensor, steps: int = 1) -> Tensor:
-        """f^steps; a photo of many faces comes to more images than a batch takes."""
+        """Compute f^steps; a photo of many faces comes to more images than a batch takes."""
         return project(self.f, images, steps, batch=self.settings.batch)
 
     def finish(
         self,
         item: _Item,
         y: Tensor,
-        before: list[float] | None,
-        after: list[float] | None,
+        figures: dict[str, list[float]],
         share: float,
     ) -> list[Result]:
-        """Write what f made of a picture, y (N, C, S, S): one file, or one a face.
+        """Write what f made of a picture, y (N, C, S, S): one file, or one for each face.
 
-        before, after: drifts (N). share: seconds that each image took in f.
+        figures: fields of Result by name, a value for each image (N). share: seconds that each
+        image took in f.
         """
         faces = list(zip(item.fitted, y, strict=True))
         together = item.restore or not faces
@@ -309,12 +317,10 @@ class _Worker:
                 warnings=() if part.start else item.warnings,
                 inverted=any(fitted.inverted for fitted, _ in some),
                 done=first.done if first else item.notes,
-                drift_before=_mean(before, part),
-                drift_after=_mean(after, part),
                 face=part.start + 1,
                 before=first.image if first and keep else None,
             )
-            result = self.write(item, output, some, result)
+            result = self.write(item, output, some, _with_figures(result, figures, part))
             seconds = time.perf_counter() - start + share * len(part)
             seconds += item.seconds / len(parts)
             results.append(replace(result, seconds=round(seconds, 6)))
@@ -365,5 +371,11 @@ class _Worker:
         return result
 
 
-def _mean(drifts: list[float] | None, part: range) -> float | None:
-    return sum(drifts[part.start : part.stop]) / len(part) if drifts and part else None
+def _with_figures(result: Result, figures: dict[str, list[float]], part: range) -> Result:
+    """Add the figures of a part of the images: the highest percentile, of all else the mean."""
+    values = {name: each[part.start : part.stop] for name, each in figures.items() if part}
+    more: dict[str, Any] = {
+        name: max(each) if name == "percentile" else sum(each) / len(each)
+        for name, each in values.items()
+    }
+    return replace(result, **more)

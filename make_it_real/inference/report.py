@@ -26,7 +26,9 @@ class Result:
     what of the file was not used. inverted, done: what was done to bring it into the model's
     frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
     the result, in image units (0–2), where asked for; of several faces in one image their
-    mean. seconds: reading, fitting and writing it, and its share of its batch's time in f.
+    mean. percentile: of the fitted input among the images that the model was trained on
+    (``scoring.Scores``), of several faces the highest; None where the model has no calibration.
+    seconds: reading, fitting and writing it, and its share of its batch's time in f.
     face: which one, where each face of the input has a result of its own. encoded: the image
     file's bytes where they go to stdout. before: a face as f was shown it, (C, S, S), where
     asked for.
@@ -41,6 +43,7 @@ class Result:
     done: tuple[str, ...] = ()
     drift_before: float | None = None
     drift_after: float | None = None
+    percentile: float | None = None
     seconds: float = 0.0
     face: int = 1
     encoded: bytes | None = field(default=None, repr=False)
