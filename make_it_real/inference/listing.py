@@ -12,33 +12,33 @@ PASSED_OVER = frozenset(("@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume In
 
 
 def expand(item: str) -> list[str]:
-    """A glob's matches, sorted; anything that exists, is "-" or matches nothing, itself."""
+    """Expand a glob into its sorted matches. What exists, is "-" or has none stays as it is."""
     if item == "-" or not glob.has_magic(item) or os.path.lexists(item):
         return [item]
     return sorted(glob.glob(item, recursive=True)) or [item]
 
 
 def fixed_part(item: str) -> Path:
-    """The folder in which a glob begins to search: photos of photos/**/*.jpg."""
+    """Return the folder in which a glob begins to search: photos of photos/**/*.jpg."""
     parts = Path(item).parts[:-1]
     fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return Path(*parts[:fixed])
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Whether a path leads to a folder or into it."""
+    """Tell whether a path leads to a folder or into it."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def list_images(
     folder: Path, output: Path, visited: set[tuple[int, int]], *, recursive: bool
 ) -> tuple[list[tuple[Path, list[str]]], list[tuple[Path, str]]]:
-    """([(folder, sorted names of its images), …], [(path, why it can't be listed), …]).
+    """List images: [(folder, sorted names), …] and [(path, why it can't be listed), …].
 
-    output: a folder to leave out. visited: (device, inode) of folders that were listed before,
-    which are left out, whatever links lead there; those listed now are added. recursive: list
-    subfolders too, each as a folder of its own. Hidden files and folders, lock files and
-    thumbnails' folders are left out too.
+    output: a folder to leave out. visited: (device, inode) of folders listed before. They are left
+    out, whatever links lead there, and the folders listed now are added. recursive: list
+    subfolders too, each as a folder of its own. Hidden files and folders, lock files and folders
+    of thumbnails are left out.
     """
     listed: list[tuple[Path, list[str]]] = []
     failed: list[tuple[Path, str]] = []
@@ -63,7 +63,7 @@ def list_images(
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """The sorted names of a folder's images, and of the folders in it. Raises OSError."""
+    """List a folder: sorted names of its images, and of the folders in it. Raises OSError."""
     names, folders = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -86,7 +86,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """A file, or a link that leads nowhere, which fails when it is read; no pipe or socket."""
+    """Tell whether an entry is a file, or a broken link, which fails later; no pipe or socket."""
     try:
         return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
     except OSError:
