@@ -1,7 +1,7 @@
 """Reproduce the paper's experiments with the bundled model: one page of figures, and numbers.
 
     python examples/paper.py                        # writes examples/paper.png, prints rest
-    python examples/paper.py --mnist mnist --fashion fashion-mnist     # and drift's AUROC
+    python examples/paper.py --mnist mnist --fashion fashion-mnist     # and the score's AUROC
     python examples/paper.py --plain-loop 20000 --seeds 8              # and the plain loop
 
 The page shows what the paper and its talk show: f(z) and f(f(z)); noise and sketch mended by
@@ -139,18 +139,18 @@ def print_plain_loop(f: make_it_real.IGN, steps: int, seeds: int) -> None:
 
 
 def print_auroc(f: make_it_real.IGN, mnist: Path, fashion: Path | None, n: int) -> None:
-    """How well the drift tells test digits from damaged ones and from other things."""
+    """Print how well the score tells test digits from damaged ones and from other things."""
     x = to_images(load(mnist, "test").pixels[:n])
-    real = make_it_real.score(f, x).drift
-    print(f"AUROC of drift, {n:,} test digits against")
+    real = make_it_real.score(f, x).change
+    print(f"AUROC of the score, {n:,} test digits against")
     for kind, level in AUROC:
         Ax = degraded(x, kind, level, generator=torch.Generator().manual_seed(0))
         unseen = " (kept out of training)" if kind in kept_out(x.shape[1]) else ""
-        found = auroc(real, make_it_real.score(f, Ax).drift)
+        found = auroc(real, make_it_real.score(f, Ax).change)
         print(f"  {kind} {level:g}{unseen}: {found:.4f}", flush=True)
     if fashion is not None:
         other = to_images(load(fashion, "test").pixels[:n])
-        print(f"  Fashion-MNIST: {auroc(real, make_it_real.score(f, other).drift):.4f}")
+        print(f"  Fashion-MNIST: {auroc(real, make_it_real.score(f, other).change):.4f}")
 
 
 def main() -> None:

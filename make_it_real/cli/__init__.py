@@ -82,7 +82,7 @@ _add(
 )  # fmt: skip
 _add(
     MEASURE, "score", score.score, "mir score drawings/ -m digits --heat heat.png",
-    short="Print how real images are: the drift |f(x) − x| of each.",
+    short="Print how real images are: what f would change of each.",
 )  # fmt: skip
 _add(
     MEASURE, "evaluate", evaluate.evaluate, "mir evaluate mnist/ -m digits --quick",

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from make_it_real import distributed
 from make_it_real.cli import console, options
 from make_it_real.cli.help import FOLDERS, INPUT, OUTPUT
 from make_it_real.cli.inputs import stdin_of
-from make_it_real.errors import NO_DETECTOR
+from make_it_real.errors import NO_DETECTOR, WeightsError
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from make_it_real.inference.jobs import Job, Jobs
     from make_it_real.inference.report import Result
     from make_it_real.models.ign import IGN
+
+_UNLIKE = "unlike what the model knows (damaged, or of something else); results may be wrong"
 
 
 @console.command
@@ -222,6 +224,7 @@ def project(
         invert=invert,
         restore_size=False if scale > 1 else restore_size,
         drift=as_json or report is not None or gallery is not None,
+        quantiles=_quantiles(info.calibration),
         overwrite=overwrite,
         max_pixels=max_pixels,
         quality=quality,
@@ -266,6 +269,16 @@ def project(
     show.finish(show.counts.total() if watch else total, interrupted)
 
 
+def _quantiles(calibration: Mapping[str, Any]) -> list[float] | None:
+    """Return the quantiles of a header's calibration, or None where it has none of use."""
+    from make_it_real.inference.scoring import checked
+
+    try:
+        return checked(calibration)
+    except WeightsError:
+        return None
+
+
 class _Show:
     """Prints each result as it comes, and counts them."""
 
@@ -279,6 +292,8 @@ class _Show:
         self.reasons: Counter[str] = Counter()
         # Number of inputs by warning; each warning is printed once.
         self.common: Counter[str] = Counter()
+        # The last input that f changed though it is unlike what the model knows.
+        self.unlike: str | None = None
         # The last result that was counted.
         self.one: Result | None = None
         self.start = time.perf_counter()
@@ -294,6 +309,7 @@ class _Show:
             self.common[result.reason] += 1
         elif NO_DETECTOR in (result.reason, *result.warnings):
             self.common[NO_DETECTOR] += 1
+        self.compare(result)
         for warning in result.warnings:
             if warning != NO_DETECTOR:
                 console.complain(f"warning: {result.input}: {warning}")
@@ -326,6 +342,18 @@ class _Show:
             return
         self.one = result
 
+    def compare(self, result: "Result") -> None:
+        """Count an input, once, that f changed though it is unlike what the model knows."""
+        from make_it_real.inference.scoring import UNLIKE
+
+        rank = result.percentile
+        if rank is None or rank < UNLIKE or result.status != "changed":
+            return
+        console.detail(f"{result.input}: f would change {rank:g} % of its training images less")
+        if self.unlike != result.input:
+            self.common[_UNLIKE] += 1
+            self.unlike = result.input
+
     def finish(self, total: int, interrupted: bool) -> None:
         """Print the summary of all processes, merge their reports, and exit with the right code."""
         counts, reasons, common = self.counts, self.reasons, self.common
@@ -340,6 +368,10 @@ class _Show:
             self.report.close()
         distributed.leave()
         if self.share.first:
+            if unlike := common.pop(_UNLIKE, 0):
+                alone = self.one.input if self.one and total == 1 else ""
+                subject = f"{alone} looks" if alone else f"{unlike} of {total} pictures look"
+                console.say(f"{subject} {_UNLIKE}")
             for what, n in common.items():
                 who = self.one.input if self.one and total == 1 else f"{n} of {total} inputs"
                 console.complain(f"warning: {who}: {what}")

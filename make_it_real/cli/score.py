@@ -1,9 +1,9 @@
-"""mir score: how real f thinks images are; and mir calibrate: what its scores mean."""
+"""mir score: how real images are to f; and mir calibrate: what its scores mean."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,9 @@ from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+    from make_it_real.inference.scoring import Scores
 
 
 @console.command
@@ -24,7 +26,7 @@ def score(
     inputs: options.Inputs,
     threshold: Annotated[
         str | None,
-        typer.Option("--threshold", help="Exit with 1 if a drift is above: 0.02, or 99%."),
+        typer.Option("--threshold", help="Exit with 1 if a score is above: 0.02, or 99%."),
     ] = None,
     heat: Annotated[
         Path | None,
@@ -32,7 +34,7 @@ def score(
             "--heat",
             metavar="X.png",
             rich_help_panel=OUTPUT,
-            help="Write a row an image: x, f(x), and where f changes x.",
+            help="Write a row an image: x, f(x), and where f would change x.",
         ),
     ] = None,
     gallery: options.Gallery = None,
@@ -45,64 +47,59 @@ def score(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Print the drift |f(x) − x| of images, the least real first: 0 is as real as can be.
+    """Print how much f would change each image, the least real first: 0 is as real as can be.
 
-    Drift is a mean over pixels; 2 is black against white. Beside it stands the share of the
-    model's own training images that f moves less. --threshold 99% is above 99 % of them.
+    The score is the mean change of a pixel before the gate of f, which drops small changes; 2 is
+    black against white. Beside it stand the share of the model's own training images that f would
+    change less, and "at rest" where f leaves the image as it is. --threshold 99% is above 99 % of
+    them. --json also has the drift, the change that f makes in fact.
     """
     limit, in_percent = _limit(threshold)
     options.check(heat, "--heat", (".png",), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
     f, info, _ = options.load_model(model, device)
-    if not info.calibration:
-        hint = "mir calibrate DATA adds one"
-        if in_percent:
-            raise typer.BadParameter(
-                f"--threshold {threshold}: {info.name} has no calibration; {hint}"
-            )
-        console.say(f"{info.name} has no calibration, so a drift has no percentile; {hint}")
 
-    import torch
+    from make_it_real.inference import plots, scoring
 
-    from make_it_real.images import encode, pixels
-    from make_it_real.inference import plots
-    from make_it_real.inference.gallery import Gallery
-    from make_it_real.inference.scoring import score as measure
+    calibration = info.calibration
+    missing = ""
+    if not calibration:
+        missing = f"{info.name} has no calibration; mir calibrate DATA adds one"
+    elif scoring.is_old(calibration):
+        missing = f"{info.name} has the calibration of an earlier mir; {scoring.HINT}"
+        calibration = {}
+    if missing and in_percent:
+        raise typer.BadParameter(f"--threshold {threshold}: {missing}")
+    if missing:
+        console.say(f"scores have no percentile: {missing}")
 
     loaded = cli_inputs.load(inputs, f.config, fitting(info, fit, invert), recursive=recursive)
     x = loaded.images
-    found = measure(f, x, info.calibration, batch=batch)
-    order = found.drift.argsort(descending=True, stable=True).tolist()
-    ranks = found.percentile
+    scores = scoring.score(f, x, calibration, batch=batch)
+    order = scores.change.argsort(descending=True, stable=True).tolist()
     for i in order:
-        drift = round(float(found.drift[i]), 6)
-        rank = None if ranks is None else round(float(ranks[i]), 2)
-        name = loaded.names[i]
-        if as_json:
-            print(json.dumps({"input": name, "drift": drift, "percentile": rank}))
-        else:
-            print(f"{drift:.6f}  {'' if rank is None else f'{rank:6.2f} %  '}{name}")
+        _print(loaded.names[i], scores, i, as_json)
 
-    def tinted(i: int) -> "torch.Tensor":
-        return plots.heat(x[i], found.change[i], peak=1.0)
-
+    if heat or gallery:
+        tinted = [plots.heat(image, r, peak=1.0) for image, r in zip(x, scores.r, strict=True)]
     if heat:
-        cells = [
-            image.expand(3, -1, -1)
-            for i in order
-            for image in (x[i], x[i] + found.change[i], tinted(i))
-        ]
-        make_folder(heat.parent)
-        sheet = pixels.grid(torch.stack(cells), columns=3)
-        write_bytes(heat, encode.encode(sheet), overwrite=overwrite)
+        _write_heat(heat, [(x[i], scores.fx[i], tinted[i]) for i in order], overwrite)
     if gallery:
-        page = Gallery(f"mir score: {info.name}", score="drift", about="right: where f changes it")
+        from make_it_real.inference.gallery import Gallery
+
+        about = "right: where f would change it"
+        page = Gallery(f"mir score: {info.name}", score="change", about=about)
         for i in order:
-            figures = {} if ranks is None else {"percentile": f"{float(ranks[i]):g} %"}
-            page.add(loaded.names[i], tinted(i), x[i], score=float(found.drift[i]), figures=figures)
+            fields = _fields(scores, i)
+            figures = {"drift": "0 (at rest)" if fields["at_rest"] else f"{fields['drift']:g}"}
+            if fields["percentile"] is not None:
+                figures["percentile"] = f"{fields['percentile']:g} %"
+            change = float(scores.change[i])
+            page.add(loaded.names[i], tinted[i], x[i], score=change, figures=figures)
         page.write(gallery, overwrite=overwrite)
     if limit is not None:
-        values = ranks if in_percent and ranks is not None else found.drift
+        percentiles = scores.percentile
+        values = percentiles if in_percent and percentiles is not None else scores.change
         above = int((values > limit).sum())
         console.say(f"{above} of {len(order)} above {threshold}")
         if above:
@@ -111,15 +108,51 @@ def score(
         raise typer.Exit(1)
 
 
+def _fields(scores: "Scores", i: int) -> dict[str, Any]:
+    """Return what --json says of image i, but for its name."""
+    ranks = scores.percentile
+    return {
+        "change": round(float(scores.change[i]), 6),
+        "drift": round(float(scores.drift[i]), 6),
+        "at_rest": bool(scores.at_rest[i]),
+        "percentile": None if ranks is None else round(float(ranks[i]), 2),
+    }
+
+
+def _print(name: str, scores: "Scores", i: int, as_json: bool) -> None:
+    """Print the line of image i."""
+    fields = _fields(scores, i)
+    if as_json:
+        print(json.dumps({"input": name, **fields}))
+        return
+    rank = fields["percentile"]
+    parts = [f"{fields['change']:.6f}", *([] if rank is None else [f"{rank:6.2f} %"])]
+    print(*parts, f"{'at rest' if fields['at_rest'] else '':7}", name, sep="  ")
+
+
+def _write_heat(path: Path, rows: "list[tuple[Tensor, ...]]", overwrite: bool) -> None:
+    """Write a sheet with rows of three images, (1 or 3, S, S) each."""
+    import torch
+
+    from make_it_real.images import encode, pixels
+
+    cells = [image.expand(3, -1, -1) for row in rows for image in row]
+    make_folder(path.parent)
+    sheet = pixels.grid(torch.stack(cells), columns=3)
+    write_bytes(path, encode.encode(sheet), overwrite=overwrite)
+
+
 def _limit(threshold: str | None) -> tuple[float | None, bool]:
-    """ "0.02" → (0.02, False), "99%" → (99.0, True)."""
+    """Parse a threshold: its number, and whether it is in per cent, as in 99%."""
     if threshold is None:
         return None, False
     in_percent = threshold.endswith("%")
     try:
         value = float(threshold.removesuffix("%"))
     except ValueError as error:
-        raise typer.BadParameter(f"--threshold {threshold}: a drift, or per cent") from error
+        raise typer.BadParameter(
+            f"--threshold {threshold}: a score such as 0.02, or per cent such as 99%"
+        ) from error
     if not 0 <= value <= (100 if in_percent else 2):
         raise typer.BadParameter(
             f"--threshold {threshold}: from 0 to {'100%' if in_percent else 2}"
@@ -140,9 +173,11 @@ def calibrate(
         ),
     ] = False,
 ) -> None:
-    """Write the drift of a model's training images into its file, for mir score to refer to.
+    """Measure a model's training images, so that its scores have percentiles.
 
-    mir train does so at its end, and mir evaluate --record; this is for a file without.
+    What f would change of them is written into the model's file, for mir score and mir project.
+    mir train does so at its end, and mir evaluate --record; this is for a file without, or with
+    an older one.
     """
     path = options.check_own(model, overwrite)
     f, info, _ = options.load_model(model, device)

@@ -109,13 +109,10 @@ def evaluate(
         yield measurements.idempotence(ticking(s, "idempotence"))
     some = damaged(len(x))
     fewer = replace(s, x=x[some], labels=None if test.labels is None else test.labels[some])
-    fx_fewer = None
     if "fidelity" in wanted:
-        fx = ticking(s, "fidelity").project(x)
-        fx_fewer = fx[some]
-        yield measurements.fidelity(x, fx)
+        yield measurements.fidelity(x, ticking(s, "fidelity").project(x))
     if "realness" in wanted:
-        yield measurements.realness(ticking(fewer, "realness"), fx_fewer, generator)
+        yield measurements.realness(ticking(fewer, "realness"), generator)
     if "projection" in wanted:
         if "realness" not in wanted:
             # Draw what that section draws, so that the damage is the same without it.

@@ -18,7 +18,7 @@ from make_it_real.evaluation.feature_extractors import Extractor, collect
 from make_it_real.evaluation.figures import Group
 from make_it_real.evaluation.metrics import auroc, psnr
 from make_it_real.images.pixels import grid, mean_abs
-from make_it_real.inference.projection import generate, project
+from make_it_real.inference.projection import generate, project, project_with_change
 from make_it_real.inference.refinement import Walk
 from make_it_real.models.ign import IGN
 
@@ -76,6 +76,15 @@ class Subject:
     def compute(self, images: Tensor) -> Tensor:
         """Compute f of images (N, C, S, S), in batches; the result is on the CPU."""
         return project(self.f, images, batch=self.batch).cpu()
+
+    def changes(self, images: Tensor) -> Tensor:
+        """Measure the change that f would make of images (N, C, S, S), before its gate: (N,)."""
+        out = [images.new_empty(0)]
+        for part in images.split(self.batch):
+            _, r = project_with_change(self.f, part, batch=self.batch)
+            out.append(r.abs().mean((1, 2, 3)).cpu())
+            self.tick(len(part))
+        return torch.cat(out)
 
     def onward(self, before: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Apply f again to y = f(before): f(y), and where y differs from before, (N,).
@@ -252,13 +261,14 @@ def unreal(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     return {"noise": noisy, "inverted": -x, "shuffled": x.flatten(1)[:, order].view_as(x)}
 
 
-def realness(s: Subject, fx: Tensor | None, generator: torch.Generator) -> Group:
-    """Measure the AUROC with which the drift |f(y) − y| tells real images from unreal ones.
+def realness(s: Subject, generator: torch.Generator) -> Group:
+    """Measure the AUROC with which the score of images tells real ones, s.x, from unreal ones.
 
-    fx: f(x) of s.x, or None where it is to be computed.
+    The score is mean |r(y)|, the change that f would make of y before its gate, as in ``mir
+    score``.
     """
-    group, real = Group("realness"), mean_abs(s.project(s.x) if fx is None else fx, s.x)
+    group, real = Group("realness"), s.changes(s.x)
     for kind, images in unreal(s.x, generator).items():
-        drift = mean_abs(s.project(images), images)
-        group.add("auroc", auroc(real, drift), bootstrap.of_auroc(real, drift), of=kind)
+        change = s.changes(images)
+        group.add("auroc", auroc(real, change), bootstrap.of_auroc(real, change), of=kind)
     return group

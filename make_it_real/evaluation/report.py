@@ -41,9 +41,9 @@ LABELS = {
     "rest_change_max": "largest change of a pixel at k = 1,000",
     "rest_way": "mean |f^1000(z) − f(z)|", "rest_way_max": "largest |f^1000(z) − f(z)|",
     "fidelity": "mean |f(x) − x|", "fidelity_psnr": "PSNR (dB)", "fidelity_ssim": "SSIM",
-    "auroc_noise": "AUROC of drift, real against noisy",
-    "auroc_inverted": "AUROC of drift, real against inverted",
-    "auroc_shuffled": "AUROC of drift, real against shuffled",
+    "auroc_noise": "AUROC of the score, real against noisy",
+    "auroc_inverted": "AUROC of the score, real against inverted",
+    "auroc_shuffled": "AUROC of the score, real against shuffled",
 }  # fmt: skip
 NOTES = (
     "In brackets: 95 % intervals, by resampling images. Of a Fréchet distance they are ± 1.96 "

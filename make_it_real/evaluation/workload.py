@@ -64,7 +64,7 @@ class Workload:
             "generation": 3 * self.n + compared,
             "idempotence": few * (1 + last) + many * (1 + min(last, measurements.EARLY)),
             "fidelity": self.test,
-            "realness": (3 if "fidelity" in self.wanted else 4) * self.damaged,
+            "realness": 4 * self.damaged,
             "projection": self.kinds * (self.damaged + 2 * self.repeated),
         }
         totals = {name: counts[name] for name in SECTIONS if name in self.wanted}
@@ -105,7 +105,7 @@ class Workload:
             "generation": self.n * (2 + moving),
             "idempotence": 2 * (few + many) + moving * again,
             "fidelity": self.test,
-            "realness": (3 if "fidelity" in self.wanted else 4) * self.damaged,
+            "realness": 4 * self.damaged,
             "projection": self.kinds * (self.damaged + (1 + moving) * self.repeated),
         }
 

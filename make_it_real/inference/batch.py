@@ -1,6 +1,6 @@
-"""Projecting many files: read, fit, f^k, write, and report each of them.
+"""Project many files: read, fit, apply f, write, and report each of them.
 
-A few batches are in memory at a time, however many files there are. One bad file costs one
+Only a few batches are in memory at a time, however many files there are. A bad file costs one
 line of the report and nothing else.
 """
 
@@ -30,8 +30,9 @@ from make_it_real.images.paste_back import outcome
 from make_it_real.images.pixels import enlarged, mean_abs
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.naming import OUTPUT_SUFFIXES, face_name
-from make_it_real.inference.projection import project
+from make_it_real.inference.projection import project, project_with_change
 from make_it_real.inference.report import Result, Status
+from make_it_real.inference.scoring import percentile
 from make_it_real.models.ign import IGN
 
 ACCELERATOR_WORKERS = 4
@@ -49,12 +50,13 @@ _EXISTS = "the output exists; --overwrite replaces it"
 class Settings:
     """How to project: k, batch size, fitting, and what to do with files that exist.
 
-    restore_size: write results at their inputs' own sizes; None does so for photographs: what is
-    larger than the model's images, which have no background. drift: measure it, which costs one
-    more f. quality: of JPEG and WEBP. text: written into each PNG as text chunks.
-    keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
-    result instead of writing it. keep_before: return each face as f was shown it, too. scale:
-    enlarge results at the model's size so many times, without smoothing.
+    restore_size: write results at the size of their inputs. None does so for photographs: for
+    pictures larger than the model's images, where these have no background. drift: measure it,
+    which applies f once more. quantiles: of the model's calibration (``scoring.checked``), for each
+    input's percentile, which costs nothing. quality: of JPEG and WEBP. text: written into each PNG
+    as text chunks. keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded
+    image in the result instead of writing it. keep_before: return each face as f was shown it, too.
+    scale: enlarge results at the model's size so many times, without smoothing.
     """
 
     framing: Framing
@@ -64,6 +66,7 @@ class Settings:
     invert: bool | None = None
     restore_size: bool | None = None
     drift: bool = False
+    quantiles: list[float] | None = None
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
     quality: int | None = None
@@ -77,14 +80,14 @@ class Settings:
 def run(
     f: IGN, jobs: Iterable[Job], settings: Settings, stop: Event | None = None
 ) -> Iterator[Result]:
-    """Do the jobs, in order: one Result each, or one for each face that becomes an image.
+    """Do the jobs in order: yield a Result for each, or for each face that becomes an image.
 
-    ``stop``, once set, ends the run early: every file in hand is finished, and jobs that were
-    not begun yield nothing. So does closing the generator.
+    stop: once it is set, files that were begun are finished, and other jobs yield nothing.
+    Closing the generator has the same effect.
 
-    Each worker takes a batch all the way. On the CPU there is a worker a core, each with f on
-    one thread: whole batches side by side leave no core waiting for another, or for a disk.
-    An accelerator is used by one worker at a time while the others read and write.
+    A worker does all the work of a batch. On the CPU there is a worker for each core, with f on
+    one thread, so that no core waits for another or for a disk. An accelerator is used by one
+    worker at a time, while the others read and write.
     """
     stop = stop or Event()
     batches = _batches(iter(jobs), settings.batch)
@@ -145,7 +148,7 @@ class _Item:
 
 
 class _Worker:
-    """Takes batches from files to files; used by several threads at once."""
+    """Does batches, from files to files. Several threads use it at once."""
 
     def __init__(
         self, f: IGN, settings: Settings, turn: AbstractContextManager[Any], stop: Event
@@ -179,22 +182,22 @@ class _Worker:
         return held
 
     def files_turn(self) -> AbstractContextManager[Any]:
-        """What to hold while reading or writing.
+        """Return the lock for reading and writing.
 
-        Small files are nearly all Python, in which one thread runs at a time: two workers at
-        it hinder each other, and f in a third. Large ones are decoded side by side.
+        With small files nearly all time is spent in Python, which runs one thread at a time: two
+        workers would slow each other, and f in a third. Large files are decoded side by side.
         """
         return self.files if self.small else nullcontext()
 
     def flush(self, held: list[_Item | Result]) -> list[Result]:
-        """The results of what was read, in order; of those not written before ``stop``, none."""
+        """Project and write what was read: results in order, none for what ``stop`` left out."""
         items = [item for item in held if isinstance(item, _Item)]
         written = iter(self.project(items) if items else ())
         results = ([item] if isinstance(item, Result) else next(written, []) for item in held)
         return [result for some in results for result in some]
 
     def read(self, job: Job) -> _Item | Result:
-        """The job with its picture fitted, or the Result that it comes to at once."""
+        """Read and fit the picture of a job; a Result where that is all, or fails."""
         start, settings = time.perf_counter(), self.settings
         source, target = str(job.source), str(job.output)
         if not settings.to_stdout:
@@ -225,7 +228,7 @@ class _Worker:
         return _Item(job, data, picture, fitted, restore, reason, cautions, notes, seconds)
 
     def fit(self, picture: Picture) -> tuple[tuple[Fitted, ...], str, tuple[str, ...]]:
-        """(what f is to work on, why there is nothing, what else is to be said of that)."""
+        """Fit a picture: (the images for f, why there are none, other notes)."""
         settings, config = self.settings, self.f.config
         try:
             fitted = fit_all(
@@ -244,20 +247,25 @@ class _Worker:
         return fitted, "", tuple(dict.fromkeys(note for one in fitted for note in one.done))
 
     def project(self, items: list[_Item]) -> list[list[Result]]:
-        """f^k of some fitted pictures, written; the Results of each, as far as ``stop`` lets it."""
+        """Apply f^k to fitted pictures and write them: Results of each, until ``stop`` is set."""
         start = time.perf_counter()
         settings = self.settings
         channels, size = self.f.config.channels, self.f.config.image_size
         nothing = torch.empty(0, channels, size, size)
         x = torch.cat([nothing, *(one.image[None] for item in items for one in item.fitted)])
-        before: list[float] | None = None
-        after: list[float] | None = None
+        figures: dict[str, list[float]] = {}
         with self.turn:
-            y = self.f_of(x, settings.steps)
+            # The first step tells how real the inputs are; the others follow from its results.
+            if settings.quantiles:
+                fx, r = project_with_change(self.f, x, batch=settings.batch)
+                changes = r.abs().mean((1, 2, 3)).tolist()
+                figures["percentile"] = [percentile(settings.quantiles, one) for one in changes]
+            else:
+                fx = self.f_of(x)
+            y = fx if settings.steps == 1 else self.f_of(fx, settings.steps - 1)
             if settings.drift:
-                fx = y if settings.steps == 1 else self.f_of(x)
-                before = mean_abs(fx.cpu(), x).tolist()
-                after = mean_abs(self.f_of(y), y).tolist()
+                figures["drift_before"] = mean_abs(fx.cpu(), x).tolist()
+                figures["drift_after"] = mean_abs(self.f_of(y), y).tolist()
             y = y.cpu()
         share = (time.perf_counter() - start) / max(1, len(x))
         results: list[list[Result]] = []
@@ -267,26 +275,26 @@ class _Worker:
                 if self.stopping() and results:
                     break
                 mine = slice(first, first + len(item.fitted))
-                drifts = before[mine] if before else None, after[mine] if after else None
-                results.append(self.finish(item, y[mine], *drifts, share))
+                some = {name: values[mine] for name, values in figures.items()}
+                results.append(self.finish(item, y[mine], some, share))
                 first = mine.stop
         return results
 
     def f_of(self, images: Tensor, steps: int = 1) -> Tensor:
-        """f^steps; a photo of many faces comes to more images than a batch takes."""
+        """Compute f^steps; a photo of many faces comes to more images than a batch takes."""
         return project(self.f, images, steps, batch=self.settings.batch)
 
     def finish(
         self,
         item: _Item,
         y: Tensor,
-        before: list[float] | None,
-        after: list[float] | None,
+        figures: dict[str, list[float]],
         share: float,
     ) -> list[Result]:
-        """Write what f made of a picture, y (N, C, S, S): one file, or one a face.
+        """Write what f made of a picture, y (N, C, S, S): one file, or one for each face.
 
-        before, after: drifts (N). share: seconds that each image took in f.
+        figures: fields of Result by name, a value for each image (N). share: seconds that each
+        image took in f.
         """
         faces = list(zip(item.fitted, y, strict=True))
         together = item.restore or not faces
@@ -309,12 +317,10 @@ class _Worker:
                 warnings=() if part.start else item.warnings,
                 inverted=any(fitted.inverted for fitted, _ in some),
                 done=first.done if first else item.notes,
-                drift_before=_mean(before, part),
-                drift_after=_mean(after, part),
                 face=part.start + 1,
                 before=first.image if first and keep else None,
             )
-            result = self.write(item, output, some, result)
+            result = self.write(item, output, some, _with_figures(result, figures, part))
             seconds = time.perf_counter() - start + share * len(part)
             seconds += item.seconds / len(parts)
             results.append(replace(result, seconds=round(seconds, 6)))
@@ -323,7 +329,7 @@ class _Worker:
     def write(
         self, item: _Item, output: Path, some: list[tuple[Fitted, Tensor]], result: Result
     ) -> Result:
-        """Write f^k(x), in the size, format and with the metadata asked for."""
+        """Write f^k(x) in the size and format, and with the metadata, that were asked for."""
         settings, job, picture = self.settings, item.job, item.picture
         kind = OUTPUT_SUFFIXES[output.suffix.lower()]
         try:
@@ -365,5 +371,11 @@ class _Worker:
         return result
 
 
-def _mean(drifts: list[float] | None, part: range) -> float | None:
-    return sum(drifts[part.start : part.stop]) / len(part) if drifts and part else None
+def _with_figures(result: Result, figures: dict[str, list[float]], part: range) -> Result:
+    """Add the figures of a part of the images: the highest percentile, of all else the mean."""
+    values = {name: each[part.start : part.stop] for name, each in figures.items() if part}
+    more: dict[str, Any] = {
+        name: max(each) if name == "percentile" else sum(each) / len(each)
+        for name, each in values.items()
+    }
+    return replace(result, **more)

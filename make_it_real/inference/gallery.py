@@ -4,8 +4,8 @@
     page.add("sketch.png", after=y, before=x, score=0.12, figures={"inverted": "yes"})
     page.write(Path("x.html"))
 
-Images are tensors (C, H, W) in [−1, 1], or the path or bytes of an image file; they are kept
-as PNGs inside the page. Of a large picture the part that changed is shown.
+Images are tensors (C, H, W) in [−1, 1], or the path or bytes of an image file. The page holds
+them as PNGs. Of a large picture it shows the part that changed.
 """
 
 import base64
@@ -36,7 +36,7 @@ Shown = Tensor | Path | bytes
 
 
 class Gallery:
-    """A page in the making. score: what cards are sorted by, such as "drift"."""
+    """A page to which cards are added. score: name of what they are sorted by, such as "drift"."""
 
     def __init__(self, title: str, *, score: str = "score", about: str = "") -> None:
         self.title, self.score, self.about = title, score, about
@@ -54,10 +54,10 @@ class Gallery:
         score: float | None = None,
         figures: Mapping[str, Any] | None = None,
     ) -> None:
-        """A card: ``after`` alone, or under a slider that uncovers ``before``.
+        """Add a card: ``after`` alone, or with a slider that uncovers ``before``.
 
-        Of two large pictures of one size the part that differs is shown. figures: shown below,
-        by name. Raises ImageError for a file that is no image.
+        Of two large pictures of one size, the part that differs is shown. figures: values by name,
+        shown below. Raises ImageError for a file that is no image.
         """
         number = len(self._cards)
         new, old = _image(after), None if before is None else _image(before)
@@ -87,7 +87,7 @@ class Gallery:
         )
 
     def html(self) -> str:
-        """The whole page."""
+        """Return the whole page."""
         count = f"{len(self)} image{'' if len(self) == 1 else 's'}"
         return _PAGE.format(
             title=escape(self.title), about=escape(self.about), count=count,
@@ -102,10 +102,10 @@ class Gallery:
 
 
 def changed_part(before: Tensor, after: Tensor) -> tuple[slice, slice] | None:
-    """The rows and columns around all that differs between two images (C, H, W).
+    """Return the rows and columns around all that differs between two images (C, H, W).
 
-    None where all is to be shown: they are small or of different sizes, nothing differs, or
-    nearly everything does.
+    Returns None where everything is to be shown: where the images are small or of different sizes,
+    and where nothing or nearly everything differs.
     """
     shape = after.shape[1:]
     if before.shape[1:] != shape or max(shape) <= MAX_SIDE:
@@ -127,14 +127,14 @@ def changed_part(before: Tensor, after: Tensor) -> tuple[slice, slice] | None:
 
 
 def _where(part: tuple[slice, slice], image: Tensor) -> str:
-    """ "320×240 of 4000×3000", width first, as sizes of photographs are given."""
+    """Format sizes, width first, as in "320×240 of 4000×3000"."""
     rows, columns = part
     width, height = columns.stop - columns.start, rows.stop - rows.start
     return f"{width}×{height} of {image.shape[2]}×{image.shape[1]}"
 
 
 def _image(shown: Shown) -> Tensor:
-    """What is to be shown as an image (C, H, W). Raises ImageError."""
+    """Return an image (C, H, W), read where it is a file. Raises ImageError."""
     image = shown if isinstance(shown, Tensor) else pixels.on_white(decode.read(shown))
     if image.ndim != 3:
         raise ImageError("a gallery shows images of shape (C, H, W)")
@@ -142,7 +142,7 @@ def _image(shown: Shown) -> Tensor:
 
 
 def _uri(image: Tensor) -> str:
-    """An image as a PNG in an address of its own, at most ``MAX_SIDE`` pixels a side."""
+    """Encode an image as a data URL of a PNG, at most ``MAX_SIDE`` pixels a side."""
     side = max(image.shape[1:])
     if side > MAX_SIDE:
         size = [max(1, round(s * MAX_SIDE / side)) for s in image.shape[1:]]
@@ -151,7 +151,7 @@ def _uri(image: Tensor) -> str:
 
 
 def _breakable(name: str) -> str:
-    """A name as HTML that may go on in the next line behind its separators, and nowhere else."""
+    """Escape a name as HTML that breaks into lines after its separators only."""
     return "<wbr>".join(map(escape, re.split(r"(?<=[/_\\-])(?=.)", name)))
 
 

@@ -1,10 +1,9 @@
-"""Arithmetic and interpolation in the source space: of seeds' z, of images, of folders' means.
+"""Arithmetic and interpolation of z: of seeds, of images, of the means of folders.
 
-A seed is white noise that the source colours into z. What is mixed of seeds alone is mixed
-as white noise, where lengths and angles mean something, and coloured afterwards: the mixture
-is a z of the source as good as any. As soon as images take part, pixels are mixed. Where a
-number of the noise picks a kind of z, a way goes from kind to kind without those between, and a
-sum is of its heaviest seed's kind.
+A seed gives white noise, which the source colours into z. Seeds are mixed as white noise and
+coloured afterwards, so that the result is a z like any other of the source. As soon as images take
+part, pixels are mixed instead. In a source of several kinds of z, an interpolation jumps from one
+kind to the next, and a sum has the kind of its heaviest seed.
 """
 
 import math
@@ -25,7 +24,7 @@ Between = Callable[[Tensor, Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Operand:
-    """What is mixed: its name, its image or z (C, S, S), and its white noise if a seed's."""
+    """What is mixed: a name, an image or z (C, S, S), and the white noise where it is a seed."""
 
     name: str
     image: Tensor
@@ -34,14 +33,14 @@ class Operand:
 
 @dataclass(frozen=True)
 class Term:
-    """weight · operand, as written."""
+    """A term of a sum: weight · operand."""
 
     weight: float
     operand: str
 
 
 def seed_operand(f: IGN, seed: int) -> Operand:
-    """A seed's z, as ``generate`` draws it."""
+    """Draw a seed's z as ``generate`` does."""
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn(f.source.noise_shape, generator=generator)
     return Operand(f"seed {seed}", _coloured(f, white), white)
@@ -52,16 +51,16 @@ def _coloured(f: IGN, white: Tensor) -> Tensor:
 
 
 def lerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """(1 − t)·a + t·b."""
+    """Compute (1 − t)·a + t·b."""
     return torch.lerp(a, b, t)
 
 
 def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """The point at t on the great circle from a to b, lengths interpolated linearly.
+    """Compute the point at t on the great circle from a to b; lengths are interpolated linearly.
 
-    Of noise of high dimension a straight line's middle is shorter than its ends by √½, unlike
-    anything the source draws; an arc keeps the length. Of one direction, or of opposite ones
-    (between which no arc is the shortest), and of zero, it is the straight line.
+    In high dimensions the middle of a straight line between two draws of noise is shorter than its
+    ends by √½, unlike anything that the source draws. An arc keeps the length. The straight line
+    is used where no arc is the shortest: for equal or opposite directions, and for zero.
     """
     lengths = a.norm(), b.norm()
     if float(min(lengths)) == 0:
@@ -77,12 +76,12 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 def interpolate(f: IGN, operands: Sequence[Operand], n: int, how: How = "spherical") -> Tensor:
-    """n points on the way through two or more operands, both ends included, (n, C, S, S).
+    """Compute n points on the way through two or more operands, both ends included.
 
-    n ≥ 2. Raises ValueError for fewer operands than two.
+    Returns (n, C, S, S). Raises ValueError for fewer than two points or operands.
     """
     if len(operands) < 2 or n < 2:
-        raise ValueError("an interpolation needs two ends and two points or more")
+        raise ValueError("an interpolation needs at least two operands and two points")
     between: Between = slerp if how == "spherical" else lerp
     points = []
     for i in range(n):
@@ -97,7 +96,7 @@ def interpolate(f: IGN, operands: Sequence[Operand], n: int, how: How = "spheric
 
 
 def _on_the_way(f: IGN, a: Tensor, b: Tensor, t: float, between: Between) -> Tensor:
-    """The z of what lies between the white noise of two seeds."""
+    """Compute the z at t between the white noise of two seeds."""
     white = between(a, b, t)
     if not f.source.picks:
         return _coloured(f, white)
@@ -106,10 +105,10 @@ def _on_the_way(f: IGN, a: Tensor, b: Tensor, t: float, between: Between) -> Ten
 
 
 def mix(f: IGN, terms: Sequence[tuple[float, Operand]], *, raw: bool = False) -> Tensor:
-    """Σ weight · operand, (C, S, S).
+    """Compute Σ weight · operand, (C, S, S).
 
-    Of seeds alone the sum of white noise is divided by √Σ weight², which makes it standard
-    normal again, unless ``raw``. Of seeds equally heavy the first one's kind counts.
+    The sum of seeds alone is of their white noise, divided by √Σ weight² unless ``raw``, which
+    makes it standard normal again. Among seeds of equal weight the kind of the first one counts.
     """
     whites = [(weight, one.white) for weight, one in terms if one.white is not None]
     if len(whites) < len(terms):
@@ -124,10 +123,10 @@ def mix(f: IGN, terms: Sequence[tuple[float, Operand]], *, raw: bool = False) ->
 
 
 def parse(expression: str) -> list[Term]:
-    """ "3 - 5 + 0.5*'my photo.png'" → terms; operands are seeds, files or folders.
+    """Parse a sum such as "3 - 5 + 0.5*'my photo.png'" into terms.
 
-    Operators stand between spaces, but may do without between seeds ("3-5+8"); names with
-    spaces are quoted. Raises ValueError, with what is wrong.
+    Operands are seeds, files or folders. Operators stand between spaces, which may be left out
+    between seeds ("3-5+8"). Names with spaces are quoted. Raises ValueError.
     """
     try:
         tokens = shlex.split(expression)
@@ -151,11 +150,11 @@ def parse(expression: str) -> list[Term]:
             terms.append(Term(sign * weight, operand))
             sign, expecting = 1.0, False
     if not terms or expecting:
-        raise ValueError(f'{expression!r}: something like "3 - 5 + 8" is wanted')
+        raise ValueError(f'{expression!r}: write a sum such as "3 - 5 + 8"')
     return terms
 
 
 def _weighted(token: str) -> tuple[float, str]:
-    """ "0.5*x" → (0.5, "x"); "x" → (1.0, "x")."""
+    """Split a term into weight and operand: "0.5*x" → (0.5, "x"), "x" → (1.0, "x")."""
     found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\*(.+)", token)
     return (float(found[1]), found[2]) if found else (1.0, token)

@@ -1,7 +1,7 @@
-"""What inputs and an output come to: which files to project, and the names of the results.
+"""Plan a job: which files to project, and the names of the results.
 
-Folders are listed, not loaded: of each file only two names are kept, and a ``Job`` is made when
-its turn comes, so that a folder of a hundred thousand images costs some twenty megabytes.
+Folders are listed, not loaded. Of each file only two names are kept, and a ``Job`` is built when
+its turn comes, so that a folder of 100,000 images takes about 20 MB of memory.
 """
 
 import glob
@@ -30,9 +30,10 @@ STDIN = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image to project. source: a file, or STDIN; data: its bytes, where already read.
+    """One image to project.
 
-    output: the file to write. within: of a folder or glob, whose existing outputs are skipped.
+    source: a file, or STDIN. output: the file to write. within: whether it is of a folder or glob,
+    whose existing outputs are skipped. data: the file's bytes, where they were read already.
     """
 
     source: Path
@@ -43,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class _Folder:
-    """Images of one folder (subfolders are their own): names of files and their results."""
+    """The images of one folder, without its subfolders: names of files and of their results."""
 
     source: Path
     target: Path
@@ -58,7 +59,7 @@ class _Folder:
 
 
 class Jobs(Sequence[Job]):
-    """Jobs in order, most of them made as they are asked for."""
+    """Jobs in order, most of which are built only when they are asked for."""
 
     def __init__(self, parts: Sequence["_Folder | Sequence[Job]"]) -> None:
         self._parts = parts
@@ -78,9 +79,9 @@ class Jobs(Sequence[Job]):
         return list(self)[index]
 
     def share(self, rank: int, world: int) -> "Jobs":
-        """Those of the jobs that fall to one of ``world`` processes; each falls to one.
+        """Return the jobs of one of ``world`` processes, which share them out among each other.
 
-        A job's name decides, so that processes whose listings differ still agree.
+        The name of a job decides, so that processes agree though their listings may differ.
         """
 
         def mine(path: Path) -> bool:
@@ -98,7 +99,7 @@ class Jobs(Sequence[Job]):
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs that inputs and an output come to, and the inputs that come to none."""
+    """The jobs, and the inputs that can't be a job."""
 
     jobs: Jobs
     failed: tuple[Result, ...]
@@ -117,14 +118,14 @@ def plan(
 ) -> Plan:
     """Turn files, folders, globs and "-" (whose bytes are ``stdin``) into jobs.
 
-    sketch.jpg → sketch_real.png beside it (by ``word``; where that is empty, no results are
-    written); photos/ → photos_real/ with the tree kept; with ``output``, a file for a single
-    image if it has the suffix of one (unless ``into_folder``), else a folder, in which each of
-    several folders and globs gets one of its own. format: of the results, PNG by default
-    ("same": their inputs', if PNG, JPEG or WEBP). Results of named files take the next free
-    number. Those of folders and globs have the same names in every call, and are no inputs of
-    theirs. A folder is searched once; a file named twice is one job. Raises ValueError for
-    several inputs to one file and an output of another kind.
+    Without ``output``, sketch.jpg becomes sketch_real.png beside it, and photos/ becomes
+    photos_real/ with the same tree inside. word: the "real" of these names; where it is empty,
+    inputs are listed only. output: a file for a single image, if it has the suffix of one and not
+    ``into_folder``; else a folder, with a folder in it for each of several folders and globs.
+    format: of the results; PNG by default, "same" keeps PNG, JPEG and WEBP. The result of a named
+    file takes the next free number. Results of folders and globs have the same names in every
+    call, and are never inputs themselves. A folder is searched once, and a file named twice is
+    one job. Raises ValueError for several inputs to one file, and for an output of another kind.
     """
     matches = {item: expand(item) for item in inputs}
     expanded = [match for item in inputs for match in matches[item]]
@@ -151,7 +152,7 @@ def plan(
 def _is_one_file(
     output: Path | None, expanded: list[str], into_folder: bool, format: Format | None
 ) -> bool:
-    """Whether an output is the file of one result. Raises ValueError if it can't be written so."""
+    """Tell whether an output is one file. Raises ValueError where it can't be written as that."""
     suffix = "" if output is None or into_folder or output.is_dir() else output.suffix.lower()
     to_file = suffix in OUTPUT_SUFFIXES
     if suffix in SUFFIXES and not to_file:
@@ -167,9 +168,9 @@ def _is_one_file(
 class _Planner:
     """Turns inputs into parts of a plan, one after the other.
 
-    several: there is more than one input; parted: as they were given, globs not resolved. named:
-    the real paths of inputs that are files, which folders leave out. sources, taken, visited:
-    the files, results and folders (device, inode) of the inputs so far.
+    several: whether there is more than one input. parted: the same, with a glob counted as one.
+    named: real paths of inputs that are files, which folders leave out. sources, taken, visited:
+    files, results and folders (device, inode) of the inputs so far.
     """
 
     output: Path | None
@@ -189,7 +190,7 @@ class _Planner:
     visited: set[tuple[int, int]] = field(default_factory=set)
 
     def add(self, item: str) -> None:
-        """Add one input, which is no glob any more."""
+        """Add one input: a file, a folder or "-"."""
         path = Path(item)
         if path != STDIN and os.path.isdir(path):
             self.add_folder(item, path)
@@ -200,7 +201,7 @@ class _Planner:
             self.add_file(path)
 
     def add_glob(self, item: str, matches: list[str]) -> None:
-        """Add what a glob matches, as jobs that are gone on with like those of a folder."""
+        """Add what a glob matches; as with a folder, what has a result is skipped later."""
         root = fixed_part(item)
         folders: dict[Path, list[str]] = {}
         for match in matches:
@@ -230,7 +231,7 @@ class _Planner:
             self.parts.append(_Folder(folder, here, pairs))
 
     def glob_target(self, item: str, root: Path) -> Path | None:
-        """The folder for the results of a glob that searches in ``root``; None: beside each."""
+        """Choose the folder for results of a glob that searches in ``root``; None: beside each."""
         if self.output is None:
             return None
         target = self.output
@@ -260,7 +261,7 @@ class _Planner:
             self.fail(item, f"no images in this folder{deeper}")
 
     def folder_target(self, item: str, path: Path) -> Path:
-        """The folder for the results of an input folder."""
+        """Choose the folder for the results of an input folder."""
         name = path.resolve().name
         if not (self.output or name):
             raise ValueError(f"{item} has no name to add _{self.word} to: name a folder with -o")
@@ -282,7 +283,7 @@ class _Planner:
             self.parts.append([Job(path, target, data=self.stdin if path == STDIN else None)])
 
     def file_target(self, path: Path) -> Path:
-        """The file for the result of an input file."""
+        """Choose the file for the result of an input file."""
         if self.to_file and self.output is not None:
             return self.output
         stem = "stdin" if path == STDIN else path.stem
@@ -293,10 +294,10 @@ class _Planner:
 
 
 def arrivals(plan: Callable[[], Plan], stop: Event, every: float = 1.0) -> Iterator[list[Job]]:
-    """The jobs whose files are new or changed, some at a time, until ``stop`` is set.
+    """Yield jobs whose files are new or changed, some at a time, until ``stop`` is set.
 
-    The plan is made again ``every`` so many seconds. A file that two plans in a row find with
-    the same size and time of change has settled: nobody writes it any more.
+    planned: makes a plan, which is done again after every ``every`` seconds. A file is taken once
+    two plans in a row see the same size and time of change: then nobody writes it any more.
     """
     handled: dict[str, tuple[int, int]] = {}
     before: dict[str, tuple[int, int]] = {}

@@ -13,7 +13,7 @@ OUTPUT_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEB
 
 
 def result_suffix(name: str, format: Format | None) -> str:
-    """The suffix of the result of a file."""
+    """Return the suffix of the result of a file."""
     if format != "same":
         return f".{format or 'png'}"
     own = os.path.splitext(name)[1]
@@ -21,7 +21,7 @@ def result_suffix(name: str, format: Format | None) -> str:
 
 
 def without_results(names: list[str], word: str) -> list[str]:
-    """Names of a folder's files but for the results of others: x_real.png beside x.jpg."""
+    """Leave out the results among a folder's names, such as x_real.png beside x.jpg."""
     if not word:
         return names
     stems = [os.path.splitext(name)[0] for name in names]
@@ -34,10 +34,10 @@ def without_results(names: list[str], word: str) -> list[str]:
 
 
 def result_names(names: list[str], format: Format | None, word: str = "") -> list[str]:
-    """The names of a folder's results: x.jpg → x.png, or x.jpg.png where several would be x.png.
+    """Name a folder's results: x.jpg → x.png, or x.jpg.png where several would be x.png.
 
-    word: stands before the suffix. Names that differ in case alone count as equal, as many file
-    systems have it.
+    word: goes before the suffix. Names that differ in case alone count as equal, as they do on
+    many file systems.
     """
     plain = [os.path.splitext(name)[0] + word + result_suffix(name, format) for name in names]
     counts = Counter(result.casefold() for result in plain)
@@ -55,9 +55,10 @@ def result_names(names: list[str], format: Format | None, word: str = "") -> lis
 
 
 def face_name(source: Path, output: Path, face: int) -> Path:
-    """Where a further face of a photo goes: photo_real-face2.png.
+    """Name the file for a further face of a photo: photo_real-face2.png.
 
-    Not where the result of a file called so goes, which may lie beside the photo.
+    The name differs from that of the result of a file called photo-face2, which may lie beside
+    the photo.
     """
     stem = f"{output.stem}-face{face}"
     while output.parent != source.parent and any(

@@ -22,10 +22,10 @@ FLOOR = 1e-9
 
 
 def sparkline(values: Sequence[float], width: int = 48) -> str:
-    """Values ≥ 0 as a line of bars over their logarithm, at most ``width`` characters.
+    """Draw values ≥ 0 as a line of bars in text, at most ``width`` characters.
 
-    Time runs logarithmically too: early steps, where most happens, get most of the room. A
-    value of 0 is a space.
+    Both axes are logarithmic: early steps, where most happens, get most of the room. A value of 0
+    is a space.
     """
     n = len(values)
     if not n:
@@ -44,9 +44,9 @@ def sparkline(values: Sequence[float], width: int = 48) -> str:
 
 
 def curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) -> bytes:
-    """A PNG of lines over k, both axes logarithmic (in k + 1, so that 0 has a place).
+    """Draw lines over k as a PNG; both axes are logarithmic (in k + 1, so that 0 has a place).
 
-    Values of 0 are drawn on the floor of the plot, which lies under the smallest value.
+    Values of 0 are drawn at the bottom of the plot, below the smallest value.
     """
     return _bytes(_curve(k, lines, title), "PNG", optimize=True)
 
@@ -58,11 +58,11 @@ def refinement(
     title: str,
     rest: int | None = None,
 ) -> bytes:
-    """A PNG of images at some k, labelled, above the curve of ``lines`` over ``k``.
+    """Draw images at some k, labelled, above the curve of ``lines`` over ``k``, as a PNG.
 
     frames: by k, images (N, C, H, W) in [−1, 1], of which the first ``ROWS`` are shown. rest:
-    the k from which all images rest, or None. It is said in place of a curve of fewer than two
-    points above 0, which would be empty.
+    the k from which all images rest, or None. A text says so where the curve would be empty:
+    where it has fewer than two points above 0.
     """
     strip = _labelled({f"k = {step:,}": images[:ROWS] for step, images in frames.items()})
     moving = max((sum(value > 0 for value in values) for values in lines.values()), default=0)
@@ -79,7 +79,7 @@ def refinement(
 
 
 def _labelled(columns: Mapping[str, Tensor]) -> Image.Image:
-    """Columns of images (N, C, H, W), each under its label, ``WIDTH`` wide."""
+    """Draw columns of images (N, C, H, W), each under its label, ``WIDTH`` wide."""
     font = ImageFont.load_default(12)
     width = (WIDTH - 2 * MARGIN) // len(columns)
     pictures = [[encode.to_pillow(image) for image in images] for images in columns.values()]
@@ -104,7 +104,7 @@ def _labelled(columns: Mapping[str, Tensor]) -> Image.Image:
 
 
 def _curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) -> Image.Image:
-    """What ``curve`` draws."""
+    """Draw what ``curve`` encodes."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     positive = [v for values in lines.values() for v in values if v > 0] or [1.0]
@@ -142,7 +142,7 @@ def _curve(k: Sequence[int], lines: Mapping[str, Sequence[float]], title: str) -
 
 
 def table(columns: Mapping[str, Sequence[float]]) -> bytes:
-    """Columns of equal length as CSV, numbers in full."""
+    """Format columns of equal length as CSV, with all digits of numbers."""
     with io.StringIO(newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -152,10 +152,10 @@ def table(columns: Mapping[str, Sequence[float]]) -> bytes:
 
 
 def heat(image: Tensor, change: Tensor, peak: float | None = None) -> Tensor:
-    """Where an image (C, H, W) would change, as a colour image (3, H, W) in [−1, 1].
+    """Show where an image (C, H, W) would change: a colour image (3, H, W) in [−1, 1].
 
-    The image in grey at half contrast; what f would darken in blue, brighten in orange, by
-    ``change`` (C, H, W) as a share of ``peak`` (its largest where None).
+    The image is grey, at half contrast. Blue is what f would darken, orange what it would
+    brighten. change: (C, H, W). peak: the change of full colour; None for the largest.
     """
     grey = image.mean(0).clamp(-1, 1) / 2
     moved = change.mean(0)
@@ -170,10 +170,10 @@ def heat(image: Tensor, change: Tensor, peak: float | None = None) -> Tensor:
 def animation(
     frames: Sequence[Tensor], labels: Sequence[str], format: str, scale: int = 1
 ) -> bytes:
-    """Frames (C, H, W) in [−1, 1], each above its label, as a GIF or lossless WEBP that loops.
+    """Encode frames (C, H, W) in [−1, 1] as a GIF or lossless WEBP that loops.
 
-    Frames are enlarged ``scale`` times, or small ones by a whole factor where that is 1. The
-    first and the last stand a while.
+    Each frame has its label below. Frames are enlarged ``scale`` times; where that is 1, small
+    ones by a whole factor. The first and the last are shown for longer.
     """
     font, pictures = ImageFont.load_default(14), []
     for frame, label in zip(frames, labels, strict=True):

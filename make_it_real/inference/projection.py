@@ -1,6 +1,6 @@
-"""All that applies a trained f: z → f^k(z), damaged x → f^k(x), and how far f moves an image."""
+"""Applying a trained f: z → f^k(z), damaged x → f^k(x), and how far f moves an image."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,10 +13,10 @@ DEFAULT_BATCH = 64
 
 
 def generate(f: IGN, seeds: Iterable[int], steps: int = 1, *, batch: int = DEFAULT_BATCH) -> Tensor:
-    """New images f^steps(z), one a seed: (len(seeds), C, S, S) in [−1, 1], on f's device.
+    """Make new images f^steps(z), one a seed: (len(seeds), C, S, S) in [−1, 1], on f's device.
 
     A seed's image does not depend on the other seeds, nor (but for the last bits of float
-    arithmetic) on ``batch``. steps ≥ 1: how often f is applied.
+    arithmetic) on ``batch``. steps: how often f is applied, at least 1.
     """
     seeds = list(seeds)
     chunks = (seeds[i : i + batch] for i in range(0, len(seeds), batch))
@@ -24,12 +24,26 @@ def generate(f: IGN, seeds: Iterable[int], steps: int = 1, *, batch: int = DEFAU
 
 
 def project(f: IGN, images: Tensor, steps: int = 1, *, batch: int = DEFAULT_BATCH) -> Tensor:
-    """f^steps of images (N, C, S, S), about [−1, 1] → (N, C, S, S) in [−1, 1], on f's device.
+    """Compute f^steps of images (N, C, S, S), about [−1, 1]; the result is on f's device.
 
-    steps ≥ 1. Raises ShapeError where the images' shape is not f's.
+    steps: how often f is applied, at least 1. Returns (N, C, S, S) in [−1, 1]. Raises ShapeError
+    where the images' shape is not f's.
     """
     check_shape(f, images)
     return _joined(f, (apply(f, chunk, steps) for chunk in images.split(batch)))
+
+
+def project_with_change(
+    f: IGN, images: Tensor, *, batch: int = DEFAULT_BATCH
+) -> tuple[Tensor, Tensor]:
+    """Compute f(x) as ``project`` does, and r(x), the change before dead zone and gate.
+
+    Both are (N, C, S, S), on f's device; r is ``IGN.with_change``'s. Raises ShapeError where the
+    images' shape is not f's.
+    """
+    check_shape(f, images)
+    pairs = [_in_memory(f, f.with_change, chunk) for chunk in images.split(batch)]
+    return _joined(f, (fx for fx, _ in pairs)), _joined(f, (change for _, change in pairs))
 
 
 def check_shape(f: IGN, images: Tensor) -> None:
@@ -42,27 +56,43 @@ def check_shape(f: IGN, images: Tensor) -> None:
 
 
 def _joined(f: IGN, results: Iterator[Tensor]) -> Tensor:
+    """Join the results (n, C, S, S) of several batches, of which there may be none."""
     size, channels = f.config.image_size, f.config.channels
     return torch.cat([torch.empty(0, channels, size, size, device=f.device), *results])
 
 
-@torch.inference_mode()
 def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:
-    """f^steps of one batch. Halves the batch and tries again where memory runs out."""
+    """Compute f^steps of one batch; where memory runs out, of its halves.
+
+    Raises ValueError for steps under 1.
+    """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
-    try:
-        y = images.to(f.device, torch.float32, memory_format=torch.channels_last)
+
+    def work(y: Tensor) -> tuple[Tensor, ...]:
         for _ in range(steps):
             y = f(y)
-        return y.contiguous()
+        return (y,)
+
+    return _in_memory(f, work, images)[0]
+
+
+@torch.inference_mode()
+def _in_memory(
+    f: IGN, work: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor
+) -> tuple[Tensor, ...]:
+    """Compute work(images), or the work of halves, joined, where memory runs out."""
+    try:
+        batch = images.to(f.device, torch.float32, memory_format=torch.channels_last)
+        return tuple(result.contiguous() for result in work(batch))
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _out_of_memory(error) or len(images) < 2:
             raise
     # Outside the except block, so that the failed attempt's tensors are already let go.
     if f.device.type == "cuda":
         torch.cuda.empty_cache()
-    return torch.cat([apply(f, half, steps) for half in images.chunk(2)])
+    halves = [_in_memory(f, work, half) for half in images.chunk(2)]
+    return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -72,6 +102,10 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def drift(f: IGN, images: Tensor, *, batch: int = DEFAULT_BATCH) -> Tensor:
-    """|f(y) − y| of images (N, C, S, S), mean absolute per image (N,): 0 is at rest."""
+    """Measure |f(y) − y| of images (N, C, S, S), mean absolute per image (N,): 0 is at rest.
+
+    This is after the gate: of all images that f leaves alone it is 0. ``scoring.score`` tells
+    these apart by the change that f would make of them.
+    """
     parts = [mean_abs(project(f, y, batch=batch), y.to(f.device)) for y in images.split(batch)]
     return torch.cat(parts) if parts else torch.empty(0)

@@ -1,4 +1,4 @@
-"""f^k with its whole path, for k as large as one likes: what rests is not computed again."""
+"""f^k with the path there, for large k too: images at rest are not computed again."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -25,14 +25,15 @@ LAST_BITS_STEPS = 64
 class Rest:
     """An image came to rest at f^since, by a rule.
 
-    exact: f changes no bit of it. cycle: it came back, bit by bit, to where it had been, and
-    never left that by more than a tenth of an 8-bit level. last bits: for 64 steps or more it
-    has stayed within 2e-6 of one place, no further off than 1.5 times as in the half as many
-    steps before: rounding errors go round, and nothing moves it on. contraction: over 16 steps its
-    changes have shrunk at least as much since the last power of two in k as between the two
-    before, and the way that is left, if every further 16 steps shrink them so, is under a tenth
-    of an 8-bit level in every pixel; that it goes on contracting is what the proof assumes.
-    until: no pixel changed by more than the tolerance asked for: no rest, but where to stop.
+    exact: f changes no bit of the image.
+    cycle: the image came back to a former state bit by bit, and was never further from it than a
+        tenth of an 8-bit level.
+    last bits: for 64 steps or more it stayed within 2e-6 of one state, and at most 1.5 times as far
+        off as in the half as many steps before. So rounding errors circle, and nothing moves it.
+    contraction: its changes shrink over 16 steps, since the last power of two in k at least as much
+        as between the two powers before. If they go on shrinking so, which is assumed, all steps
+        that follow add up to less than a tenth of an 8-bit level in every pixel.
+    until: no pixel changed by more than the tolerance asked for. That is no rest, but the end.
     """
 
     since: int
@@ -41,14 +42,14 @@ class Rest:
 
 @dataclass(frozen=True)
 class Refined:
-    """What became of N images under f^0 … f^steps.
+    """N images under f^0 … f^steps.
 
     images: f^steps, (N, C, S, S). frames: those of the k asked for, each (N, C, S, S).
-    rest: for each image when and by which rule it came to rest, None while it moves.
+    rest: when and by which rule each image came to rest; None for those that still move.
+    computed: how many images f was applied to; in a plain loop it would be N · steps.
     k, mean, largest: the curve. For each step k → k + 1 that was computed, the change
-        |f^(k+1) − f^k|, its mean over images and pixels (of images at rest it is 0) and its
-        largest pixel. Once all rest the curve ends.
-    computed: images that f was applied to, of the N · steps of a plain loop.
+        |f^(k+1) − f^k|: its mean over images and pixels, where images at rest count as 0, and its
+        largest pixel. The curve ends once all images rest.
     """
 
     images: Tensor
@@ -61,41 +62,41 @@ class Refined:
     largest: list[float] = field(default_factory=list)
 
     def resting(self) -> dict[str, int]:
-        """How many images rest, by rule; those that move on are counted as "moving"."""
+        """Count the images at rest by rule; "moving" counts the others."""
         names = [one.rule if one else "moving" for one in self.rest]
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
 class Walk:
-    """N images under f, a step at a time: f is not applied again to those that were let go.
+    """Apply f to N images step by step, but no longer to those that were let go.
 
-    index: of the images that move on, (M,); y: these as they are now, (M, C, S, S).
+    index: indices of the images that still move, (M,). y: these images now, (M, C, S, S).
     """
 
     def __init__(self, f_of: Callable[[Tensor], Tensor], images: Tensor) -> None:
-        """f_of: f of some images, however many; images: where they start, (N, C, S, S)."""
+        """f_of: applies f to any number of images. images: where they start, (N, C, S, S)."""
         self.f_of, self.y, self._all = f_of, images, images.clone()
         self.index = torch.arange(len(images), device=images.device)
 
     def advance(self) -> Tensor:
-        """Apply f once to what moves. How far each pixel went, (M, C, S, S)."""
+        """Apply f once to the images that move: |change| of each pixel, (M, C, S, S)."""
         before, self.y = self.y, self.f_of(self.y)
         return (self.y - before).abs()
 
     def let_go(self, resting: Tensor) -> None:
-        """Leave images as they are from here on. resting: bool (M,), which of those that move."""
+        """Keep images as they are now. resting: which of those that move, bool (M,)."""
         self._all[self.index[resting]] = self.y[resting]
         self.index, self.y = self.index[~resting], self.y[~resting]
 
     def images(self) -> Tensor:
-        """All N as they are now, (N, C, S, S), a copy."""
+        """Copy all N images as they are now, (N, C, S, S)."""
         out = self._all.clone()
         out[self.index] = self.y
         return out
 
 
 class _History:
-    """What is known of the way of M images that move, by which they are told to rest."""
+    """What is known of the path of M moving images, to tell which of them have come to rest."""
 
     def __init__(self, y: Tensor, until: float | None) -> None:
         n, device, self.until = len(y), y.device, until
@@ -110,9 +111,9 @@ class _History:
         self.rate_before = self.rate.clone()
 
     def see(self, k: int, y: Tensor, largest: Tensor) -> list[tuple[Rule, int, Tensor]]:
-        """Take note of y = f^k, whose pixels changed by up to ``largest`` (M,).
+        """Add y = f^k, whose pixels changed by up to ``largest`` (M,).
 
-        Rules of rest, the k since when they hold, and for which images, bool (M,).
+        Returns (rule, the k from which it holds, for which images it holds as bool (M,)) of each.
         """
         self.away = torch.maximum(self.away, (y - self.saved).abs().flatten(1).amax(1))
         self.recent = torch.cat([self.recent[1:], largest[None]])
@@ -140,7 +141,7 @@ class _History:
         return rules
 
     def keep(self, moving: Tensor) -> None:
-        """Forget all images but these, bool (M,)."""
+        """Forget all images but those in moving, bool (M,)."""
         self.saved, self.recent = self.saved[moving], self.recent[:, moving]
         self.away, self.away_before = self.away[moving], self.away_before[moving]
         self.rate, self.rate_before = self.rate[moving], self.rate_before[moving]
@@ -156,12 +157,12 @@ def refine(
     batch: int = DEFAULT_BATCH,
     progress: Callable[[int, int], None] | None = None,
 ) -> Refined:
-    """f^steps of images (N, C, S, S), about [−1, 1], and the path there.
+    """Compute f^steps of images (N, C, S, S), about [−1, 1], and the path there.
 
-    at: k of which to keep the images, 0 being those given. until: leave an image be once no
-    pixel of it changes by more than this in a step. progress: called with k and the number of
-    images still moving. Raises ValueError for steps under 1, ShapeError for images that are not
-    f's.
+    at: values of k whose images to keep; 0 stands for the images given. until: stop with an image
+    once no pixel of it changes by more than this in a step. progress: called with k and the number
+    of images that still move. Raises ValueError for steps under 1, ShapeError for images that are
+    not of f's shape.
     """
     check_shape(f, images)
     if steps < 1:

@@ -1,4 +1,4 @@
-"""What became of each file, and the report of it: a JSON line each, appended, whole only."""
+"""The result of each file, and the report: one JSON line a file, appended as a whole."""
 
 import json
 import os
@@ -19,17 +19,19 @@ LONGEST_LINE = 2**20
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one input.
+    """The result of one input.
 
-    status: changed or unchanged (f changed no 8-bit level of what was written; ``reason`` says
-    why where f was not asked), skipped (the output was there), or failed (``reason``). warnings:
-    what of the file was not used. inverted, done: what was done to bring it into the model's
-    frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
+    status: changed; unchanged (f changed no 8-bit level of what was written; ``reason`` says why
+    where f was not applied); skipped (the output existed); or failed (``reason`` says why).
+    warnings: what of the file was not used. inverted, done: how the image was brought into the
+    model's frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
     the result, in image units (0–2), where asked for; of several faces in one image their
-    mean. seconds: reading, fitting and writing it, and its share of its batch's time in f.
-    face: which one, where each face of the input has a result of its own. encoded: the image
-    file's bytes where they go to stdout. before: a face as f was shown it, (C, S, S), where
-    asked for.
+    mean. percentile: of the fitted input among the images that the model was trained on
+    (``scoring.Scores``), of several faces the highest; None where the model has no calibration.
+    seconds: reading, fitting and writing it, and its share of its batch's time in f.
+    face: number of the face, where each face of the input has its own result. encoded: bytes of
+    the image file, where they go to stdout. before: the face that f was applied to, (C, S, S),
+    where asked for.
     """
 
     input: str
@@ -41,6 +43,7 @@ class Result:
     done: tuple[str, ...] = ()
     drift_before: float | None = None
     drift_after: float | None = None
+    percentile: float | None = None
     seconds: float = 0.0
     face: int = 1
     encoded: bytes | None = field(default=None, repr=False)
@@ -48,21 +51,21 @@ class Result:
 
 
 def line(result: Result, **more: Any) -> dict[str, Any]:
-    """A result as a JSON object: its fields but for images, and ``more``."""
+    """Return a result as a JSON object: its fields without images, and ``more``."""
     bare = asdict(replace(result, encoded=None, before=None))
     fields = {key: value for key, value in bare.items() if key not in ("encoded", "before")}
     return fields | more
 
 
 def part(path: Path, rank: int) -> Path:
-    """Where the process of a rank reports, until its report is merged with that of the first."""
+    """Return the path of a process's own report, until it is merged with that of rank 0."""
     return path.with_name(f"{path.name}.rank{rank}") if rank else path
 
 
 def check(path: Path) -> None:
-    """Raise ReportError for a file that holds anything but a report, which is left as it is.
+    """Raise ReportError for a file that holds anything but a report. The file is only read.
 
-    What a killed process wrote of a last line does not count, but one whole line there must be.
+    It must have one whole line. A last line that a killed process left unfinished does not count.
     """
     try:
         if path.is_file() and path.stat().st_size:
@@ -74,7 +77,7 @@ def check(path: Path) -> None:
 
 
 def _whole(file: int, path: Path) -> int:
-    """How many bytes of a report are whole lines. Raises ReportError for what is no report."""
+    """Count the bytes of a report's whole lines. Raises ReportError for what is no report."""
     size = os.fstat(file).st_size
     start = max(0, size - LONGEST_LINE)
     os.lseek(file, start, os.SEEK_SET)
@@ -90,7 +93,7 @@ def _whole(file: int, path: Path) -> int:
 
 
 class Report:
-    """Appends to a file of JSON lines; what a killed process wrote of a last line is cut off.
+    """Appends to a file of JSON lines. An unfinished last line of a killed process is cut off.
 
     Raises ReportError for a file that holds anything else, MirError where it can't be written.
     """
@@ -119,7 +122,7 @@ class Report:
             raise self._failed(error) from error
 
     def merge(self, part: Path) -> None:
-        """Append another report's lines, and remove it; leave it where it is no report."""
+        """Append the lines of another report and remove it. What is no report stays."""
         try:
             check(part)
             lines = part.read_bytes().splitlines(keepends=True)
@@ -131,7 +134,7 @@ class Report:
             raise self._failed(error) from error
 
     def merge_parts(self) -> None:
-        """Append the reports of the other processes of a job, and remove them."""
+        """Append the reports of the other processes of this job, and remove them."""
         pattern = re.compile(re.escape(self.path.name) + r"\.rank[0-9]+")
         for part in sorted(self.path.parent.iterdir()):
             if pattern.fullmatch(part.name):

@@ -121,7 +121,8 @@ class IGN(nn.Module):
 
     Inputs are in about [−1, 1]; noise may lie outside. ``f.source`` draws the z that f maps to
     new images, and ``f.config`` is what f was built from. Each architecture is a subclass that
-    implements ``propose``; ``architectures.build`` picks it.
+    implements ``propose``, and ``propose_with_change`` where its proposal has a dead zone;
+    ``architectures.build`` picks it.
     """
 
     def __init__(self, config: IGNConfig) -> None:
@@ -133,10 +134,30 @@ class IGN(nn.Module):
         """Compute f without its gate: images (N, C, H, W) → (N, C, H, W) in [−1, 1], float32."""
         raise NotImplementedError
 
+    def propose_with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the proposal and r, the change before any dead zone, each (N, C, H, W)."""
+        out = self.propose(images)
+        return out, out - images
+
     def forward(self, images: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and not len(images):
             return images
-        out = self.propose(images)
+        return self._gated(images, self.propose(images))
+
+    def with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute f(x) and r(x), the change that f would make, at the cost of f(x) alone.
+
+        images: (N, C, H, W). Returns f(x), and r(x) of the same shape in float32: what the layers
+        propose to add, as far as x + r(x) lies in [−1, 1], before dead zone and gate. So r tells
+        how real x is to f where f leaves x alone, too.
+        """
+        if not len(images):
+            return images, images
+        out, change = self.propose_with_change(images)
+        return self._gated(images, out), change
+
+    def _gated(self, images: Tensor, out: Tensor) -> Tensor:
+        """Make the change from images to out as far as the gate lets it, in evaluation mode."""
         if not self.training and self.config.rest:
             change = out - images
             out = (images + self.gate(change) * change).clamp(-1, 1)

@@ -66,6 +66,14 @@ class Projector(IGN):
             self.patches = Patches(config.stem, config.channels, config.patches)
 
     def propose(self, images: Tensor) -> Tensor:
+        return self._bounded(images, self._change(images))
+
+    def propose_with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        change = self._change(images)
+        return self._bounded(images, change), (images + change).clamp(-1, 1) - images
+
+    def _change(self, images: Tensor) -> Tensor:
+        """Compute the change that the layers propose, before dead zone and bounds, in float32."""
         # Down to the lowest resolution, keeping the features of each level.
         h = self.stem(images)
         skips = [h]
@@ -83,11 +91,15 @@ class Projector(IGN):
             h = F.silu(h + merge(h + skips.pop()))
         h = self.fine(h)
         # The change, in three parts: by convolutions, by filters and by patches.
-        proposed = (self.last(h) + self.seen(images)).float()
+        proposed: Tensor = (self.last(h) + self.seen(images)).float()
         if self.config.filters:
             proposed = proposed + self.filters(h, images)
         if self.config.patches:
             proposed = proposed + self.patches(h, images)
+        return proposed
+
+    def _bounded(self, images: Tensor, proposed: Tensor) -> Tensor:
+        """Add a proposed change to images, without what lies in the dead zone, within bounds."""
         change = DeadZone.apply(proposed, self.config.dead_zone)  # type: ignore[no-untyped-call]
         out: Tensor = BoundedOutput.apply(images + change)  # type: ignore[no-untyped-call]
         return out

@@ -254,7 +254,7 @@ class Run:
         self.tell(Notice(f"step {self.step}: saved in {self.folder}", "detail"))
 
     def _calibrate(self) -> None:
-        """Write the drift of the training images into the model's file, the best one's."""
+        """Calibrate the model's file, the best one's, with the training images."""
         path = self.folder / MODEL
         f = place(pretrained.load(path), self.trainer.device)
         info = replace(model_file.inspect(path), calibration=calibrate(f, self.images.pixels))

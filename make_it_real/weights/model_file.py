@@ -41,8 +41,8 @@ class ModelInfo:
     config: fields of ``IGNConfig``. framing: fields of ``Framing``. data: name of the data set
     and split. objective: name of the objective. steps: number of training steps. version: of the
     package that wrote the file. training: fields of ``TrainingConfig``. figures: measured figures
-    by name. probe: images of a few seeds that ``verify.py`` compares with. calibration: the drift
-    of the training images, as ``scoring.calibrate`` returns it.
+    by name. probe: images of a few seeds that ``verify.py`` compares with. calibration: the change
+    that f would make of training images, as ``scoring.calibrate`` returns it.
     """
 
     name: str

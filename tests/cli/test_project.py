@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -20,7 +21,9 @@ from make_it_real.images import decode, pixels
 from make_it_real.images.framing import Framing, fit
 from make_it_real.inference.projection import project
 from make_it_real.inference.report import Status
+from make_it_real.inference.scoring import LEVELS, score
 from make_it_real.models.ign import IGN
+from make_it_real.weights import model_file
 
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB\x60\x82"
 FRAMING = Framing(background=-1.0, extent=0.714, stroke=0.084)
@@ -160,7 +163,7 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
     lines = {line["input"]: line for line in map(json.loads, result.stdout.splitlines())}
     keys = {
         "input", "output", "status", "reason", "warnings", "inverted", "done",
-        "drift_before", "drift_after", "seconds", "steps", "model", "face",
+        "drift_before", "drift_after", "percentile", "seconds", "steps", "model", "face",
     }  # fmt: skip
     assert {frozenset(line) for line in lines.values()} == {frozenset(keys)}
     good = lines["a.png"]
@@ -175,6 +178,7 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
         "warnings": [],
         "inverted": True,
         "done": ["cropped to what is drawn (12×50)", "inverted"],
+        "percentile": None,
         "steps": 2,
         "model": str(tiny_model),
         "face": 1,
@@ -182,6 +186,53 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
     assert (lines["bad.png"]["status"], lines["bad.png"]["drift_before"]) == ("failed", None)
     assert lines["bad.png"]["reason"] == "the file is empty"
     assert lines["no.png"]["reason"] == "no such file or folder"
+
+
+def calibrated(model: Path, low: float, high: float) -> None:
+    """Give a model file a calibration whose changes rise from low to high."""
+    changes = torch.linspace(low, high, len(LEVELS), dtype=torch.float64).tolist()
+    info = replace(model_file.inspect(model), calibration={"n": 9, "change": changes})
+    model_file.describe(info, model)
+
+
+def test_what_is_unlike_the_training_images_is_counted(here: Path, tiny_model: Path) -> None:
+    # A stroke, of which f would change more than of noise that it would hardly change at all.
+    calibrated(tiny_model, 0, 1e-4)
+    one = mir(tiny_model, "a.png")
+    assert one.exit_code == 0
+    message = "unlike what the model knows (damaged, or of something else); results may be wrong"
+    assert one.stderr == f"tiny on cpu\na.png looks {message}\n"
+    (here / "b.png").write_bytes(sketch(90))
+    several = mir(tiny_model, "a.png", "b.png", "none.png")
+    assert f"\n2 of 3 pictures look {message}\n" in several.stderr
+    assert mir(tiny_model, "a.png", "-q").stderr == ""
+    line = json.loads(mir(tiny_model, "a.png", "--json").stdout)
+    assert line["percentile"] == 100
+    # As real as the training images are.
+    calibrated(tiny_model, 0, 1.9)
+    like = mir(tiny_model, "a.png", "--json")
+    assert 0 < json.loads(like.stdout)["percentile"] < 99
+    assert "look" not in like.stderr
+
+
+def test_a_percentile_is_of_the_first_step(here: Path, tiny_model: Path, tiny_f: IGN) -> None:
+    calibrated(tiny_model, 0, 0.2)
+    fitted = fit(decode.read(here / "a.png"), 28, 1, FRAMING).image
+    wanted = score(tiny_f, fitted[None], model_file.inspect(tiny_model).calibration).percentile
+    assert wanted is not None
+    for steps in ("1", "3"):
+        line = json.loads(mir(tiny_model, "a.png", "--json", "-k", steps).stdout)
+        assert line["percentile"] == float(wanted[0])
+
+
+def test_the_calibration_of_an_earlier_mir_gives_no_percentile(
+    here: Path, tiny_model: Path
+) -> None:
+    old = {"n": 9, "drift": [0.0] * len(LEVELS)}
+    model_file.describe(replace(model_file.inspect(tiny_model), calibration=old), tiny_model)
+    result = mir(tiny_model, "a.png", "--json")
+    assert (result.exit_code, result.stderr) == (0, "tiny on cpu\n")
+    assert json.loads(result.stdout)["percentile"] is None
 
 
 def test_fitting_and_polarity_can_be_chosen(here: Path, tiny_model: Path) -> None:

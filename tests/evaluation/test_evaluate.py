@@ -45,6 +45,10 @@ class Half(IGN):
         near = images.abs().flatten(1).amax(1) < 0.1
         return torch.where(near[:, None, None, None], images, images.clamp(-1, 1) / 2)
 
+    def with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        out = self(images)
+        return out, out - images
+
 
 @pytest.fixture
 def judge(tmp_path: Path) -> Classifier:

@@ -11,7 +11,7 @@ from torch import Tensor
 import make_it_real
 from make_it_real.errors import MirError, ShapeError
 from make_it_real.inference import projection
-from make_it_real.inference.projection import apply, drift, generate, project
+from make_it_real.inference.projection import apply, drift, generate, project, project_with_change
 from make_it_real.inference.refinement import refine
 from make_it_real.models.ign import IGN, IGNConfig
 
@@ -103,7 +103,7 @@ def test_nothing_comes_of_nothing(tiny_f: IGN, tiny_colour_f: IGN) -> None:
 )
 def test_images_of_another_shape_are_refused(tiny_f: IGN, shape: tuple[int, ...]) -> None:
     said = rf"shape \(N, 1, 28, 28\), not \({', '.join(map(str, shape))}\)"
-    for work in (project, drift, partial(refine, steps=2)):
+    for work in (project, project_with_change, drift, partial(refine, steps=2)):
         with pytest.raises(ShapeError, match=said) as error:
             work(tiny_f, torch.zeros(shape))
         # What a user can mend, and what Python calls such an argument.
@@ -174,6 +174,16 @@ def test_other_errors_are_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         project(f, images(4, size=12))
     assert f.sizes == [4]
+
+
+def test_the_change_comes_with_the_projection_whatever_the_batch(tiny_colour_f: IGN) -> None:
+    x = images(5, 3, 32)
+    for batch in (1, 2, 64):
+        fx, r = project_with_change(tiny_colour_f, x, batch=batch)
+        torch.testing.assert_close(fx, tiny_colour_f(x), **CLOSE)
+        torch.testing.assert_close(r, tiny_colour_f.with_change(x)[1], **CLOSE)
+    fx, r = project_with_change(tiny_colour_f, x[:0])
+    assert fx.shape == r.shape == (0, 3, 32, 32)
 
 
 def test_drift_is_how_far_f_moves_an_image(tiny_f: IGN) -> None:

@@ -1,9 +1,9 @@
-"""mir score and mir calibrate: drifts, what they mean, thresholds, heat maps."""
+"""mir score and mir calibrate: changes, what they mean, thresholds, heat maps."""
 
 import json
 import os
 import struct
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from make_it_real.images import decode, encode
 from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.inference import plots, scoring
 from make_it_real.inference.scoring import LEVELS, calibrate, percentile, score
+from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file, pretrained, verify
 from make_it_real.weights.safetensors_file import read_tensors, save_tensors
@@ -53,20 +54,37 @@ def folder(here: Path) -> Path:
 # --- The library ---
 
 
-def test_drift_is_the_mean_change_and_percentile_its_place(tiny_f: IGN) -> None:
+def test_a_score_has_the_change_before_and_after_the_gate(tiny_f: IGN) -> None:
     x = noisy(6)
     found = score(tiny_f, x)
-    fx = tiny_f(x)
-    torch.testing.assert_close(found.drift, (fx - x).abs().mean((1, 2, 3)))
-    torch.testing.assert_close(found.change, fx - x)
+    fx, r = tiny_f.with_change(x)
+    torch.testing.assert_close(found.drift, (tiny_f(x) - x).abs().mean((1, 2, 3)))
+    torch.testing.assert_close(found.change, r.abs().mean((1, 2, 3)))
+    torch.testing.assert_close(found.r, r)
+    torch.testing.assert_close(found.fx, fx)
     assert found.percentile is None
     calibration = calibrate(tiny_f, to_pixels(noisy(50)))
     ranked = score(tiny_f, x, calibration)
     assert ranked.percentile is not None
-    torch.testing.assert_close(ranked.drift, found.drift)
+    torch.testing.assert_close(ranked.change, found.change)
     assert calibration["n"] == 50
-    assert len(calibration["drift"]) == len(LEVELS)
+    assert len(calibration["change"]) == len(LEVELS)
     assert make_it_real.score is score
+    assert score(tiny_f, x[:0], calibration).change.shape == (0,)
+
+
+def test_images_that_f_leaves_alone_are_ranked(tiny_f: IGN) -> None:
+    # The gate closes for all of them.
+    f = build(replace(tiny_f.config, rest=0.9)).eval()
+    f.load_state_dict(tiny_f.state_dict())
+    x = noisy(5) * 0.1
+    found = score(f, x)
+    assert found.at_rest.all()
+    assert not found.drift.any()
+    torch.testing.assert_close(found.fx, x, atol=0, rtol=0)
+    assert (found.change > 0).all()
+    assert len(set(found.change.tolist())) == 5
+    torch.testing.assert_close(found.change, score(tiny_f, x).change, atol=0, rtol=0)
 
 
 def test_a_percentile_is_the_share_known_to_lie_below() -> None:
@@ -86,26 +104,28 @@ def test_levels_rise_and_are_finest_at_the_end() -> None:
     assert LEVELS[-2] == 99.99
 
 
-def test_the_quantiles_are_those_of_the_drift(tiny_f: IGN) -> None:
+def test_the_quantiles_are_those_of_the_change(tiny_f: IGN) -> None:
     pixels = to_pixels(noisy(101))
-    drift = scoring.score(tiny_f, to_images(pixels)).drift.sort().values
-    quantiles = calibrate(tiny_f, pixels)["drift"]
-    assert quantiles[0] == pytest.approx(float(drift[0]), rel=1e-4)
-    assert quantiles[50] == pytest.approx(float(drift[50]), rel=1e-4)
-    assert quantiles[-1] == pytest.approx(float(drift[100]), rel=1e-4)
+    change = scoring.score(tiny_f, to_images(pixels)).change.sort().values
+    quantiles = calibrate(tiny_f, pixels)["change"]
+    assert quantiles[0] == pytest.approx(float(change[0]), rel=1e-4)
+    assert quantiles[50] == pytest.approx(float(change[50]), rel=1e-4)
+    assert quantiles[-1] == pytest.approx(float(change[100]), rel=1e-4)
 
 
 @pytest.mark.parametrize(
     "calibration",
     [
-        {"n": 3}, {"drift": [1.0]}, {"drift": ["a"] * len(LEVELS)},
-        {"drift": [float(len(LEVELS) - i) for i in range(len(LEVELS))]},
-        {"drift": [-1.0] * len(LEVELS)},
+        {"n": 3}, {"change": [1.0]}, {"change": ["a"] * len(LEVELS)},
+        {"change": [float(len(LEVELS) - i) for i in range(len(LEVELS))]},
+        {"change": [-1.0] * len(LEVELS)},
+        # By an earlier mir: of the drift, after the gate.
+        {"n": 100, "drift": [i / 100 for i in range(len(LEVELS))]},
     ],
     ids=lambda c: str(c)[:30],
 )  # fmt: skip
 def test_a_strange_calibration_is_refused(tiny_f: IGN, calibration: dict[str, Any]) -> None:
-    with pytest.raises(WeightsError, match="calibration"):
+    with pytest.raises(WeightsError, match=r"calibration .* mir calibrate makes a new one"):
         score(tiny_f, noisy(2), calibration)
 
 
@@ -126,17 +146,49 @@ def test_a_heat_map_is_orange_where_f_brightens_and_blue_where_it_darkens() -> N
 # --- The commands ---
 
 
-def test_mir_score_sorts_by_drift_and_says_what_is_missing(tiny_model: Path, folder: Path) -> None:
+def test_mir_score_sorts_by_change_and_says_what_is_missing(tiny_model: Path, folder: Path) -> None:
     result = mir("score", folder, "--no-invert", "-m", tiny_model, "-d", "cpu")
     assert result.exit_code == 0, result.output
-    drifts = [float(line.split()[0]) for line in result.stdout.splitlines()]
-    assert len(drifts) == 5
-    assert drifts == sorted(drifts, reverse=True)
+    changes = [float(line.split()[0]) for line in result.stdout.splitlines()]
+    assert len(changes) == 5
+    assert changes == sorted(changes, reverse=True)
+    assert "at rest" not in result.stdout
     assert "has no calibration" in result.stderr
     assert "mir calibrate" in result.stderr
     x = torch.stack([decode.read(p).colour * 2 - 1 for p in sorted(folder.iterdir())])
-    wanted = scoring.score(pretrained.load(tiny_model), x).drift
-    assert sorted(drifts) == pytest.approx(sorted(wanted.tolist()), abs=1e-6)
+    wanted = scoring.score(pretrained.load(tiny_model), x).change
+    assert sorted(changes) == pytest.approx(sorted(wanted.tolist()), abs=1e-6)
+
+
+def test_at_rest_is_said_and_images_at_rest_are_still_sorted(
+    tiny_model: Path, tiny_f: IGN, folder: Path
+) -> None:
+    f = build(replace(tiny_f.config, rest=0.9)).eval()
+    f.load_state_dict(tiny_f.state_dict())
+    info = replace(model_file.inspect(tiny_model), config=asdict(f.config))
+    model_file.save(f, info, tiny_model)
+    lines = mir("score", folder, "--no-invert", "-m", tiny_model).stdout.splitlines()
+    changes = [float(line.split()[0]) for line in lines]
+    assert changes == sorted(changes, reverse=True)
+    assert len(set(changes)) == 5
+    assert all("  at rest  " in line for line in lines)
+    said = mir("score", folder, "--no-invert", "-m", tiny_model, "--json").stdout.splitlines()
+    assert [json.loads(line)["change"] for line in said] == changes
+    assert {(json.loads(line)["drift"], json.loads(line)["at_rest"]) for line in said} == {
+        (0, True)
+    }
+
+
+def test_the_calibration_of_an_earlier_mir_is_not_mistaken(tiny_model: Path, folder: Path) -> None:
+    old = {"n": 9, "drift": [0.0] * len(LEVELS)}
+    model_file.describe(replace(model_file.inspect(tiny_model), calibration=old), tiny_model)
+    result = mir("score", folder, "-m", tiny_model, "--json")
+    assert result.exit_code == 0
+    assert "mir calibrate makes a new one" in result.stderr
+    assert {json.loads(line)["percentile"] for line in result.stdout.splitlines()} == {None}
+    refused = mir("score", folder, "-m", tiny_model, "--threshold", "99%")
+    assert refused.exit_code == 2
+    assert "earlier mir" in " ".join(refused.stderr.split())
 
 
 def test_mir_calibrate_gives_scores_a_percentile(tiny_model: Path, folder: Path) -> None:
@@ -157,7 +209,9 @@ def test_mir_calibrate_gives_scores_a_percentile(tiny_model: Path, folder: Path)
     result = mir("score", folder, "-m", tiny_model, "-d", "cpu", "--json")
     assert "calibration" not in result.stderr
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [set(line) for line in lines] == [{"input", "drift", "percentile"}] * 5
+    assert [set(line) for line in lines] == [
+        {"input", "change", "drift", "at_rest", "percentile"}
+    ] * 5
     ranks = [line["percentile"] for line in lines]
     assert ranks == sorted(ranks, reverse=True)
     assert max(ranks) > 20
@@ -169,12 +223,12 @@ def test_mir_calibrate_gives_scores_a_percentile(tiny_model: Path, folder: Path)
 
 def test_a_threshold_decides_the_exit_code(tiny_model: Path, folder: Path) -> None:
     lines = mir("score", folder, "-m", tiny_model, "--json").stdout.splitlines()
-    drifts = [json.loads(line)["drift"] for line in lines]
-    over = mir("score", folder, "-m", tiny_model, "--threshold", (drifts[0] + drifts[1]) / 2)
+    changes = [json.loads(line)["change"] for line in lines]
+    over = mir("score", folder, "-m", tiny_model, "--threshold", (changes[0] + changes[1]) / 2)
     assert over.exit_code == 1
     assert "1 of 5 above" in over.stderr
     assert len(over.stdout.splitlines()) == 5
-    assert mir("score", folder, "-m", tiny_model, "--threshold", drifts[0] + 1e-4).exit_code == 0
+    assert mir("score", folder, "-m", tiny_model, "--threshold", changes[0] + 1e-4).exit_code == 0
 
 
 def test_heat_map_and_gallery(tiny_model: Path, folder: Path) -> None:
@@ -184,8 +238,8 @@ def test_heat_map_and_gallery(tiny_model: Path, folder: Path) -> None:
         assert sheet.size == (3 * 30 - 2, 5 * 30 - 2)
         assert sheet.mode == "RGB"
         x = np.asarray(sheet)[:28, :28]
-    # The first row is of the image that drifts most.
-    worst = result.stdout.split()[1]
+    # The first row is of the image that f would change most.
+    worst = result.stdout.splitlines()[0].split()[-1]
     assert np.array_equal(x[..., 0], np.asarray(Image.open(worst)))
     page = Path("g.html").read_text()
     scores = [float(part.split('"')[0]) for part in page.split('data-score="')[1:]]

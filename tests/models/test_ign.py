@@ -368,6 +368,26 @@ def test_without_a_dead_zone_every_change_is_made() -> None:
     torch.testing.assert_close((narrow(x) - x)[inside], wanted[inside], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("rest", [0.0, 0.01, 0.9])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_change_before_the_gate_comes_beside_f(rest: float, training: bool) -> None:
+    f = network(dead_zone=0.1, rest=rest, filters=True, patches=1).train(training)
+    x = noise(3, 1, 12)
+    fx, r = f.with_change(x)
+    assert torch.equal(fx, f(x))
+    # f is r without what lies in the dead zone, then without what the gate stops.
+    shrunk = (x + torch.nn.functional.softshrink(f._change(x), 0.1)).clamp(-1, 1)
+    change = shrunk - x
+    if not training and rest:
+        shrunk = (x + f.gate(change) * change).clamp(-1, 1)
+    assert torch.equal(fx, shrunk)
+    assert torch.equal(r, (x + f._change(x)).clamp(-1, 1) - x)
+    # The gate does not touch r.
+    none = network(dead_zone=0.0, rest=0.0, filters=True, patches=1)
+    torch.testing.assert_close(r, none(x) - x)
+    assert f.with_change(x[:0])[1].shape == (0, 1, 12, 12)
+
+
 def test_channels_last_computes_the_same() -> None:
     f, x = network(20, 3), noise(3, 3, 20)
     before = f(x)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 import make_it_real
 from make_it_real.degradations.kinds import degraded
@@ -11,7 +12,7 @@ from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.evaluate import accuracy, classes
 from make_it_real.images import decode
 from make_it_real.images.framing import described
-from make_it_real.inference import batch
+from make_it_real.inference import batch, scoring
 from make_it_real.inference.jobs import plan
 from make_it_real.inference.projection import apply
 from make_it_real.weights import model_file
@@ -137,3 +138,33 @@ def test_drawn_clothes_are_read_as_drawn(
         kind = Path(result.input).stem.rpartition("-")[0]
         right += KINDS[int(classes(tailor, image[None]))] == kind
     assert right >= 8
+
+
+def test_pictures_that_f_leaves_alone_are_ranked_all_the_same() -> None:
+    f = make_it_real.load("faces", "cpu")
+    face = make_it_real.generate(f, [0])[0]
+    scratched = face.clone()
+    scratched[:, range(20, 50), range(20, 50)] += 0.4
+    # A cup before a wall, out of focus.
+    cup = torch.full((3, 64, 64), 0.6)
+    cup[:, 16:48, 21:43] = torch.tensor([0.1, -0.2, 0.4])[:, None, None]
+    cup = F.avg_pool2d(F.pad(cup[None], (7, 7, 7, 7), mode="replicate"), 15, 1)[0]
+    images = torch.stack([cup, scratched.clamp(-1, 1), face])
+    calibration = model_file.inspect(model_file.resolve("faces")).calibration
+    scores = make_it_real.score(f, images, calibration)
+    assert scores.at_rest.all()
+    assert scores.change.argsort(descending=True).tolist() == [0, 1, 2]
+    assert scores.percentile is not None
+    cup_rank, scratched_rank, face_rank = scores.percentile.tolist()
+    assert face_rank < scratched_rank < cup_rank
+    assert cup_rank > 95
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion", "faces"])
+def test_scores_have_a_percentile(name: str) -> None:
+    calibration = model_file.inspect(model_file.resolve(name)).calibration
+    changes = scoring.checked(calibration)
+    # Training images differ before the gate, though it closes for most of them.
+    assert len(set(changes)) > 100
+    assert changes[0] > 0
+    assert calibration["n"] >= 2_000
