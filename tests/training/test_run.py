@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,9 +233,10 @@ def test_what_cannot_be_compiled_is_told_and_trained(
 def test_mir_train_takes_several_sets_and_refuses_what_it_must(
     folder: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
+    out, second = tmp_path / "run", tmp_path / "second"
+    shutil.copytree(folder, second)
     words = ["--set", "critic_every=2", "--steps", 1, "--no-cache"]
-    result = mir("train", folder, folder, "-o", out, *OPTIONS, *words)
+    result = mir("train", folder, second, "-o", out, *OPTIONS, *words)
     assert result.exit_code == 0, result.output
     assert "10 images of 1×12×12" in result.stderr
     assert checkpoint.load(out / "checkpoint.safetensors", CPU).objective.config.critic_every == 2
