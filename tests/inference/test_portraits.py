@@ -246,7 +246,7 @@ def test_a_photo_whose_second_face_alone_is_changed_is_changed(
         change = torch.tensor([0.0, 0.5, 0.0])[: len(images), None, None, None]
         return images + change.to(images)
 
-    monkeypatch.setattr("make_it_real.inference.batch.project", second_alone)
+    monkeypatch.setattr("make_it_real.inference.worker.project", second_alone)
     lines = mir("project", model, "photo.png", "--crop", "--json").stdout.splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["unchanged", "changed", "unchanged"]
     (whole,) = mir("project", model, "photo.png", "--json").stdout.splitlines()
