@@ -40,7 +40,7 @@ def generate(
             "--like", metavar="PATH", help="Image or folder whose spectrum z is drawn with."
         ),
     ] = None,
-    law: Annotated[
+    distribution: Annotated[
         Literal["white", "spectral", "blend"] | None,
         typer.Option(
             "--source",
@@ -76,7 +76,7 @@ def generate(
         raise typer.BadParameter(f"--seeds: {error}") from error
     if output == "-" and as_json:
         raise typer.BadParameter("-o - and --json both write to stdout; give one")
-    if like is not None and law is not None:
+    if like is not None and distribution is not None:
         raise typer.BadParameter(
             "--like and --source both choose the source distribution; give one"
         )
@@ -106,12 +106,12 @@ def generate(
         f.source = spectral_source.like(loaded.images).to(f.device)
         text["like"] = like
         console.say(f"z is drawn with the spectrum of {len(loaded.names)} image(s)")
-    if law is not None:
+    if distribution is not None:
         try:
-            f.source = source.convert(f.source, law)
+            f.source = source.convert(f.source, distribution)
         except ValueError as error:
             raise WeightsError(str(error)) from error
-        text["source"] = law
+        text["source"] = distribution
     page = Gallery(f"mir generate: {info.name}", score="seed", about=f"f^{steps}(z), z before")
 
     def is_there(number: int) -> bool:
