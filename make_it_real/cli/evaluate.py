@@ -12,6 +12,7 @@ import typer
 from make_it_real.cli import options
 from make_it_real.cli import sections as sections_display
 from make_it_real.cli.console import command, detail, say
+from make_it_real.cli.help import OUTPUT
 from make_it_real.errors import DataError
 from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
@@ -78,11 +79,19 @@ def evaluate(
     ] = False,
     record: Annotated[
         bool,
-        typer.Option("--record", help="Write figures and calibration into the model's header."),
+        typer.Option(
+            "--record",
+            rich_help_panel=OUTPUT,
+            help="Write figures and calibration into the model's header.",
+        ),
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option("--report", help="Write tables and pictures to this .html or .md."),
+        typer.Option(
+            "--report",
+            rich_help_panel=OUTPUT,
+            help="Write tables and pictures to this .html or .md.",
+        ),
     ] = None,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",

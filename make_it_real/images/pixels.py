@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from make_it_real.images.decode import Picture as Picture
 
+# Rec. 601 luma, as Pillow's convert("L") weighs the channels.
+LUMA = (0.299, 0.587, 0.114)
+
 
 def to_images(pixels: Tensor) -> Tensor:
     """Convert uint8 (…) in 0–255 to float32 images (…) in [−1, 1]."""
@@ -98,7 +101,3 @@ def border(images: Tensor) -> Tensor:
 def mean_abs(a: Tensor, b: Tensor) -> Tensor:
     """Mean absolute difference per image (N,), in image units: 2 is black against white."""
     return (a - b).abs().flatten(1).mean(1)
-
-
-# Rec. 601 luma, as Pillow's convert("L") weighs the channels.
-LUMA = (0.299, 0.587, 0.114)

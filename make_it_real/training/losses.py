@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from make_it_real.images.pixels import mean_abs
+
 Network = Callable[[Tensor], Tensor]
 Terms = dict[str, Tensor]
 
@@ -37,11 +39,6 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().mean()
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Compute D(a, b) for each image, (N,), of images (N, C, H, W)."""
-    return (a - b).abs().mean((1, 2, 3))
-
-
 def losses_ign(
     f: Network, f_copy: Network, x: Tensor, z: Tensor, *, clamp: float = 1.5, tight_rec: str = "z"
 ) -> Terms:
@@ -56,10 +53,10 @@ def losses_ign(
     fx, fz = f(x), f(z)
     fz_fixed = fz.detach()
     f_fz, ff_z = f_copy(fz), f(fz_fixed)
-    loss_rec = distances(fx, x)
-    loss_idem = distances(f_fz, fz)
-    loss_tight = -distances(ff_z, fz_fixed)
-    bound = clamp * (distances(fz_fixed, z) if tight_rec == "z" else loss_rec.detach())
+    loss_rec = mean_abs(fx, x)
+    loss_idem = mean_abs(f_fz, fz)
+    loss_tight = -mean_abs(ff_z, fz_fixed)
+    bound = clamp * (mean_abs(fz_fixed, z) if tight_rec == "z" else loss_rec.detach())
     bound = bound.clamp_min(1e-8)
     loss_tight = (loss_tight / bound).tanh() * bound
     return {"rec": loss_rec.mean(), "idem": loss_idem.mean(), "tight": loss_tight.mean()}
