@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from make_it_real.degradations.kinds import degraded
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.training.config import IGNTrainingConfig
-from make_it_real.training.losses import Terms, losses_ign, mean, weighted_sum
+from make_it_real.training.losses import Terms, losses_ign
 from make_it_real.training.objective import Objective, frozen_copy, update, zero_grad
 
 
@@ -46,15 +46,9 @@ class IGNObjective(Objective):
         self.f_copy.load_state_dict(self.f.state_dict())
         self.f_copy.train(self.f.training)
         zero_grad(optimizers.values())
-        steps = []
-        for draw in draws:
-            with self.autocast():
-                terms = self.losses(draw)
-                loss = weighted_sum(terms, vars(self.config.lambdas))
-            (loss / len(draws)).backward()
-            steps.append(terms)
+        terms = self.backward(draws, vars(self.config.lambdas))
         update(optimizers.values())
-        return mean(steps)
+        return terms
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """Add the paper's noise, σ 0.15, to x: this objective trains on no damage."""

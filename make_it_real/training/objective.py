@@ -13,7 +13,7 @@ from make_it_real import devices, distributed
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig, Net, place
 from make_it_real.training.config import TrainingConfig
-from make_it_real.training.losses import Network, Terms
+from make_it_real.training.losses import Network, Terms, mean, weighted_sum
 
 
 class Objective(nn.Module):
@@ -54,6 +54,17 @@ class Objective(nn.Module):
         since reading them waits for it.
         """
         raise NotImplementedError
+
+    def backward(self, draws: Sequence[Any], lambdas: Mapping[str, float]) -> Terms:
+        """Add the gradients of Σ λ_k L_k, averaged over draws; return the terms' means."""
+        steps = []
+        for draw in draws:
+            with self.autocast():
+                terms = self.losses(draw)
+                loss = weighted_sum(terms, lambdas)
+            (loss / len(draws)).backward()
+            steps.append(terms)
+        return mean(steps)
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """Damage images x (N, C, S, S) in the ways that this f is trained to repair.
@@ -102,5 +113,5 @@ def average(ema: nn.Module, net: nn.Module, step: int, most: float) -> None:
     The decay grows with the number of steps, up to ``most``.
     """
     decay = min(most, (1 + step) / (10 + step))
-    for mean, current in zip(ema.parameters(), net.parameters(), strict=True):
-        mean.lerp_(current, 1 - decay)
+    for averaged, current in zip(ema.parameters(), net.parameters(), strict=True):
+        averaged.lerp_(current, 1 - decay)

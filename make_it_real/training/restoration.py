@@ -16,7 +16,7 @@ from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, IGNConfig, place
 from make_it_real.training import augment
 from make_it_real.training.config import AdversarialConfig
-from make_it_real.training.losses import Terms, distance, mean, weighted_sum
+from make_it_real.training.losses import Terms, distance
 from make_it_real.training.objective import Objective, average, frozen_copy, update, zero_grad
 
 
@@ -74,16 +74,10 @@ class RestorationObjective(Objective):
     def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
         """Update f once, then its average."""
         zero_grad(optimizers.values())
-        steps = []
-        for draw in draws:
-            with self.autocast():
-                terms = self.losses(draw)
-                loss = weighted_sum(terms, vars(self.config.lambdas))
-            (loss / len(draws)).backward()
-            steps.append(terms)
+        terms = self.backward(draws, vars(self.config.lambdas))
         update(optimizers.values())
         average(self.f_ema, self.f, draws[0].step + 1, self.config.ema)
-        return mean(steps)
+        return terms
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         return augment.degraded(x, z, self.config, generator)

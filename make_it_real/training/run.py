@@ -64,6 +64,8 @@ class Run:
         anew: bool = False,
     ) -> None:
         self.folder, self.trainer, self.images, self.tell = folder, trainer, images, tell
+        # Once: recipes are files, and each step tells how many there are.
+        self.stages = recipe.stages(trainer.config)
         self.name, self.licence = name or folder.resolve().name, licence
         self.stopping, self.anew = stopping, anew
         self.about_images = {**(about_images or {}), "faces": faces}
@@ -171,14 +173,14 @@ class Run:
 
     def _go_on(self) -> bool:
         """Begin the next stage from what this one made. False where there is none."""
-        config = self.trainer.config
-        if config.stage + 1 == len(recipe.stages(config)):
+        number = self.trainer.config.stage + 1
+        if number == len(self.stages):
             return False
-        following = recipe.stages(config)[config.stage + 1]
+        following = self.stages[number]
         self.trainer = finetune.next_stage(self.trainer, following)
         distributed.same(self.trainer.objective.state_dict().values())
         self.tell(Notice(
-            f"stage {following.stage + 1} of {len(recipe.stages(config))}: "
+            f"stage {number + 1} of {len(self.stages)}: "
             f"{following.steps:,} steps, {following.title}"
         ))  # fmt: skip
         return True
@@ -186,13 +188,13 @@ class Run:
     @property
     def step(self) -> int:
         """How many steps are done, those of earlier stages included."""
-        config = self.trainer.config
-        return self.trainer.step + sum(s.steps for s in recipe.stages(config)[: config.stage])
+        earlier = self.stages[: self.trainer.config.stage]
+        return self.trainer.step + sum(stage.steps for stage in earlier)
 
     @property
     def steps(self) -> int:
         """How many steps all stages have."""
-        return sum(stage.steps for stage in recipe.stages(self.trainer.config))
+        return sum(stage.steps for stage in self.stages)
 
     def _line(self, recent: Sequence[losses.Terms]) -> dict[str, float]:
         """A line of the log: each term averaged over the steps that had it, and all processes."""
