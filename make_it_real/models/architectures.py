@@ -6,8 +6,9 @@
 from make_it_real.models.dcgan import DCGANIGN
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.models.projector import Projector
+from make_it_real.models.unet import UNet
 
-NETWORKS: dict[str, type[IGN]] = {"projector": Projector, "dcgan": DCGANIGN}
+NETWORKS: dict[str, type[IGN]] = {"projector": Projector, "dcgan": DCGANIGN, "unet": UNet}
 
 
 def build(config: IGNConfig) -> IGN:

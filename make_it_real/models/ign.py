@@ -13,10 +13,11 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from make_it_real.models.source import SOURCES
 
-ARCHITECTURES = ("projector", "dcgan")
+ARCHITECTURES = ("projector", "dcgan", "unet")
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -44,12 +45,13 @@ class IGNConfig:
     """Sizes, architecture and source of f. Raises ValueError where they do not fit together.
 
     image_size: side of the square images in pixels, for the projector a multiple of
-        2^len(widths).
+        2^len(widths); 0 for the unet, which takes images of any height and width.
     channels: 1 for grey, 3 for colour.
     architecture: one of ``ARCHITECTURES``. norm: "group", or "batch" for dcgan alone.
-    source: the source of z, a name in ``source.SOURCES``.
+    source: the source of z, a name in ``source.SOURCES``; "none" for the unet, which repairs
+        and has no images of its own to make.
 
-    Of the projector:
+    Of the projector (widths and blocks also of the unet, ``unet.UNet``):
     stem: channels at full resolution.
     widths: channels after each halving of the resolution (of dcgan too).
     bottleneck: width of the fully connected layer that sees the whole image (of dcgan too).
@@ -67,6 +69,8 @@ class IGNConfig:
     rest: an image is left exactly as it is if the root mean square of its change is up to this.
     rest_ramp: the change is made in full from ``rest_ramp`` · ``rest`` on. Near 1 it is made in
         full or not at all; half a change would leave the other half for the next step.
+    rest_radius: 0 where ``rest`` is of the whole image. Otherwise each pixel is judged by the
+        square around it that reaches so many pixels to each side, and rests or changes alone.
     """
 
     image_size: int = 28
@@ -86,21 +90,27 @@ class IGNConfig:
     fine: int = 0
     filters: bool = False
     patches: int = 0
+    rest_radius: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
-        factor = 1 if self.architecture == "dcgan" else 2 ** len(self.widths)
+        factor = 2 ** len(self.widths) if self.architecture == "projector" else 1
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f"no architecture is called {self.architecture!r}")
         if self.norm not in ("group", "batch") or self.source not in SOURCES:
             raise ValueError(f"no such norm or source: {self.norm!r}, {self.source!r}")
         if self.architecture == "projector" and self.norm == "batch":
             raise ValueError("batch norm is for the architecture dcgan")
-        if self.architecture == "dcgan" and self.dead_zone:
-            raise ValueError("the architecture dcgan has no dead_zone: it must be 0")
+        if self.architecture != "projector" and self.dead_zone:
+            raise ValueError(f"the architecture {self.architecture} has no dead_zone: it must be 0")
+        if (self.architecture == "unet") != (self.source == "none"):
+            raise ValueError("the architecture unet has the source none, and no other has it")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
-        if not self.widths or self.image_size < factor or self.image_size % factor:
+        if self.architecture == "unet":
+            if self.image_size or not self.widths:
+                raise ValueError("the architecture unet has widths, and image_size 0: any size")
+        elif not self.widths or self.image_size < factor or self.image_size % factor:
             raise ValueError(f"image_size {self.image_size} must be a multiple of {factor}")
         if any(w < 1 or w % 8 for w in (self.stem, *self.widths)):
             raise ValueError("stem and widths must be positive multiples of 8")
@@ -114,6 +124,8 @@ class IGNConfig:
             raise ValueError("rest must lie in [0, 1)")
         if not self.rest_ramp > 1:
             raise ValueError("rest_ramp must be over 1")
+        if self.rest_radius < 0:
+            raise ValueError("rest_radius must be at least 0")
 
 
 class IGN(nn.Module):
@@ -164,13 +176,20 @@ class IGN(nn.Module):
         return out
 
     def gate(self, change: Tensor) -> Tensor:
-        """Compute the share of each change that is made: (N, C, H, W) → (N, 1, 1, 1) in [0, 1].
+        """Compute the share of each change (N, C, H, W) that is made, in [0, 1].
 
-        The gate is used in evaluation mode only. In training every proposed change is made, so
-        that the losses go on shrinking those of real images, to well below where the gate closes.
+        It is (N, 1, 1, 1), or (N, 1, H, W) where the config has a ``rest_radius``. The gate is
+        used in evaluation mode only. In training every proposed change is made, so that the
+        losses go on shrinking those of real images, to well below where the gate closes.
         """
         # The root has no gradient at 0, where an image is at rest. Clamping makes it 0 instead.
-        rms = change.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
+        power = change.square().mean(1, keepdim=True)
+        if reach := self.config.rest_radius:
+            power = F.pad(power, (reach,) * 4, mode="replicate")
+            power = F.avg_pool2d(power, 2 * reach + 1, stride=1)
+        else:
+            power = power.mean((2, 3), keepdim=True)
+        rms = power.clamp_min(1e-12).sqrt()
         return ((rms / self.config.rest - 1) / (self.config.rest_ramp - 1)).clamp(0, 1)
 
     @property

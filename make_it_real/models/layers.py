@@ -8,6 +8,7 @@ Linearly-Assembled Pixel-Adaptive Regression Network for Single Image Super-Reso
 NeurIPS 2020, with differences of Gaussians, of norm 1, as the dictionary.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import cos, pi, sin
 from typing import Any
@@ -53,15 +54,16 @@ class ResidualBlock(nn.Module):
 class PlainBlock(nn.Module):
     """h + conv(act(conv(h))), without norms, (N, C, H, W) → the same shape; at first just h."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, act: Callable[[Tensor], Tensor] = F.silu) -> None:
         super().__init__()
+        self.act = act
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, h: Tensor) -> Tensor:
-        out: Tensor = h + self.conv2(F.silu(self.conv1(h)))
+        out: Tensor = h + self.conv2(self.act(self.conv1(h)))
         return out
 
 

@@ -14,10 +14,25 @@ from torch import Tensor
 from make_it_real.models.mixture_source import MixtureSource
 from make_it_real.models.spectral_source import PublishedSource, Source, SpectralSource, WhiteSource
 
+
+class NoSource(Source):
+    """The source of a model that repairs images of any size: there is no z that it is given.
+
+    ``from_seeds`` and ``sample`` raise ValueError.
+    """
+
+    def fit(self, images: Tensor) -> None:
+        """Take no statistics."""
+
+    def colour(self, white: Tensor) -> Tensor:
+        raise ValueError("this model repairs images and has none of its own to make")
+
+
 # The sources that a model may have: (channels, image_size) → a source that is not fitted yet.
 SOURCES: dict[str, Callable[[int, int], Source]] = {
     "spectral": SpectralSource, "principal": partial(MixtureSource, kinds=1),
     "mixture": MixtureSource, "published": PublishedSource, "white": WhiteSource,
+    "none": NoSource,
 }  # fmt: skip
 
 

@@ -196,7 +196,10 @@ def read(path: Path) -> "tuple[IGNConfig, dict[str, Tensor]]":
         # would take long to build even on the meta device.
         blocks = config.blocks + config.fine + config.patches
         least = 8 * (config.blocks + config.fine) + 4 * config.patches
-        if config.architecture == "projector" and not least < len(table):
+        if config.architecture == "unet":
+            blocks = config.blocks + 2 * len(config.widths) - 2
+            least = 4 * blocks
+        if config.architecture != "dcgan" and not least < len(table):
             raise ValueError(f"{blocks} blocks out of {len(table)} tensors")
         with torch.device("meta"):
             expected = build(config).state_dict()

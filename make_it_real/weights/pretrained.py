@@ -19,6 +19,7 @@ from make_it_real.images import encode, pixels
 from make_it_real.models.dcgan import DCGANIGN
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.models.projector import Projector
+from make_it_real.models.unet import UNet
 from make_it_real.weights import hub, model_card, model_file, verify
 
 # Number of images on a model card's sheet, of seeds 0 on.
@@ -114,9 +115,13 @@ class PretrainedDCGAN(PretrainedIGN, DCGANIGN):
     """The paper's f, with the methods of the hub."""
 
 
+class PretrainedUNet(PretrainedIGN, UNet):
+    """The U-Net, with the methods of the hub."""
+
+
 # The classes of ``architectures.NETWORKS``, with the methods of the hub.
 PRETRAINED: dict[str, type[PretrainedIGN]] = {
-    "projector": PretrainedProjector, "dcgan": PretrainedDCGAN,
+    "projector": PretrainedProjector, "dcgan": PretrainedDCGAN, "unet": PretrainedUNet,
 }  # fmt: skip
 
 

@@ -210,7 +210,7 @@ def test_white_noise_is_white_whatever_the_images() -> None:
     assert source.state_dict() == {}
 
 
-@pytest.mark.parametrize("name", sorted(SOURCES))
+@pytest.mark.parametrize("name", sorted(SOURCES.keys() - {"none"}))
 def test_a_seed_is_one_z_in_every_distribution(name: str) -> None:
     source = SOURCES[name](3, 8)
     source.fit(textures(30, 3, 8))

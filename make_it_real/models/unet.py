@@ -1,0 +1,71 @@
+"""The U-Net: f for photographs of any size, in colour, which it repairs where they need it.
+
+Convolutions at 1/2, 1/4 and 1/8 of the resolution compute a change r(x) that is added to x. There
+is no norm and nothing that sees the whole image, so a pixel's result depends on its surroundings
+alone, and a large image can be worked off in parts (``inference/tiles.py``). The gate looks at a
+neighbourhood of each pixel too: where the change is small, f leaves the pixels exactly as they are,
+whatever it does elsewhere.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.layers import PlainBlock
+
+# The image is split into squares of so many pixels a side, whose pixels become channels.
+PATCH = 2
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(PlainBlock(channels, F.relu) for _ in range(count)))
+
+
+class UNet(IGN):
+    """f with the architecture "unet": images (N, 3, H, W) of any height and width from 1 on.
+
+    A width for each of the resolutions 1/2, 1/4, …, with one residual block on the way down and
+    one on the way up, and ``config.blocks`` of them at the lowest.
+    """
+
+    def __init__(self, config: IGNConfig) -> None:
+        super().__init__(config)
+        widths, pixels = config.widths, config.channels * PATCH**2
+        self.first = nn.Conv2d(pixels, widths[0], 3, padding=1)
+        counts = [1] * (len(widths) - 1) + [config.blocks]
+        self.encoder = nn.ModuleList(map(_blocks, widths, counts))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
+        self.decoder = nn.ModuleList(_blocks(width, 1) for width in widths[:-1])
+        self.last = nn.Conv2d(widths[0], pixels, 3, padding=1)
+
+    @property
+    def stride(self) -> int:
+        """Side of the squares of pixels that the lowest resolution has one place for."""
+        return PATCH << (len(self.config.widths) - 1)
+
+    def propose(self, images: Tensor) -> Tensor:
+        proposed = images + self.change(images)
+        return proposed if self.training else proposed.clamp(-1, 1)
+
+    def propose_with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        out = (images + self.change(images)).clamp(-1, 1)
+        return out, out - images
+
+    def change(self, images: Tensor) -> Tensor:
+        """Compute r(x) for images (N, C, H, W): the same shape, float32, not bounded."""
+        height, width = images.shape[2:]
+        # Sides become multiples of the stride; the edge is repeated, and cut off at the end.
+        h = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        h = self.first(F.pixel_unshuffle(h, PATCH))
+        skips = []
+        for blocks, down in zip(self.encoder, self.down, strict=False):
+            skips.append(blocks(h))
+            h = down(skips[-1])
+        h = self.encoder[-1](h)
+        for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
+            h = blocks(up(h) + skips.pop())
+        change: Tensor = F.pixel_shuffle(self.last(h), PATCH).float()
+        return change[..., :height, :width]
