@@ -62,7 +62,7 @@ def thumbnail(path: Path) -> Image.Image:
 
 
 def overview(f: make_it_real.IGN, rows: list[tuple[str, list[Path]]], framing: Framing) -> None:
-    """Write overview.png: for each row the inputs and, below them, f of each; then f(z)."""
+    """Write overview.webp: for each row the inputs and, below them, f of each; then f(z)."""
     results = HERE / "results"
     font = ImageFont.load_default(16)
     step = CELL + GAP
@@ -90,7 +90,7 @@ def overview(f: make_it_real.IGN, rows: list[tuple[str, list[Path]]], framing: F
         made = encode.to_pillow(image).resize((CELL, CELL), Image.Resampling.NEAREST)
         place = (GAP + i % COLUMNS * step, y + i // COLUMNS * step)
         sheet.paste(made.convert("RGB"), place)
-    sheet.save(HERE / "overview.png", optimize=True)
+    sheet.save(HERE / "overview.webp", lossless=True, method=6)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Reproduce the paper's experiments with the bundled model: one page of figures, and numbers.
 
-    python examples/paper.py                        # writes examples/paper.png, prints rest
+    python examples/paper.py                        # writes examples/paper.webp, prints rest
     python examples/paper.py --mnist mnist --fashion fashion-mnist     # and the score's AUROC
     python examples/paper.py --plain-loop 20000 --seeds 8              # and the plain loop
 
@@ -66,7 +66,7 @@ class Page:
         for part in self.parts:
             page.paste(part, (0, y))
             y += part.height
-        page.save(path, optimize=True)
+        page.save(path, lossless=True, method=6)
 
 
 def draw_page(f: make_it_real.IGN, path: Path) -> None:
@@ -156,7 +156,7 @@ def print_auroc(f: make_it_real.IGN, mnist: Path, fashion: Path | None, n: int) 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The paper's experiments, with one model.")
     parser.add_argument("--model", default="mnist")
-    parser.add_argument("--output", type=Path, default=HERE / "paper.png")
+    parser.add_argument("--output", type=Path, default=HERE / "paper.webp")
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's IDX files, for AUROC")
     parser.add_argument("--fashion", type=Path, help="a folder with Fashion-MNIST's")
     parser.add_argument("--n", type=int, default=2_000, help="test images for AUROC")

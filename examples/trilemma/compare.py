@@ -9,7 +9,7 @@ features of the bundled digit classifier; ``--device cuda`` does so on a GPU, by
 What is done is kept in the folder and not done again, so that the command can be stopped and
 repeated; ``--only gan vae`` does a part, and ``--workers 8`` trains so many at a time, a process
 each: steps as small as these leave most of a GPU idle. It writes README.md, trilemma.json and
-trilemma.png there.
+trilemma.webp there.
 
 Damaged digits are repaired by what can: f and the paper's in one evaluation, a VAE by encoding and
 decoding, a consistency model as if they were noisy, DDPM as SDEdit does.
@@ -194,7 +194,7 @@ def main() -> None:
     text = json.dumps({"about": about, "rows": rows}, indent=1)
     (asked.output / "trilemma.json").write_text(text + "\n", encoding="utf-8")
     (asked.output / "README.md").write_text(page.text(rows, about), encoding="utf-8")
-    page.plot(rows, sheets).save(asked.output / "trilemma.png", optimize=True)
+    page.plot(rows, sheets).save(asked.output / "trilemma.webp", lossless=True, method=6)
     print(page.tables(rows))
 
 

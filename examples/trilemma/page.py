@@ -130,7 +130,7 @@ Times are of {by} in bfloat16. Repairs are of {about["repaired"]:,} test images.
 
 {expectations(rows)}
 {tables(rows)}
-![Fréchet distance against evaluations, and images of each](trilemma.png)
+![Fréchet distance against evaluations, and images of each](trilemma.webp)
 """
 
 

@@ -29,13 +29,13 @@ def test_the_page_holds_every_experiment(
     paper: ModuleType, tiny_f: IGN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "AT", (0, 1, 5))
-    paper.draw_page(tiny_f, tmp_path / "p.png")
-    with Image.open(tmp_path / "p.png") as page:
+    paper.draw_page(tiny_f, tmp_path / "p.webp")
+    with Image.open(tmp_path / "p.webp") as page:
         # Generation, six kinds of damage, two ways, four sums and f^k.
         assert page.width == 16 * 30 * 2 + 16
         heights = [88 * 2, *[118 * 2] * 6, *[58 * 2] * 6, 238 * 2]
         assert page.height == 8 + sum(h + 44 for h in heights)
-    shipped = ROOT / "examples" / "paper.png"
+    shipped = ROOT / "examples" / "paper.webp"
     assert shipped.stat().st_size < 1_000_000
 
 

@@ -109,7 +109,7 @@ def test_one_command_trains_measures_and_goes_on_where_it_was(
     text = (tmp_path / "README.md").read_text()
     assert sum(line.startswith("| VAE |") for line in text.splitlines()) == 2
     assert "--minutes 0.005 --n 40 --only gan vae\n" in text
-    assert (tmp_path / "trilemma.png").stat().st_size > 1000
+    assert (tmp_path / "trilemma.webp").stat().st_size > 1000
 
     monkeypatch.setattr(common, "train", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr(compare, "train", lambda *_: pytest.fail("trained again"))
