@@ -145,6 +145,50 @@ Invert = Annotated[
         help="Swap dark and bright, or never [as the picture needs].",
     ),
 ]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        "--tile", min=64, metavar="N", rich_help_panel=MODEL,
+        help="Side in pixels of the tiles that a large photograph is worked off in [1024]; less "
+        "takes less memory and more time. For models of photographs.",
+    ),
+]  # fmt: skip
+RestoreSize = Annotated[
+    bool | None,
+    typer.Option(
+        "--restore-size/--crop", rich_help_panel=OUTPUT,
+        help="Paste f's change back at the input's own size; or write only what f works on, at "
+        "the model's size, a file for each face [own size for photographs].",
+    ),
+]  # fmt: skip
+OutputFormat = Annotated[
+    Literal["png", "jpg", "webp", "same"] | None,
+    typer.Option(
+        "--format", rich_help_panel=OUTPUT,
+        help="Format of the results: png, jpg, webp, or same as the input's [png].",
+    ),
+]  # fmt: skip
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        "--quality", min=1, max=100, rich_help_panel=OUTPUT,
+        help="Quality of JPEG [95] and WebP [lossless].",
+    ),
+]  # fmt: skip
+KeepMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--keep-metadata", rich_help_panel=OUTPUT,
+        help="Copy EXIF and colour profile to the results.",
+    ),
+]  # fmt: skip
+NoMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--no-metadata", rich_help_panel=OUTPUT,
+        help="Write pixels only, without the text that names the model.",
+    ),
+]  # fmt: skip
 FitWord = Literal["auto", "faces", "pad", "crop", "stretch"]
 Fit = Annotated[
     FitWord,

@@ -46,6 +46,15 @@ class UNet(IGN):
         """Side of the squares of pixels that the lowest resolution has one place for."""
         return PATCH << (len(self.config.widths) - 1)
 
+    @property
+    def reach(self) -> int:
+        """Distance in pixels from which a pixel can act on another one's result, at most."""
+        counts = [2] * (len(self.config.widths) - 1) + [self.config.blocks]
+        # Each block has two convolutions, which see one place more to every side.
+        blocks = sum(2 * count * (PATCH << level) for level, count in enumerate(counts))
+        # The first and the last convolution, and places of the lowest resolution are squares.
+        return blocks + 2 * PATCH + self.stride - 1 + self.config.rest_radius
+
     def propose(self, images: Tensor) -> Tensor:
         proposed = images + self.change(images)
         return proposed if self.training else proposed.clamp(-1, 1)

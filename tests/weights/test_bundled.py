@@ -120,7 +120,7 @@ def test_drawn_digits_are_read_as_drawn(
 ) -> None:
     framing = described(model_file.inspect(model_file.resolve("mnist")).framing)
     (job,) = plan([str(path)], tmp_path).jobs
-    (result,) = batch.run(f, [job], batch.Settings(framing))
+    (result,) = batch.run(batch.Model(f, framing), [job], batch.Settings())
     assert result.status in WRITTEN
     image = decode.read(job.output).colour * 2 - 1
     assert int(classes(judge, image[None])) == int(path.stem[-1])
@@ -133,7 +133,8 @@ def test_drawn_clothes_are_read_as_drawn(
     jobs = plan([str(path) for path in CLOTHES], tmp_path / "real").jobs
     assert len(jobs) == 12
     right = 0
-    for job, result in zip(jobs, batch.run(clothes, jobs, batch.Settings(framing)), strict=True):
+    model = batch.Model(clothes, framing)
+    for job, result in zip(jobs, batch.run(model, jobs, batch.Settings()), strict=True):
         assert result.status in WRITTEN
         image = decode.read(job.output).colour * 2 - 1
         kind = Path(result.input).stem.rpartition("-")[0]
