@@ -12,7 +12,7 @@ from make_it_real.degradations.noise import per_image
 # The screens of colours are turned against each other, in degrees, lest their dots coincide.
 ANGLES = (15.0, 75.0, 45.0)
 # Slope of the dots' edges, in shares of brightness a pixel and cell.
-EDGE = 2.0
+EDGE = 4.0
 
 
 def banding(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
