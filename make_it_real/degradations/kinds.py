@@ -118,6 +118,11 @@ COLOUR_DAMAGE: Mapping[str, float] = {
     "light": 1, "cast": 1, "grayscale": 3, "sketch": 6, "jpeg": 2, "salt-and-pepper": 1,
     "scribbles": 1,
 }  # fmt: skip
+PHOTOGRAPH_DAMAGE: Mapping[str, float] = {
+    "noise": 26, "poisson": 3, "phone-noise": 3.5, "salt-and-pepper": 4.5, "jpeg": 24, "webp": 2.5,
+    "jpeg-twice": 2, "blur": 11, "low-resolution": 3, "downscale": 6, "scratches": 3.5, "dust": 2,
+    "creases": 0.5, "holes": 0.5, "sharpen": 0.5,
+}  # fmt: skip
 
 
 def kept_out(channels: int, *, any_size: bool = False) -> tuple[str, ...]:
