@@ -12,7 +12,7 @@ import typer
 
 from make_it_real.cli.console import detail, say
 from make_it_real.cli.help import INPUT, MODEL, OUTPUT
-from make_it_real.errors import ImageError
+from make_it_real.errors import ImageError, SourceError
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -110,10 +110,19 @@ def check_own(model: str, overwrite: bool) -> Path:
     return path
 
 
-def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
-    """Load (f on its device, the header of its file, the file's fingerprint)."""
+def load_model(model: str, device: str, *, makes: bool = False) -> "tuple[IGN, ModelInfo, str]":
+    """Load (f on its device, the header of its file, the file's fingerprint).
+
+    makes: images of its own are asked of the model. SourceError where it has none.
+    """
     path = model_file.resolve(model)
     info = model_file.inspect(path)
+    if makes and info.repairs:
+        others = " or ".join(f"-m {name}" for name in model_file.makers())
+        raise SourceError(
+            f"{info.name} repairs pictures (mir project) and has none of its own to make; "
+            f"these have: {others}"
+        )
 
     from make_it_real import devices
     from make_it_real.models.ign import place

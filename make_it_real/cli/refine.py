@@ -111,7 +111,7 @@ def refine(
     except ValueError as error:
         raise typer.BadParameter(f"--seeds: {error}") from error
 
-    f, info, fingerprint = options.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device, makes=seeds is not None)
 
     import torch
 

@@ -66,15 +66,19 @@ class UNet(IGN):
     def change(self, images: Tensor) -> Tensor:
         """Compute r(x) for images (N, C, H, W): the same shape, float32, not bounded."""
         height, width = images.shape[2:]
-        # Sides become multiples of the stride; the edge is repeated, and cut off at the end.
-        h = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        # Sides become multiples of the stride, written so that torch.export sees it; the edge is
+        # repeated, and cut off at the end. A slice would bind an export to some of the sizes.
+        last = self.stride - 1
+        down = (height + last) // self.stride * self.stride - height
+        right = (width + last) // self.stride * self.stride - width
+        h = F.pad(images, (0, right, 0, down), mode="replicate")
         h = self.first(F.pixel_unshuffle(h, PATCH))
         skips = []
-        for blocks, down in zip(self.encoder, self.down, strict=False):
+        for blocks, halve in zip(self.encoder, self.down, strict=False):
             skips.append(blocks(h))
-            h = down(skips[-1])
+            h = halve(skips[-1])
         h = self.encoder[-1](h)
         for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
             h = blocks(up(h) + skips.pop())
         change: Tensor = F.pixel_shuffle(self.last(h), PATCH).float()
-        return change[..., :height, :width]
+        return F.pad(change, (0, -right, 0, -down))
