@@ -118,10 +118,10 @@ def load_model(model: str, device: str, *, makes: bool = False) -> "tuple[IGN, M
     path = model_file.resolve(model)
     info = model_file.inspect(path)
     if makes and info.repairs:
-        others = " or ".join(f"-m {name}" for name in model_file.makers())
+        others = ", ".join(model_file.makers())
         raise SourceError(
             f"{info.name} repairs pictures (mir project) and has none of its own to make; "
-            f"these have: {others}"
+            f"name one by -m that has: {others}"
         )
 
     from make_it_real import devices
@@ -134,6 +134,17 @@ def load_model(model: str, device: str, *, makes: bool = False) -> "tuple[IGN, M
     say(f"{info.name} on {f.device}")
     detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")
     return f, info, fingerprint
+
+
+def check_frame(info: "ModelInfo", fit: "FitWord", invert: bool | None) -> None:
+    """Refuse options that say how a picture is framed for a model that takes it as it is."""
+    if info.config.get("image_size") != 0:
+        return
+    for given, option in ((fit != "auto", "--fit"), (invert is not None, "--invert")):
+        if given:
+            raise typer.BadParameter(
+                f"{option} is not for {info.name}, which takes pictures as they are"
+            )
 
 
 Gallery = Annotated[

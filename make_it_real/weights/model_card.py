@@ -18,14 +18,15 @@ SETTINGS = ("decay_steps", "augment")
 # Of models that make images and of those that repair them: what they do, what the sheet
 # ``SAMPLES`` shows, and what they can't do.
 GENERATOR = (
-    "it maps any image, noise included, onto images like those it was trained on, in one step.",
+    "An idempotent generative network, {}: it maps any image, noise included, onto images like "
+    "those it was trained on, in one step.",
     "What it makes of seeds 0 to 63",
     "Whatever it is given becomes something like its training images: what it restores is "
     "plausible, not what was there.",
 )
 RESTORER = (
-    "it repairs damaged pictures in one step, at their own size, without being told what the "
-    "damage is. Pixels that need no repair come back exactly as they are.",
+    "An idempotent network for pictures of any size: it repairs damage in one step, without being "
+    "told what it is. Pixels that need no repair come back exactly as they are.",
     "Damaged images, and what it makes of each below",
     "It knows the kinds of damage that it was trained on; other damage may stay. Where a picture "
     "lacks detail, what it puts there is plausible, not what was there. It makes no images of its "
@@ -124,7 +125,7 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
     """
     command = training_command(info)
     about, shown, limits = RESTORER if info.repairs else GENERATOR
-    parts = [f"# {info.name}", f"An idempotent generative network, {resolution(info)}: {about}"]
+    parts = [f"# {info.name}", about.format(resolution(info))]
     if samples:
         parts.append(f"![{shown}]({SAMPLES})")
     name = repo or info.name

@@ -10,6 +10,7 @@ too, and of f of them pixel by pixel: averaged, noise that f has ceased to remov
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -151,10 +152,10 @@ def _seeds(probe: Mapping[str, Any]) -> tuple[int, ...]:
 def _images(probe: Mapping[str, Any], channels: int) -> Tensor:
     """Read the images of a probe, 8-bit pixels (N, C, 32, 32). Raises errors as ``_seeds``."""
     given = torch.tensor(list(bytes.fromhex(probe["images"])), dtype=torch.uint8)
-    images = given.view(-1, channels, DAMAGED_SIDE, DAMAGED_SIDE)[:MAX_IMAGES]
-    if not len(images):
-        raise ValueError("no images")
-    return images
+    shape = channels, DAMAGED_SIDE, DAMAGED_SIDE
+    if not len(given) or len(given) % math.prod(shape):
+        raise ValueError("no images, or a part of one")
+    return given.view(-1, *shape)[:MAX_IMAGES]
 
 
 def _hex(images: Tensor) -> str:
