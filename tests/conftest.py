@@ -91,7 +91,7 @@ def tiny_restorer(tiny_unet: IGN, tmp_path: Path) -> Path:
     path = tmp_path / "restorer.safetensors"
     info = model_file.ModelInfo(
         "restorer", {}, data="photographs, 9 images", objective="photographs unet", steps=1_200,
-        version="0.1.0", licence="non-commercial research only, as its photographs are",
+        version="0.1.0", licence="non-commercial research only",
         training={"steps": 1_200, "damage": {"noise": 7, "jpeg": 2}},
     )  # fmt: skip
     verify.save(tiny_unet, info, path)

@@ -25,7 +25,7 @@ def model_names() -> list[str]:
 
 
 MODEL_HELP = (
-    "faces, mnist (or digits), fashion (or clothes); a .safetensors file, a folder or "
+    "faces, photos, mnist (or digits), fashion (or clothes); a .safetensors file, a folder or "
     "owner/name[@revision]."
 )
 Model = Annotated[

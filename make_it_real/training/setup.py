@@ -98,9 +98,15 @@ def _objective(
     """The objective of a run: the one that it has, the one asked for, or the model's."""
     if saved is not None:
         return saved.config.objective
-    if request.objective is None and before is not None and not before.config["image_size"]:
+    asked = request.objective
+    if before is not None and before.repairs:
+        if asked not in (None, PhotographConfig.objective):
+            raise SettingsError(
+                f"--from: {before.name} repairs photographs, without z: leave out --objective "
+                f"{asked}"
+            )
         return PhotographConfig.objective
-    return request.objective or "adversarial"
+    return asked or "adversarial"
 
 
 def _stopping(

@@ -43,9 +43,9 @@ def licence_tag(licence: str) -> str | None:
 
 
 def resolution(info: ModelInfo) -> str:
-    """Return channels and size in words, such as 1×28×28 or 3×any size."""
+    """Return channels and size in words, such as 1×28×28, or 3×H×W for pictures of any size."""
     size, channels = info.config.get("image_size"), info.config.get("channels")
-    return f"{channels}×any size" if size == 0 else f"{channels}×{size}×{size}"
+    return f"{channels}×H×W" if size == 0 else f"{channels}×{size}×{size}"
 
 
 def headlines(figures: Mapping[str, Any]) -> str:

@@ -269,7 +269,7 @@ def test_verify_goes_on_after_a_bad_one(probed: Path, tmp_path: Path) -> None:
 # --- export ---
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", model_file.makers())
 def test_onnx_equals_torch_and_runs_in_onnxruntime(name: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     path = tmp_path / "f.onnx"

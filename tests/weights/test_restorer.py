@@ -113,11 +113,11 @@ def test_the_card_says_what_it_is_and_offers_no_generate(tiny_restorer: Path) ->
     assert "for pictures of any size: it repairs" in card
     assert "mir project photo.jpg -m restorer" in card
     assert "mir generate" not in card
-    assert "- Licence: non-commercial research only, as its photographs are" in card
+    assert "- Licence: non-commercial research only" in card
     assert "- Repairs: noise 7, jpeg 2" in card
     assert "Damaged images, and what it makes of each below" in card
     assert "--size" not in model_card.training_command(info)
-    assert model_card.resolution(info) == "3×any size"
+    assert model_card.resolution(info) == "3×H×W"
     hub = model_card.with_metadata(info, "me/restorer")
     assert "pipeline_tag: image-to-image" in hub
     assert "license: other" in hub
