@@ -74,7 +74,7 @@ def overview(f: make_it_real.IGN, rows: list[tuple[str, list[Path]]], framing: F
         draw.text((GAP, y), title, font=font, fill="white")
         y += 24
         jobs = [Job(path, results / f"{path.stem}.png") for path in paths]
-        for result in batch.run(f, jobs, batch.Settings(framing, overwrite=True)):
+        for result in batch.run(batch.Model(f, framing), jobs, batch.Settings(overwrite=True)):
             if result.status not in WRITTEN:
                 raise SystemExit(f"{result.input}: {result.reason}")
         for i, (path, job) in enumerate(zip(paths, jobs, strict=True)):

@@ -10,6 +10,7 @@ MirError                    the base of all; exit code 1
 ├── ReportError             a file named for a report holds something else; exit code 2
 ├── SettingsError           settings that nothing can be trained with; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
+├── SourceError             a model that repairs makes no images; a ValueError too; exit code 2
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
 └── DeviceError             the device asked for is not there; exit code 4
 """
@@ -75,6 +76,12 @@ class SettingsError(MirError):
 
 class ExportError(MirError):
     """A model can't be exported, or its export gives other results."""
+
+
+class SourceError(MirError, ValueError):
+    """A model that repairs images, and has no source of z, is asked for images of its own."""
+
+    exit_code = 2
 
 
 class WeightsError(MirError):

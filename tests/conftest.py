@@ -14,7 +14,7 @@ from PIL import Image
 
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig
-from make_it_real.weights import model_file
+from make_it_real.weights import model_file, verify
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers, and the processes that tests start, would take each other's cores.
@@ -67,6 +67,34 @@ def tiny_model(tiny_f: IGN, tmp_path: Path) -> Path:
     framing = {"background": -1.0, "extent": 0.714, "stroke": 0.084}
     info = model_file.ModelInfo(name="tiny", config=asdict(tiny_f.config), framing=framing)
     model_file.save(tiny_f, info, path)
+    return path
+
+
+@pytest.fixture
+def tiny_unet() -> IGN:
+    """An f of colour images of any size, whose change is that of random weights."""
+    f = _network(
+        IGNConfig(
+            0, 3, widths=(8, 16), blocks=2, dead_zone=0.0, rest=0.1, rest_ramp=1.25,
+            rest_radius=2, architecture="unet", source="none",
+        )
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    for parameter in f.parameters():
+        parameter.normal_(std=0.08, generator=generator)
+    return f
+
+
+@pytest.fixture
+def tiny_restorer(tiny_unet: IGN, tmp_path: Path) -> Path:
+    """``tiny_unet`` as a weights file, with its probe."""
+    path = tmp_path / "restorer.safetensors"
+    info = model_file.ModelInfo(
+        "restorer", {}, data="photographs, 9 images", objective="photographs unet", steps=1_200,
+        version="0.1.0", licence="non-commercial research only",
+        training={"steps": 1_200, "damage": {"noise": 7, "jpeg": 2}},
+    )  # fmt: skip
+    verify.save(tiny_unet, info, path)
     return path
 
 

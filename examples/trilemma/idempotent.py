@@ -12,13 +12,9 @@ from torch import Tensor
 
 from make_it_real.data.dataset import ImageSet
 from make_it_real.training.adversarial import AdversarialObjective
-from make_it_real.training.config import (
-    IGNTrainingConfig,
-    default_config,
-    default_model,
-    paper_model,
-)
+from make_it_real.training.config import IGNTrainingConfig, default_config
 from make_it_real.training.ign import IGNObjective
+from make_it_real.training.networks import default_model, paper_model
 from make_it_real.training.objective import Objective
 from make_it_real.training.trainer import begin
 

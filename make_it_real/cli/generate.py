@@ -91,7 +91,7 @@ def generate(
 
     options.check(gallery, "--gallery", (".html",), overwrite)
 
-    f, info, fingerprint = options.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device, makes=True)
 
     import torch
 

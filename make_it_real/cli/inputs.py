@@ -42,12 +42,30 @@ def fitting(
 def load(
     inputs: Sequence[str], config: "IGNConfig", how: "Fitting", *, recursive: bool = False
 ) -> "Loaded":
-    """Read all images that inputs name into the model's frame; print a line for each failure.
+    """Read all images that inputs name, in the model's frame; print a line for each failure.
 
-    Exits with 3 where there is none.
+    A model of any size has no frame: its pictures are as they are, and must have one size. Exits
+    with 3 where there is no image.
     """
     import torch
 
+    parts = list(each(inputs, config, how, recursive=recursive))
+    images = [part.images for part in parts if part.names]
+    if len({one.shape[1:] for one in images}) > 1:
+        raise typer.BadParameter(
+            "the pictures differ in size, and this model takes each as it is: give some of one size"
+        )
+    names = tuple(name for part in parts for name in part.names)
+    return Loaded(names, torch.cat(images), sum(part.failed for part in parts))
+
+
+def each(
+    inputs: Sequence[str], config: "IGNConfig", how: "Fitting", *, recursive: bool = False
+) -> "Iterator[Loaded]":
+    """Read images as ``load`` does, all at once; for a model of any size one by one.
+
+    Such pictures may be large, and differ in size. A part may be without images.
+    """
     from make_it_real.inference.jobs import plan
 
     try:
@@ -55,11 +73,27 @@ def load(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     complain(planned.failed)
+    failed, found = len(planned.failed), 0
+    jobs = list(planned.jobs)
+    framed = bool(config.image_size)
+    parts = [_read(jobs, config, how)] if framed else (_whole(job, config) for job in jobs)
+    for part in parts:
+        found += len(part.names)
+        yield replace(part, failed=part.failed + failed)
+        failed = 0
+    if not found:
+        raise typer.Exit(console.NO_INPUT)
+
+
+def _read(jobs: "Sequence[Job]", config: "IGNConfig", how: "Fitting") -> "Loaded":
+    """Read the images of jobs; print a line for each failure and each warning."""
+    import torch
+
     names: list[str] = []
     images: list[Tensor] = []
     warnings: dict[str, list[str]] = {}
-    failed = len(planned.failed)
-    for job, faces in fitted(planned.jobs, config, how):
+    failed = 0
+    for job, faces in fitted(jobs, config, how):
         name = str(job.source)
         if isinstance(faces, str):
             console.complain(f"{name}: {faces}")
@@ -70,11 +104,31 @@ def load(
             for warning in faces[0].warnings:
                 warnings.setdefault(warning, []).append(name)
     for warning, whose in warnings.items():
-        who = whose[0] if len(whose) == 1 else f"{len(whose)} of {len(planned.jobs)} inputs"
+        who = whose[0] if len(whose) == 1 else f"{len(whose)} of {len(jobs)} inputs"
         console.complain(f"warning: {who}: {warning}")
-    if not names:
-        raise typer.Exit(console.NO_INPUT)
-    return Loaded(tuple(names), torch.stack(images), failed)
+    return Loaded(tuple(names), torch.stack(images) if images else torch.empty(0), failed)
+
+
+def _whole(job: "Job", config: "IGNConfig") -> "Loaded":
+    """Read a picture at its own size, on white; print a line where it fails, or for a warning."""
+    import torch
+
+    from make_it_real.errors import ImageError
+    from make_it_real.images.pixels import on_white, to_channels
+    from make_it_real.inference.projection import LEAST_SIDE
+
+    try:
+        picture = read_job(job)
+        image = to_channels(on_white(picture), config.channels)
+        height, width = image.shape[1:]
+        if min(height, width) < LEAST_SIDE:
+            raise ImageError(f"{width}×{height} pixels: no side may be under {LEAST_SIDE}")
+    except ImageError as error:
+        console.complain(f"{job.source}: {error}")
+        return Loaded((), torch.empty(0), 1)
+    for warning in picture.warnings:
+        console.complain(f"warning: {job.source}: {warning}")
+    return Loaded((str(job.source),), image[None], 0)
 
 
 def complain(failed: "Sequence[Result]") -> None:
@@ -94,7 +148,7 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Loaded:
-    """names (N) as given on the command line, and their images (N, C, S, S) in [−1, 1].
+    """names (N) as given on the command line, and their images (N, C, H, W) in [−1, 1].
 
     A photo of several faces has several images; the names of all but the first end with a number.
     failed: number of inputs that could not be read.

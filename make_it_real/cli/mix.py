@@ -60,7 +60,7 @@ def interpolate(
     target = output or free_path(Path("interpolated.png"))
     options.check(target, "-o", (".png", ".gif", ".webp"), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
-    f, info, fingerprint = options.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device, makes=True)
 
     import torch
 
@@ -139,7 +139,7 @@ def mix(
     target = output or free_path(Path("mixed.png"))
     options.check(target, "-o", (".png",), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
-    f, info, fingerprint = options.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device, makes=True)
 
     import torch
 

@@ -149,7 +149,7 @@ def verify(
             print(json.dumps({"model": name, "file": str(path), "ok": True, **found}))
         else:
             print(
-                f"{name}: whole; {found['seeds']} probe images differ by at most "
+                f"{name}: whole; {found['images']} probe images differ by at most "
                 f"{found['difference']} of 255 levels; sha256 {model_file.fingerprint(path)}…"
             )
     if bad is not None:
@@ -202,8 +202,10 @@ def export(
     from make_it_real.weights import pretrained
     from make_it_real.weights.export import FORMATS, SEEDS
 
-    difference = FORMATS[kind](pretrained.load(path), output)
-    console.say(f"at most {difference:.1g} from torch over {len(SEEDS)} images")
+    f = pretrained.load(path)
+    difference = FORMATS[kind](f, output)
+    on = f"{len(SEEDS)} images" if f.config.image_size else "images of several sizes"
+    console.say(f"at most {difference:.1g} from torch over {on}")
     print(output)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from make_it_real.cli.console import detail, say
 from make_it_real.cli.help import INPUT, MODEL, OUTPUT
-from make_it_real.errors import ImageError
+from make_it_real.errors import ImageError, SourceError
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def model_names() -> list[str]:
 
 
 MODEL_HELP = (
-    "faces, mnist (or digits), fashion (or clothes); a .safetensors file, a folder or "
+    "faces, photos, mnist (or digits), fashion (or clothes); a .safetensors file, a folder or "
     "owner/name[@revision]."
 )
 Model = Annotated[
@@ -110,10 +110,19 @@ def check_own(model: str, overwrite: bool) -> Path:
     return path
 
 
-def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
-    """Load (f on its device, the header of its file, the file's fingerprint)."""
+def load_model(model: str, device: str, *, makes: bool = False) -> "tuple[IGN, ModelInfo, str]":
+    """Load (f on its device, the header of its file, the file's fingerprint).
+
+    makes: images of its own are asked of the model. SourceError where it has none.
+    """
     path = model_file.resolve(model)
     info = model_file.inspect(path)
+    if makes and info.repairs:
+        others = ", ".join(model_file.makers())
+        raise SourceError(
+            f"{info.name} repairs pictures (mir project) and has none of its own to make; "
+            f"name one by -m that has: {others}"
+        )
 
     from make_it_real import devices
     from make_it_real.models.ign import place
@@ -125,6 +134,17 @@ def load_model(model: str, device: str) -> "tuple[IGN, ModelInfo, str]":
     say(f"{info.name} on {f.device}")
     detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")
     return f, info, fingerprint
+
+
+def check_frame(info: "ModelInfo", fit: "FitWord", invert: bool | None) -> None:
+    """Refuse options that say how a picture is framed for a model that takes it as it is."""
+    if info.config.get("image_size") != 0:
+        return
+    for given, option in ((fit != "auto", "--fit"), (invert is not None, "--invert")):
+        if given:
+            raise typer.BadParameter(
+                f"{option} is not for {info.name}, which takes pictures as they are"
+            )
 
 
 Gallery = Annotated[
@@ -145,6 +165,50 @@ Invert = Annotated[
         help="Swap dark and bright, or never [as the picture needs].",
     ),
 ]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        "--tile", min=64, metavar="N", rich_help_panel=MODEL,
+        help="Side in pixels of the tiles that a large photograph is worked off in [1024]; less "
+        "takes less memory and more time. For models of photographs.",
+    ),
+]  # fmt: skip
+RestoreSize = Annotated[
+    bool | None,
+    typer.Option(
+        "--restore-size/--crop", rich_help_panel=OUTPUT,
+        help="Paste f's change back at the input's own size; or write only what f works on, at "
+        "the model's size, a file for each face [own size for photographs].",
+    ),
+]  # fmt: skip
+OutputFormat = Annotated[
+    Literal["png", "jpg", "webp", "same"] | None,
+    typer.Option(
+        "--format", rich_help_panel=OUTPUT,
+        help="Format of the results: png, jpg, webp, or same as the input's [png].",
+    ),
+]  # fmt: skip
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        "--quality", min=1, max=100, rich_help_panel=OUTPUT,
+        help="Quality of JPEG [95] and WebP [lossless].",
+    ),
+]  # fmt: skip
+KeepMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--keep-metadata", rich_help_panel=OUTPUT,
+        help="Copy EXIF and colour profile to the results.",
+    ),
+]  # fmt: skip
+NoMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--no-metadata", rich_help_panel=OUTPUT,
+        help="Write pixels only, without the text that names the model.",
+    ),
+]  # fmt: skip
 FitWord = Literal["auto", "faces", "pad", "crop", "stretch"]
 Fit = Annotated[
     FitWord,

@@ -1,6 +1,7 @@
-"""What mir project prints of its inputs: a line each, warnings once, and the summary."""
+"""What mir project prints of its inputs: a line each, warnings once, the summary; the dry run."""
 
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from make_it_real.cli import console
 from make_it_real.errors import NO_DETECTOR
 
 if TYPE_CHECKING:
+    from make_it_real.inference.jobs import Plan
     from make_it_real.inference.report import Result
 
 _UNLIKE = "unlike what the model knows (damaged, or of something else); results may be wrong"
@@ -69,8 +71,11 @@ class Outcomes:
         elif result.status in WRITTEN:
             # In one write, which print does not guarantee: other processes write there too.
             sys.stdout.write(f"{result.output}\n")
-        if result.done:
-            console.detail(f"{result.input}: {', '.join(result.done)}")
+        notes = list(result.done)
+        if result.status == "changed" and result.changed_share is not None:
+            notes.append(f"{100 * result.changed_share:.3g} % of pixels changed")
+        if notes:
+            console.detail(f"{result.input}: {', '.join(notes)}")
 
     def count(self, result: "Result") -> None:
         """Count each input once, whatever its number of faces, and each face that failed."""
@@ -123,3 +128,24 @@ class Outcomes:
             raise typer.Exit(console.INTERRUPTED)
         if counts["failed"]:
             raise typer.Exit(1)
+
+
+def say_what(plan: "Plan", overwrite: bool, as_json: bool) -> None:
+    """Print each job with its output, and exit as the real run would if all succeeded."""
+    for failure in plan.failed:
+        console.complain(f"{failure.input}: {failure.reason}")
+    counts: Counter[str] = Counter()
+    for job in plan.jobs:
+        exists = not overwrite and os.path.lexists(job.output)
+        status = "planned" if not exists else "skipped" if job.within else "failed"
+        counts[status] += 1
+        if as_json:
+            fields = {"input": str(job.source), "output": str(job.output), "status": status}
+            print(json.dumps(fields))
+        else:
+            print(f"{job.source} -> {job.output}" + f" (is there: {status})" * exists)
+    console.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "nothing")
+    if not plan.jobs:
+        raise typer.Exit(console.NO_INPUT)
+    if plan.failed or counts["failed"]:
+        raise typer.Exit(1)

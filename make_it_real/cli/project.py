@@ -1,11 +1,9 @@
 """mir project: map any image onto the images that f was trained on."""
 
-import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,15 +11,16 @@ from make_it_real import distributed
 from make_it_real.cli import console, options
 from make_it_real.cli.help import FOLDERS, INPUT, OUTPUT
 from make_it_real.cli.inputs import stdin_of
-from make_it_real.cli.outcomes import Outcomes
+from make_it_real.cli.outcomes import Outcomes, say_what
 from make_it_real.errors import WeightsError
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    from make_it_real.inference.batch import Settings
     from make_it_real.inference.jobs import Job, Jobs
     from make_it_real.inference.report import Result
+    from make_it_real.inference.settings import Model as UsedModel
     from make_it_real.models.ign import IGN
+    from make_it_real.weights.model_file import ModelInfo
 
 
 @console.command
@@ -41,53 +40,32 @@ def project(
     recursive: options.Recursive = False,
     invert: options.Invert = None,
     fit: options.Fit = "auto",
-    restore_size: Annotated[
-        bool | None,
+    restore_size: options.RestoreSize = None,
+    strength: Annotated[
+        float,
         typer.Option(
-            "--restore-size/--crop",
-            rich_help_panel=OUTPUT,
-            help="Paste f's change back at the input's own size; or write only what f works on, at "
-            "the model's size, a file for each face [own size for photographs].",
+            "--strength", min=0, max=1, metavar="S", help="Share of f's change to make, 0 to 1."
         ),
-    ] = None,
+    ] = 1.0,
     scale: options.Scale = 1,
-    format: Annotated[
-        Literal["png", "jpg", "webp", "same"] | None,
+    format: options.OutputFormat = None,
+    quality: options.Quality = None,
+    keep_metadata: options.KeepMetadata = False,
+    no_metadata: options.NoMetadata = False,
+    heat: Annotated[
+        Path | None,
         typer.Option(
-            "--format",
+            "--heat",
+            metavar="PATH",
             rich_help_panel=OUTPUT,
-            help="Format of the results: png, jpg, webp, or same as the input's [png].",
+            help="Draw where f made each picture brighter (orange) and darker (blue): into this "
+            "folder, or for one input this .png.",
         ),
     ] = None,
-    quality: Annotated[
-        int | None,
-        typer.Option(
-            "--quality",
-            min=1,
-            max=100,
-            rich_help_panel=OUTPUT,
-            help="Quality of JPEG [95] and WebP [lossless].",
-        ),
-    ] = None,
-    keep_metadata: Annotated[
-        bool,
-        typer.Option(
-            "--keep-metadata",
-            rich_help_panel=OUTPUT,
-            help="Copy EXIF and colour profile to the results.",
-        ),
-    ] = False,
-    no_metadata: Annotated[
-        bool,
-        typer.Option(
-            "--no-metadata",
-            rich_help_panel=OUTPUT,
-            help="Write pixels only, without the text that names the model.",
-        ),
-    ] = False,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
     batch: options.Batch = 64,
+    tile: options.Tile = None,
     max_pixels: Annotated[
         int,
         typer.Option(
@@ -124,11 +102,12 @@ def project(
 ) -> None:
     """Map images onto those that f was trained on: f^steps(x).
 
-    Pictures of any size and kind are turned upright and brought to the model's size and polarity.
-    What f changes in a photograph is pasted back at its own size. A model of faces works on each
-    face in a picture, and leaves a picture without faces unchanged. sketch.png becomes
-    sketch_real.png, photos/ becomes photos_real/. Results of folders and globs that exist are
-    skipped, so an interrupted job can be continued.
+    A model of photographs repairs pictures as they are, at their own size. For other models
+    pictures are turned upright and brought to the model's size and polarity, and what f changes in
+    a photograph is pasted back at its own size. A model of faces works on each face in a picture,
+    and leaves a picture without faces unchanged. sketch.png becomes sketch_real.png, photos/
+    becomes photos_real/. Results of folders and globs that exist are skipped, so an interrupted job
+    can be continued.
     """
     to_stdout = output == "-"
     for wrong, message in (
@@ -156,6 +135,9 @@ def project(
             raise typer.BadParameter(message)
 
     options.check(gallery, "--gallery", (".html",), overwrite)
+    one_heat = heat is not None and heat.suffix.lower() == ".png"
+    if one_heat:
+        options.check(heat, "--heat", (".png",), overwrite)
 
     from make_it_real.inference import jobs as planning
     from make_it_real.inference import report as reporting
@@ -183,8 +165,10 @@ def project(
         raise typer.BadParameter(str(error)) from error
     if to_stdout and len(plan.jobs) > 1:
         raise typer.BadParameter("-o - takes one image, but there are several")
+    if one_heat and (watch or len(plan.jobs) > 1):
+        raise typer.BadParameter(f"--heat {heat} is one file: name a folder")
     if dry_run:
-        _say_what(plan, overwrite or to_stdout, as_json)
+        say_what(plan, overwrite or to_stdout, as_json)
         return
 
     share = distributed.join()
@@ -206,35 +190,37 @@ def project(
     share.meet()
 
     f, info, fingerprint = options.load_model(model, share.device(device))
+    _check_size(info, fit=fit, invert=invert, crop=restore_size is False, scale=scale, tile=tile)
 
     from make_it_real.images import encode
-    from make_it_real.images.framing import described
     from make_it_real.inference import batch as batching
     from make_it_real.inference.gallery import Gallery
 
     page = Gallery(f"mir project: {info.name}", score="drift before")
+    text = {} if no_metadata else encode.provenance(info.name, fingerprint, steps)
+    used = _model(f, info, text)
     settings = batching.Settings(
-        framing=described(info.framing),
         steps=steps,
+        strength=strength,
         batch=batch,
+        tile=tile,
         how=fit,
         invert=invert,
         restore_size=False if scale > 1 else restore_size,
         drift=as_json or report is not None or gallery is not None,
-        quantiles=_quantiles(info.calibration),
         overwrite=overwrite,
         max_pixels=max_pixels,
         quality=quality,
-        text={} if no_metadata else encode.provenance(info.name, fingerprint, steps),
         keep_metadata=keep_metadata,
         to_stdout=to_stdout,
+        heat=heat,
         keep_before=gallery is not None,
         scale=scale,
     )
     with console.stop_on_signals() as stop:
 
-        def done(jobs: "Jobs | list[Job]", f: "IGN", settings: "Settings") -> "Iterator[Result]":
-            for result in batching.run(f, jobs, settings, stop):
+        def done(jobs: "Jobs | list[Job]") -> "Iterator[Result]":
+            for result in batching.run(used, jobs, settings, stop):
                 yield result
                 if fail_fast and result.status == "failed":
                     stop.set()
@@ -242,12 +228,12 @@ def project(
         if watch:
             console.say("watching; Ctrl-C ends it")
             for some in planning.arrivals(planned, stop):
-                for result in done(some, f, settings):
+                for result in done(some):
                     show(result)
         else:
             mine = plan.jobs.share(share.rank, share.world) if share.world > 1 else plan.jobs
             with console.job_bar(len(mine)) as advance:
-                for result in done(mine, f, settings):
+                for result in done(mine):
                     show(result)
                     if gallery and result.status in reporting.WRITTEN:
                         before = result.before
@@ -266,32 +252,42 @@ def project(
     show.finish(show.counts.total() if watch else total, interrupted)
 
 
-def _quantiles(calibration: Mapping[str, Any]) -> list[float] | None:
-    """Return the quantiles of a header's calibration, or None where it has none of use."""
+def _check_size(
+    info: "ModelInfo", *, fit: str, invert: bool | None, crop: bool, scale: int, tile: int | None
+) -> None:
+    """Refuse options that a model of any size has no use for, and those of no other model."""
+    if info.config["image_size"]:
+        if tile:
+            raise typer.BadParameter(
+                f"--tile is for models of photographs, which {info.name} isn't"
+            )
+        return
+    for given, option in (
+        (fit != "auto", "--fit"),
+        (invert, "--invert"),
+        (crop, "--crop"),
+        (scale > 1, "--scale"),
+    ):
+        if given:
+            raise typer.BadParameter(
+                f"{option} is not for {info.name}, which takes pictures as they are"
+            )
+
+
+def _model(f: "IGN", info: "ModelInfo", text: dict[str, str]) -> "UsedModel":
+    """Return f with what its header says of it. text: for each PNG."""
+    from make_it_real.images.framing import described
     from make_it_real.inference.scoring import checked
+    from make_it_real.inference.settings import Model
 
     try:
-        return checked(calibration)
+        quantiles = checked(info.calibration) if info.calibration else None
     except WeightsError:
-        return None
+        quantiles = None
+    return Model(f, described(info.framing), quantiles, text)
 
 
-def _say_what(plan: Any, overwrite: bool, as_json: bool) -> None:
-    """Print each job with its output, and exit as the real run would if all succeeded."""
-    for failure in plan.failed:
-        console.complain(f"{failure.input}: {failure.reason}")
-    counts: Counter[str] = Counter()
-    for job in plan.jobs:
-        exists = not overwrite and os.path.lexists(job.output)
-        status = "planned" if not exists else "skipped" if job.within else "failed"
-        counts[status] += 1
-        if as_json:
-            fields = {"input": str(job.source), "output": str(job.output), "status": status}
-            print(json.dumps(fields))
-        else:
-            print(f"{job.source} -> {job.output}" + f" (is there: {status})" * exists)
-    console.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "nothing")
-    if not plan.jobs:
-        raise typer.Exit(console.NO_INPUT)
-    if plan.failed or counts["failed"]:
-        raise typer.Exit(1)
+def _provenance(info: "ModelInfo", fingerprint: str, steps: int) -> dict[str, str]:
+    from make_it_real.images import encode
+
+    return encode.provenance(info.name, fingerprint, steps)

@@ -93,6 +93,8 @@ def refine(
 ) -> None:
     """Apply f up to --steps times, and show f^k of each image in a row of a strip.
 
+    A model that takes pictures of any size is given pictures of one size, as they are.
+
     An image at rest is not computed again. It is at rest if f leaves it exactly as it is, if it
     goes round within its last bits or within a tenth of an 8-bit level, or if its steps shrink so
     fast that less than that is left. The command prints how many images rest, by which rule and
@@ -111,7 +113,8 @@ def refine(
     except ValueError as error:
         raise typer.BadParameter(f"--seeds: {error}") from error
 
-    f, info, fingerprint = options.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device, makes=seeds is not None)
+    options.check_frame(info, fit, invert)
 
     import torch
 

@@ -1,7 +1,7 @@
 """mir score: how real images are to f; and mir calibrate: what its scores mean."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,15 +10,20 @@ import typer
 from make_it_real.cli import console, options
 from make_it_real.cli import inputs as cli_inputs
 from make_it_real.cli.help import OUTPUT
-from make_it_real.cli.inputs import fitting
 from make_it_real.errors import DataError
 from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
+# Pixels between the rows of a heat map.
+GAP = 2
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from make_it_real.inference.scoring import Scores
+    from make_it_real.models.ign import IGNConfig
 
 
 @console.command
@@ -52,14 +57,16 @@ def score(
     The score is the mean change of a pixel before the gate of f, which drops small changes; 2 is
     black against white. Beside it stand the share of the model's own training images that f would
     change less, and "at rest" where f leaves the image as it is. --threshold 99% is above 99 % of
-    them. --json also has the drift, the change that f makes in fact.
+    them. --json also has the drift, the change that f makes in fact. A model of photographs looks
+    at each picture at its own size.
     """
     limit, in_percent = _limit(threshold)
     options.check(heat, "--heat", (".png",), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
     f, info, _ = options.load_model(model, device)
+    options.check_frame(info, fit, invert)
 
-    from make_it_real.inference import plots, scoring
+    from make_it_real.inference import scoring
 
     calibration = info.calibration
     missing = ""
@@ -73,73 +80,109 @@ def score(
     if missing:
         console.say(f"scores have no percentile: {missing}")
 
-    loaded = cli_inputs.load(inputs, f.config, fitting(info, fit, invert), recursive=recursive)
-    x = loaded.images
-    scores = scoring.score(f, x, calibration, batch=batch)
-    order = scores.change.argsort(descending=True, stable=True).tolist()
-    for i in order:
-        _print(loaded.names[i], scores, i, as_json)
-
-    if heat or gallery:
-        tinted = [plots.heat(image, r, peak=1.0) for image, r in zip(x, scores.r, strict=True)]
+    scored: list[_Scored] = []
+    failed = 0
+    how = cli_inputs.fitting(info, fit, invert)
+    for part in cli_inputs.each(inputs, f.config, how, recursive=recursive):
+        failed += part.failed
+        if part.names:
+            scores = scoring.score(f, part.images, calibration, batch=batch)
+            scored += _each(part, scores, shown=bool(heat or gallery))
+    scored.sort(key=lambda one: one.change, reverse=True)
+    for one in scored:
+        _print(one, as_json)
     if heat:
-        _write_heat(heat, [(x[i], scores.fx[i], tinted[i]) for i in order], overwrite)
+        _write_heat(heat, [one.shown for one in scored], overwrite)
     if gallery:
-        from make_it_real.inference.gallery import Gallery
-
-        about = "right: where f would change it"
-        page = Gallery(f"mir score: {info.name}", score="change", about=about)
-        for i in order:
-            fields = _fields(scores, i)
-            figures = {"drift": "0 (at rest)" if fields["at_rest"] else f"{fields['drift']:g}"}
-            if fields["percentile"] is not None:
-                figures["percentile"] = f"{fields['percentile']:g} %"
-            change = float(scores.change[i])
-            page.add(loaded.names[i], tinted[i], x[i], score=change, figures=figures)
-        page.write(gallery, overwrite=overwrite)
+        _write_gallery(gallery, f"mir score: {info.name}", scored, overwrite)
     if limit is not None:
-        percentiles = scores.percentile
-        values = percentiles if in_percent and percentiles is not None else scores.change
-        above = int((values > limit).sum())
-        console.say(f"{above} of {len(order)} above {threshold}")
+        values = [one.fields["percentile"] if in_percent else one.change for one in scored]
+        above = sum(value > limit for value in values)
+        console.say(f"{above} of {len(scored)} above {threshold}")
         if above:
             raise typer.Exit(1)
-    if loaded.failed:
+    if failed:
         raise typer.Exit(1)
 
 
-def _fields(scores: "Scores", i: int) -> dict[str, Any]:
-    """Return what --json says of image i, but for its name."""
+@dataclass(frozen=True)
+class _Scored:
+    """An image with its score.
+
+    fields: what --json says of it, but for its name. shown: x, f(x), and where f would change x,
+    (1 or 3, H, W) each; nothing where that is not asked for.
+    """
+
+    name: str
+    change: float
+    fields: dict[str, Any]
+    shown: "tuple[Tensor, ...]" = ()
+
+
+def _each(part: "cli_inputs.Loaded", scores: "Scores", *, shown: bool) -> "Iterator[_Scored]":
+    """Yield the images of a part with their scores."""
+    from make_it_real.inference import plots
+
     ranks = scores.percentile
-    return {
-        "change": round(float(scores.change[i]), 6),
-        "drift": round(float(scores.drift[i]), 6),
-        "at_rest": bool(scores.at_rest[i]),
-        "percentile": None if ranks is None else round(float(ranks[i]), 2),
-    }
+    for i, name in enumerate(part.names):
+        fields = {
+            "change": round(float(scores.change[i]), 6),
+            "drift": round(float(scores.drift[i]), 6),
+            "at_rest": bool(scores.at_rest[i]),
+            "percentile": None if ranks is None else round(float(ranks[i]), 2),
+        }
+        images: tuple[Tensor, ...] = ()
+        if shown:
+            x = part.images[i]
+            images = x, scores.fx[i], plots.heat(x, scores.r[i], peak=1.0)
+        yield _Scored(name, float(scores.change[i]), fields, images)
 
 
-def _print(name: str, scores: "Scores", i: int, as_json: bool) -> None:
-    """Print the line of image i."""
-    fields = _fields(scores, i)
+def _print(one: _Scored, as_json: bool) -> None:
+    """Print the line of an image."""
+    fields = one.fields
     if as_json:
-        print(json.dumps({"input": name, **fields}))
+        print(json.dumps({"input": one.name, **fields}))
         return
     rank = fields["percentile"]
     parts = [f"{fields['change']:.6f}", *([] if rank is None else [f"{rank:6.2f} %"])]
-    print(*parts, f"{'at rest' if fields['at_rest'] else '':7}", name, sep="  ")
+    print(*parts, f"{'at rest' if fields['at_rest'] else '':7}", one.name, sep="  ")
 
 
 def _write_heat(path: Path, rows: "list[tuple[Tensor, ...]]", overwrite: bool) -> None:
-    """Write a sheet with rows of three images, (1 or 3, S, S) each."""
+    """Write a sheet with rows of three images, (1 or 3, H, W) each; rows may differ in size."""
     import torch
+    from torch.nn import functional as F
 
     from make_it_real.images import encode, pixels
 
-    cells = [image.expand(3, -1, -1) for row in rows for image in row]
+    strips = [
+        pixels.grid(torch.stack([image.expand(3, -1, -1) for image in row]), columns=3)
+        for row in rows
+    ]
+    width = max(strip.shape[2] for strip in strips)
+    # Between rows there is a gap as between the images of a row; narrow rows end in black.
+    padded = [
+        F.pad(strip, (0, width - strip.shape[2], 0, GAP * (strip is not strips[-1])), value=-1)
+        for strip in strips
+    ]
     make_folder(path.parent)
-    sheet = pixels.grid(torch.stack(cells), columns=3)
-    write_bytes(path, encode.encode(sheet), overwrite=overwrite)
+    write_bytes(path, encode.encode(torch.cat(padded, 1)), overwrite=overwrite)
+
+
+def _write_gallery(path: Path, title: str, scored: list[_Scored], overwrite: bool) -> None:
+    """Write a page with each image, and where f would change it."""
+    from make_it_real.inference.gallery import Gallery
+
+    page = Gallery(title, score="change", about="right: where f would change it")
+    for one in scored:
+        x, _, tinted = one.shown
+        fields = one.fields
+        figures = {"drift": "0 (at rest)" if fields["at_rest"] else f"{fields['drift']:g}"}
+        if fields["percentile"] is not None:
+            figures["percentile"] = f"{fields['percentile']:g} %"
+        page.add(one.name, tinted, x, score=one.change, figures=figures)
+    page.write(path, overwrite=overwrite)
 
 
 def _limit(threshold: str | None) -> tuple[float | None, bool]:
@@ -175,26 +218,38 @@ def calibrate(
 ) -> None:
     """Measure a model's training images, so that its scores have percentiles.
 
-    What f would change of them is written into the model's file, for mir score and mir project.
-    mir train does so at its end, and mir evaluate --record; this is for a file without, or with
-    an older one.
+    What f would change of them, of photographs of their middles, is written into the model's file,
+    for mir score and mir project. mir train does so at its end, and mir evaluate --record; this is
+    for a file without, or with an older one.
     """
     path = options.check_own(model, overwrite)
     f, info, _ = options.load_model(model, device)
 
-    from make_it_real.data.dataset import load
-    from make_it_real.images.framing import described
     from make_it_real.inference.scoring import calibrate as measure
 
-    config = f.config
+    if not f.config.image_size:
+        from make_it_real.data import photographs
+
+        found = photographs.load([data])
+        pixels, note = found.pixels, found.note
+    else:
+        pixels, note = _framed(data, f.config, info)
+    if note:
+        console.say(note)
+    calibration = measure(f, pixels, batch=batch)
+    model_file.describe(replace(info, calibration=calibration), path)
+    print(path)
+
+
+def _framed(data: Path, config: "IGNConfig", info: model_file.ModelInfo) -> "tuple[Tensor, str]":
+    """Load the images (N, C, S, S) that a model of one size was trained on, and a note on them."""
+    from make_it_real.data.dataset import load
+    from make_it_real.images.framing import described
+
     found = load(
         data, "train", size=config.image_size, channels=config.channels,
         faces=described(info.framing).faces,
     )  # fmt: skip
     if found.pixels.shape[1:] != (config.channels, config.image_size, config.image_size):
         raise DataError(f"{data}: not images of the size and channels of {info.name}")
-    if found.note:
-        console.say(found.note)
-    calibration = measure(f, found.pixels, batch=batch)
-    model_file.describe(replace(info, calibration=calibration), path)
-    print(path)
+    return found.pixels, found.note

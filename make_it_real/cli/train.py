@@ -31,7 +31,13 @@ def train(
     ],
     output: Annotated[Path, of_run("--output", "-o", help="Folder of the run.")],
     size: Annotated[
-        int | None, of_images("--size", min=8, help="Side in pixels [theirs up to 128; 64].")
+        int | None,
+        of_images(
+            "--size",
+            min=8,
+            help="Side in pixels [theirs up to 128; 64]; of photographs the shorter side that "
+            "larger ones are reduced to [512].",
+        ),
     ] = None,
     channels: Annotated[
         int | None, of_images("--channels", min=1, max=3, help="1 or 3 [3].")
@@ -51,14 +57,16 @@ def train(
     recipe: Annotated[
         str | None,
         of_method(
-            "--recipe", help="Recipe of a bundled model to follow, all its stages: mnist, fashion."
+            "--recipe",
+            help="Recipe of a bundled model to follow, all its stages: mnist, fashion, photos.",
         ),
     ] = None,
     objective: Annotated[
-        Literal["adversarial", "ign"] | None,
+        Literal["adversarial", "ign", "photographs"] | None,
         of_method(
             "--objective",
-            help="The adversarial projector, or the paper's own objective [adversarial].",
+            help="The adversarial projector, the paper's own objective, or repair of photographs "
+            "of any size [adversarial].",
         ),
     ] = None,
     source: Annotated[
@@ -73,10 +81,16 @@ def train(
         of_method("--damage", help="Kinds of damage to repair, with weights: noise=7,mask=2."),
     ] = None,
     batch: Annotated[
-        int | None, of_method("--batch", min=1, help="Number of images a step [64; ign: 256].")
+        int | None,
+        of_method(
+            "--batch", min=1, help="Number of images a step [64; ign: 256; photographs: 32]."
+        ),
     ] = None,
     lr: Annotated[
-        float | None, of_method("--lr", min=0, help="Learning rate of Adam [2e-4; ign: 1e-4].")
+        float | None,
+        of_method(
+            "--lr", min=0, help="Learning rate of Adam [2e-4; ign: 1e-4; photographs: 1e-3]."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -90,7 +104,10 @@ def train(
         int | None, of_method("--seed", min=0, help="Seed of every random choice [0].")
     ] = None,
     steps: Annotated[
-        int | None, of_run("--steps", min=1, help="Number of optimizer steps in all [12000].")
+        int | None,
+        of_run(
+            "--steps", min=1, help="Number of optimizer steps in all [12000; photographs: 40000]."
+        ),
     ] = None,
     minutes: Annotated[
         float | None, of_run("--minutes", min=0, help="Minutes to train at most.")
@@ -127,12 +144,13 @@ def train(
 
     from make_it_real import devices, distributed
     from make_it_real.training import folder, setup
+    from make_it_real.training.request import Request
 
     chosen = distributed.begin(devices.pick(device))
     leads = distributed.rank() == 0
     if not leads:
         console.be_quiet()
-    request = setup.Request(
+    request = Request(
         output, data, objective, start, resume, overwrite, new_data, size, channels, faces, source,
         recipe, [*texts, *(settings or [])], name or "", licence, cached,
     )  # fmt: skip
@@ -174,7 +192,8 @@ def _conclude(run: "Run", steps: int, seconds: float, data: list[Path]) -> None:
     now = f"{steps:,} step{'s' * (steps != 1)} in {duration(seconds)}"
     console.say(f"{now}, {total} in all: {why}")
     console.say(f"  look at:   {folder.sheet_path(run.folder, run.step)}")
-    console.say(f"  try:       mir generate -m {where}")
+    trial = "generate" if run.trainer.objective.f.config.image_size else "project PHOTO"
+    console.say(f"  try:       mir {trial} -m {where}")
     console.say(f"  go on by:  {again}")
 
 

@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import PIL
@@ -147,6 +148,7 @@ def _load_images(
     refs = [ref for listing in listings for ref in listing.refs]
     states = [listing.state for listing in listings]
     what = [*(str(path.resolve()) for path in paths), size, channels, faces]
+    fit = partial(fit_picture, size=size, channels=channels, faces=faces)
     note, contents = "", None
     if cached and refs:
         try:
@@ -154,9 +156,9 @@ def _load_images(
         except OSError as error:
             note = f"decoded into memory, not cached: {error}"
         else:
-            contents, note = decode_cached(file, refs, size, channels, faces)
+            contents, note = decode_cached(file, refs, fit, len(refs) * channels * size**2)
     if contents is None:
-        rows = [row for chunk in decode_images(refs, size, channels, faces) for row in chunk]
+        rows = [row for chunk in decode_images(refs, fit) for row in chunk]
         usable = [row for row in rows if isinstance(row, Tensor)]
         skipped = tuple(row for row in rows if isinstance(row, str))
         pixels = torch.stack(usable) if usable else torch.empty(0, channels, size, size)

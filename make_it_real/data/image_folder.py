@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -116,11 +116,11 @@ def fit_picture(picture: Picture, size: int, channels: int, faces: bool = False)
 
 
 def decode_images(
-    refs: list[Ref], size: int, channels: int, faces: bool
+    refs: list[Ref], fit: Callable[[Picture], Iterable[Tensor]]
 ) -> Iterator[list[Tensor | str]]:
-    """Decode images a chunk at a time: each uint8 (C, size, size), or the reason why there is none.
+    """Decode images a chunk at a time: each uint8 (C, H, W), or the reason why there is none.
 
-    faces: whether each face is an image.
+    fit: makes images of a picture; it raises ImageError where there are none in it.
     """
 
     def decode(item: tuple[str, Path | bytes | ImageError]) -> list[Tensor] | list[str]:
@@ -128,7 +128,7 @@ def decode_images(
         try:
             if isinstance(source, ImageError):
                 raise source
-            return list(fit_picture(read(source), size, channels, faces))
+            return list(fit(read(source)))
         except ImageError as error:
             return [f"{label}: {error}"]
 
@@ -150,10 +150,11 @@ def decode_images(
 
 
 def decode_cached(
-    file: Path, refs: list[Ref], size: int, channels: int, faces: bool
+    file: Path, refs: list[Ref], fit: Callable[[Picture], Iterable[Tensor]], most: int
 ) -> tuple[tuple[Tensor, tuple[str, ...]] | None, str]:
     """Read the images from the cache ``file``, which is written first where there is none.
 
+    fit: as in ``decode_images``. most: largest size of the pixels in bytes.
     Returns (pixels, reasons why files were left out), or None where there can be no cache, and a
     note that says why. Of several processes the first of each machine writes, and the others
     wait for it.
@@ -162,8 +163,7 @@ def decode_cached(
     if distributed.leads_machine():
         try:
             if cache.read(file) is None:
-                chunks = decode_images(refs, size, channels, faces)
-                cache.write(file, chunks, len(refs) * channels * size * size)
+                cache.write(file, decode_images(refs, fit), most)
         except OSError as error:
             problem = error.strerror or one_line(error)
         except RuntimeError as error:

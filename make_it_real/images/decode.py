@@ -54,6 +54,7 @@ class Picture:
 
     colour: float32 (C, H, W) in [0, 1], C 1 for grey or 3 for RGB, not premultiplied.
     alpha: float32 (H, W) in [0, 1]; None if everything is opaque.
+    bits: of the file's samples: 8, or 16 for more than 8.
     notes: what reading did ("turned upright", …), for reports. warnings: what of the file was
     not used ("3 frames: only the first is used"), for people.
     """
@@ -63,6 +64,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     metadata: Metadata = Metadata()
+    bits: int = 8
 
 
 def read(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -263,7 +265,8 @@ def _upright(
     if opacity is not None and bool((opacity == 1).all()):
         opacity = None
     metadata = Metadata(exif.kept(block), file.icc or None)
-    return Picture(planes, opacity, tuple(notes), tuple(file.warnings), metadata)
+    bits = 8 if colour.dtype == np.uint8 else 16
+    return Picture(planes, opacity, tuple(notes), tuple(file.warnings), metadata, bits)
 
 
 def _exif_of(data: bytes) -> bytes | None:
@@ -288,4 +291,4 @@ def _levels(pixels: Array) -> Tensor:
     """Convert uint8 in 0–255, or float32 in [0, 1], to float32 in [0, 1]."""
     # A copy, since torch takes neither read-only memory nor negative strides.
     levels = torch.from_numpy(np.array(pixels, order="C"))
-    return levels.float() / 255 if levels.dtype == torch.uint8 else levels
+    return levels.float().div_(255) if levels.dtype == torch.uint8 else levels

@@ -1,15 +1,23 @@
-"""Pixels of more than 8 bits per sample: reading them, also in colour, and scaling to [0, 1]."""
+"""Pixels of more than 8 bits per sample: reading them, also in colour, scaling to [0, 1]; PNGs."""
 
 import io
+import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 Array = NDArray[Any]
 BITS = 258
+# A PNG's colour type by the number of channels, and its filter of differences within a row.
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+SUB = 1
+# Rows of a PNG that are compressed at a time.
+ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -87,3 +95,38 @@ def _unpacked(data: bytes, kind: str) -> Array:
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         image.tile = [image.tile[0]._replace(args=kind)]
         return np.asarray(image)
+
+
+def to_png(samples: Array, info: PngInfo, exif: bytes | None, icc: bytes | None) -> bytes:
+    """Encode uint16 samples (H, W, C), the last channel of two or four being alpha, as a PNG.
+
+    Pillow writes 16 bits of grey only.
+    """
+    height, width, channels = samples.shape
+    with io.BytesIO() as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        kind = COLOUR_TYPES[channels]
+        putchunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+        if icc:
+            putchunk(file, b"iCCP", b"ICC Profile\0\0", zlib.compress(icc))
+        for name, content, *_ in info.chunks:
+            putchunk(file, name, content)
+        if exif:
+            putchunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
+        packer = zlib.compressobj()
+        for top in range(0, height, ROWS):
+            putchunk(file, b"IDAT", packer.compress(_filtered(samples[top : top + ROWS])))
+        putchunk(file, b"IDAT", packer.flush())
+        putchunk(file, b"IEND")
+        return file.getvalue()
+
+
+def _filtered(samples: Array) -> bytes:
+    """Lay rows of uint16 samples (H, W, C) out as a PNG does: each less the pixel to its left."""
+    height, _, channels = samples.shape
+    stored = np.ascontiguousarray(samples.astype(">u2")).view(np.uint8).reshape(height, -1)
+    rows = np.empty((height, 1 + stored.shape[1]), np.uint8)
+    rows[:, 0] = SUB
+    rows[:, 1:] = stored
+    rows[:, 1 + 2 * channels :] -= stored[:, : -2 * channels]
+    return rows.tobytes()

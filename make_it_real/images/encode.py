@@ -5,26 +5,38 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from make_it_real._version import __version__
 from make_it_real.errors import ImageError
+from make_it_real.images import deep
 from make_it_real.images.container import MAX_BYTES
 from make_it_real.images.decode import Picture
-from make_it_real.images.icc import from_srgb
-from make_it_real.images.pixels import to_pixels
+from make_it_real.images.icc import from_srgb, is_srgb
+from make_it_real.images.pixels import bands, levels
 
 QUALITY = 95
 # What a JPEG has room for: one segment of EXIF, 255 of a colour profile.
 JPEG_EXIF, JPEG_PROFILE = 65_533, 255 * 65_519
 
 
+def to_samples(image: Tensor, bits: int = 8) -> NDArray[Any]:
+    """Convert one image (C, H, W) in [−1, 1] to uint8 or uint16 samples (H, W, C)."""
+    channels, height, width = image.shape
+    samples = np.empty((height, width, channels), np.uint8 if bits == 8 else np.uint16)
+    for rows in bands(image):
+        samples[rows] = levels(image[:, rows], bits).permute(1, 2, 0).cpu().numpy()
+    return samples
+
+
 def to_pillow(image: Tensor) -> Image.Image:
     """Convert one image (C, H, W) in [−1, 1] to an 8-bit Pillow image, grey or RGB."""
-    pixels = to_pixels(image).cpu().permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    samples = to_samples(image)
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
 def encode(
@@ -36,15 +48,19 @@ def encode(
     quality: int | None = None,
     exif: bytes | None = None,
     icc: bytes | None = None,
+    bits: int = 8,
 ) -> bytes:
     """Encode one image (C, H, W) in [−1, 1], in sRGB, as the bytes of a PNG, JPEG or WEBP file.
 
     text: a PNG's text chunks; not written to other formats. alpha: (H, W) in [0, 1]; a JPEG
     has none, so the image is laid on white. quality: 1–100, of JPEG (95 by default) and WEBP
     (lossless by default). exif, icc: metadata, written where the format has room for them;
-    colours are converted to the profile. Raises ImageError if the image is too large for the
+    colours are converted to the profile. bits: of a PNG's samples, 8 or 16; with 16 colours stay
+    in sRGB, and other profiles are left out. Raises ImageError if the image is too large for the
     format.
     """
+    if bits > 8 and format == "PNG":
+        return _deep(image, alpha, _text(text or {}), exif, icc)
     picture = to_pillow(image)
     if alpha is not None:
         levels = Image.fromarray((alpha.clamp(0, 1) * 255).round().byte().cpu().numpy())
@@ -61,10 +77,7 @@ def encode(
     if icc:
         options["icc_profile"] = icc
     if format == "PNG":
-        options["pnginfo"] = info = PngInfo()
-        for key, value in (text or {}).items():
-            # File names need not be text, and PNG takes nothing else.
-            info.add_text(key, value.encode(errors="backslashreplace").decode())
+        options["pnginfo"] = _text(text or {})
     elif format == "WEBP" and quality is None:
         options |= {"lossless": True, "exact": True}
     else:
@@ -76,6 +89,29 @@ def encode(
             # JPEG's limit is 65,535 pixels a side, WEBP's 16,383.
             raise ImageError(f"can't be written as {format}: {error}") from error
         return file.getvalue()
+
+
+def _text(text: Mapping[str, str]) -> PngInfo:
+    """Make a PNG's text chunks."""
+    info = PngInfo()
+    for key, value in text.items():
+        # File names need not be text, and PNG takes nothing else.
+        info.add_text(key, value.encode(errors="backslashreplace").decode())
+    return info
+
+
+def _deep(
+    image: Tensor, alpha: Tensor | None, info: PngInfo, exif: bytes | None, icc: bytes | None
+) -> bytes:
+    """Encode an image as a PNG of 16 bits; arguments are those of ``encode``."""
+    samples = to_samples(image, 16)
+    if icc:
+        # The same test as for 8 bits, on one pixel. Little CMS would convert 8 bits only.
+        _, icc = from_srgb(Image.new("RGB" if samples.shape[2] == 3 else "L", (1, 1)), icc)
+        icc = icc if icc and is_srgb(icc) else None
+    if alpha is not None:
+        samples = np.concatenate([samples, to_samples(alpha[None] * 2 - 1, 16)], 2)
+    return deep.to_png(samples, info, exif, icc)
 
 
 def _in_profile(picture: Image.Image, icc: bytes, room: int) -> tuple[Image.Image, bytes | None]:
@@ -109,7 +145,8 @@ def may_copy(
     """Whether a picture's file can be copied, instead of encoding its pixels in a format.
 
     It can if it has that format, no quality is asked for (of JPEG, WEBP), and it holds no
-    metadata, or metadata is kept, none of it is damaged, and the picture is stored upright.
+    metadata, or metadata is kept, and none of it is damaged. A picture that is stored lying on its
+    side says so in its metadata, and is shown upright.
     """
     if format_of(data) != format or picture.warnings:
         return False
@@ -117,10 +154,11 @@ def may_copy(
         return False
     if is_bare(data, format):
         return True
-    # If nothing of the EXIF block can be kept, it is damaged.
+    # If nothing of the EXIF block can be kept, not even how to turn the picture, it is damaged.
     has_exif = any(mark in data for mark in (b"Exif\0\0", b"eXIf", b"EXIF"))
-    whole = bool(picture.metadata.exif) or not has_exif
-    return keep_metadata and whole and "turned upright" not in picture.notes
+    known = bool(picture.metadata.exif) or "turned upright" in picture.notes
+    whole = known or not has_exif
+    return keep_metadata and whole
 
 
 def is_bare(data: bytes, format: str) -> bool:

@@ -14,40 +14,47 @@ from torch.nn import functional as F
 from make_it_real.images.alignment import Place, Similarity
 from make_it_real.images.decode import Picture
 from make_it_real.images.framing import Fitted
-from make_it_real.images.pixels import LUMA, same_levels, scaled
+from make_it_real.images.pixels import BAND_PIXELS, LUMA, changed_share, scaled
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Result for a picture: image (C, h, w) in [−1, 1], and alpha (h, w) or None.
 
-    changed: whether f changed any 8-bit level of the image. as_given: whether the image has the
-    picture's own size, 8-bit levels and transparency.
+    share: of the image's pixels, those in which f changed a level. as_given: whether the image has
+    the picture's own size, levels and transparency. bits: of a level, 8 or 16.
     """
 
     image: Tensor
     alpha: Tensor | None
-    changed: bool
+    share: float
     as_given: bool
+    bits: int = 8
+
+    @property
+    def changed(self) -> bool:
+        return self.share > 0
 
 
 def outcome(picture: Picture, made: Sequence[tuple[Fitted, Tensor]], *, restore: bool) -> Outcome:
     """Make the result for a picture: with ``restore`` at its own size, else at the model's.
 
     made: the images that the picture was fitted to, each with f's output y (C, S, S); empty if f
-    was not applied. Without ``restore`` only the first counts.
+    was not applied. Without ``restore`` only the first counts. A result at the picture's own size
+    has the picture's bits.
     """
+    given = picture.colour * 2 - 1
     if not made:
-        return Outcome(picture.colour * 2 - 1, picture.alpha, False, True)
+        return Outcome(given, picture.alpha, 0.0, True, picture.bits)
     if restore:
         image, alpha = restored(picture, made)
-        same = same_levels(image, picture.colour * 2 - 1)
-        return Outcome(image, alpha, not same, same)
+        share = changed_share(image, given, picture.bits)
+        return Outcome(image, alpha, share, not share, picture.bits)
     (fitted, y), *_ = made
     image, alpha = finished(picture, fitted, y)
-    changed = not same_levels(image, finished(picture, fitted, fitted.image)[0])
-    whole = image.shape[1:] == picture.colour.shape[1:] and alpha is picture.alpha
-    return Outcome(image, alpha, changed, whole and same_levels(image, picture.colour * 2 - 1))
+    share = changed_share(image, finished(picture, fitted, fitted.image)[0])
+    same = alpha is picture.alpha and not changed_share(image, given)
+    return Outcome(image, alpha, share, same)
 
 
 def finished(picture: Picture, fitted: Fitted, y: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -79,10 +86,6 @@ def restored(
             change, place = scaled(change, side, side), place.resized(size, side)
         changes.append((change, place))
     return put_back(picture.colour, changes) * 2 - 1, picture.alpha
-
-
-# Pixels of a picture that are changed at a time.
-BAND_PIXELS = 1_000_000
 
 
 def put_back(colour: Tensor, changes: Sequence[tuple[Tensor, Place]]) -> Tensor:

@@ -1,6 +1,7 @@
 """Pixels ⇄ images in [−1, 1]: conversion, channels, resampling, grids, mean differences."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from make_it_real.images.decode import Picture as Picture
 
 # Rec. 601 luma, as Pillow's convert("L") weighs the channels.
 LUMA = (0.299, 0.587, 0.114)
+# Large images are worked off so many pixels at a time, where the work takes memory of its own.
+BAND_PIXELS = 1_000_000
 
 
 def to_images(pixels: Tensor) -> Tensor:
@@ -19,7 +22,7 @@ def to_images(pixels: Tensor) -> Tensor:
 
 def to_pixels(images: Tensor) -> Tensor:
     """Convert images (…), clipped to [−1, 1], to uint8 (…), rounded to nearest."""
-    return ((images.detach().clamp(-1, 1) + 1) * 127.5).round().byte()
+    return levels(images).byte()
 
 
 def on_white(picture: Picture) -> Tensor:
@@ -59,6 +62,8 @@ def columns_for(n: int) -> int:
 
 def enlarged(image: Tensor, factor: int) -> Tensor:
     """Enlarge (…, H, W) to (…, factor·H, factor·W) by repeating pixels."""
+    if factor == 1:
+        return image
     return image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
@@ -79,17 +84,31 @@ def scaled(image: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)[0]
 
 
-def same_levels(a: Tensor, b: Tensor) -> bool:
-    """Whether images (C, H, W) in [−1, 1] have the same 8-bit levels; grey has all channels equal.
+def bands(image: Tensor) -> Iterator[slice]:
+    """Yield slices of the rows of an image (C, H, W), about ``BAND_PIXELS`` pixels each."""
+    height, width = image.shape[1:]
+    step = max(1, BAND_PIXELS // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
-    False for other sizes.
+
+def levels(images: Tensor, bits: int = 8) -> Tensor:
+    """Convert images (…), clipped to [−1, 1], to whole numbers from 0 to 2^bits − 1, as floats."""
+    return images.detach().clamp(-1, 1).add_(1).mul_((2**bits - 1) / 2).round_()
+
+
+def changed_share(a: Tensor, b: Tensor, bits: int = 8) -> float:
+    """Share of pixels of images (C, H, W) in [−1, 1] in which they differ by a level or more.
+
+    An image of one channel has all channels equal. Returns 1 for images of different sizes.
     """
     if a.shape[1:] != b.shape[1:]:
-        return False
-    channels = max(len(a), len(b))
-    pairs = zip(a.expand(channels, -1, -1), b.expand(channels, -1, -1), strict=True)
-    # A channel at a time: photos are large.
-    return all(torch.equal(to_pixels(one), to_pixels(other)) for one, other in pairs)
+        return 1.0
+    changed = sum(
+        int((levels(a[:, rows], bits) != levels(b[:, rows], bits)).any(0).sum())
+        for rows in bands(a)
+    )
+    return changed / a[0].numel()
 
 
 def border(images: Tensor) -> Tensor:

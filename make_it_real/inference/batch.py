@@ -16,9 +16,9 @@ import torch
 
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.report import Result
-from make_it_real.inference.worker import Settings as Settings
+from make_it_real.inference.settings import Model as Model
+from make_it_real.inference.settings import Settings as Settings
 from make_it_real.inference.worker import Worker
-from make_it_real.models.ign import IGN
 
 ACCELERATOR_WORKERS = 4
 # Seconds after which a thread that runs Python lets another one in; Python's own 0.005 is as
@@ -27,7 +27,7 @@ SWITCH_INTERVAL = 0.0005
 
 
 def run(
-    f: IGN, jobs: Iterable[Job], settings: Settings, stop: Event | None = None
+    model: Model, jobs: Iterable[Job], settings: Settings, stop: Event | None = None
 ) -> Iterator[Result]:
     """Do the jobs in order: yield a Result for each, or for each face that becomes an image.
 
@@ -39,15 +39,16 @@ def run(
     worker at a time, while the others read and write.
     """
     stop = stop or Event()
-    batches = _batches(iter(jobs), settings.batch)
+    # Pictures of any size are not batched, and each core has one of its own.
+    batches = _batches(iter(jobs), 1 if model.any_size else settings.batch)
     threads = torch.get_num_threads()
-    on_cpu = f.device.type == "cpu"
+    on_cpu = model.f.device.type == "cpu"
     workers = threads if on_cpu else ACCELERATOR_WORKERS
     # A first look ahead tells whether there is work for more than one.
     ahead = list(islice(batches, workers))
     workers = len(ahead) or 1
     alone = on_cpu and workers > 1
-    worker = Worker(f, settings, nullcontext() if on_cpu else Lock(), stop)
+    worker = Worker(model, settings, nullcontext() if on_cpu else Lock(), stop)
     # OpenMP counts threads for each of its callers: every worker must ask for one itself.
     pool = ThreadPoolExecutor(
         workers, initializer=torch.set_num_threads, initargs=(1 if alone else threads,)

@@ -34,20 +34,26 @@ class Job:
 
     source: a file, or STDIN. output: the file to write. within: whether it is of a folder or glob,
     whose existing outputs are skipped. data: the file's bytes, where they were read already.
+    place: of the output below the folder that the results of all inputs are put into.
     """
 
     source: Path
     output: Path
     within: bool = False
     data: bytes | None = None
+    place: Path = Path()
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """The images of one folder, without its subfolders: names of files and of their results."""
+    """The images of one folder, without its subfolders: names of files and of their results.
+
+    place: of the target, as a job's.
+    """
 
     source: Path
     target: Path
+    place: Path
     names: list[tuple[str, str]]
 
     def __len__(self) -> int:
@@ -55,7 +61,9 @@ class _Folder:
 
     def __iter__(self) -> Iterator[Job]:
         for name, result in self.names:
-            yield Job(self.source / name, self.target / result, within=True)
+            yield Job(
+                self.source / name, self.target / result, within=True, place=self.place / result
+            )
 
 
 class Jobs(Sequence[Job]):
@@ -228,7 +236,10 @@ class _Planner:
                     free = free_path(here / result, self.taken, overwrite=True)
                     self.taken.add(free)
                     pairs.append((name, free.name))
-            self.parts.append(_Folder(folder, here, pairs))
+            place = folder.relative_to(root)
+            if self.parted:
+                place = (target or root.resolve()).name / place
+            self.parts.append(_Folder(folder, here, place, pairs))
 
     def glob_target(self, item: str, root: Path) -> Path | None:
         """Choose the folder for results of a glob that searches in ``root``; None: beside each."""
@@ -252,7 +263,9 @@ class _Planner:
             if self.named:
                 names = [n for n in names if os.path.realpath(here / n) not in self.named]
             pairs = list(zip(names, result_names(names, self.format), strict=True))
-            self.parts.append(_Folder(here, target / here.relative_to(path), pairs))
+            inside = here.relative_to(path)
+            place = target.name / inside if self.several else inside
+            self.parts.append(_Folder(here, target / inside, place, pairs))
         for inner, reason in failed:
             self.fail(str(inner), reason)
         # Of a folder that an earlier input led to, nothing is listed again.
@@ -280,7 +293,8 @@ class _Planner:
             self.sources.add(real)
             target = self.file_target(path)
             self.taken.add(target)
-            self.parts.append([Job(path, target, data=self.stdin if path == STDIN else None)])
+            data = self.stdin if path == STDIN else None
+            self.parts.append([Job(path, target, data=data, place=Path(target.name))])
 
     def file_target(self, path: Path) -> Path:
         """Choose the file for the result of an input file."""

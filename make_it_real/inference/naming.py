@@ -54,6 +54,17 @@ def result_names(names: list[str], format: Format | None, word: str = "") -> lis
     return plain
 
 
+def heat_name(heat: Path, place: Path) -> Path:
+    """Name the heat map of a result: ``heat`` itself if that is a PNG, else a PNG in that folder.
+
+    place: of the result below its own folder, such as sub/photo.jpg, which gives sub/photo.jpg.png.
+    """
+    if heat.suffix.lower() == ".png":
+        return heat
+    own = place.suffix.lower() == ".png"
+    return heat / (place if own else place.with_name(f"{place.name}.png"))
+
+
 def face_name(source: Path, output: Path, face: int) -> Path:
     """Name the file for a further face of a photo: photo_real-face2.png.
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional as F
 
 from make_it_real.images import encode
 
@@ -19,6 +20,9 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 34, 34, 46
 ROWS, MARGIN, HEAD, GAP = 4, 16, 24, 4
 COLOURS = ((214, 90, 20), (30, 100, 190))
 FLOOR = 1e-9
+# Of heat maps of pictures: the longest side in pixels, and the change of full colour.
+HEAT_SIDE = 2048
+HEAT_PEAK = 0.5
 
 
 def sparkline(values: Sequence[float], width: int = 48) -> str:
@@ -165,6 +169,26 @@ def heat(image: Tensor, change: Tensor, peak: float | None = None) -> Tensor:
     down = torch.tensor([-1.0, -0.1, 1.0])[:, None, None]
     tint = torch.where(moved > 0, up, down)
     return torch.lerp(grey.expand(3, -1, -1), tint, amount.sqrt())
+
+
+def heat_map(given: Tensor, image: Tensor) -> Tensor:
+    """Show where a picture, given in [0, 1], became an image in [−1, 1], (C, H, W) each.
+
+    Colours are those of ``heat``, in full for changes of ``HEAT_PEAK``. Pictures of more than
+    ``HEAT_SIDE`` pixels a side are reduced; of pixels that become one, the largest change is shown.
+    """
+    height, width = image.shape[1:]
+    cell = -(-max(height, width) // HEAT_SIDE)
+    size = -(-height // cell), -(-width // cell)
+    shown, changes = torch.empty(1, *size), torch.empty(1, *size)
+    for row in range(size[0]):
+        rows = slice(row * cell, (row + 1) * cell)
+        before = given[:, rows].mean(0, keepdim=True) * 2 - 1
+        change = (image[:, rows] - (given[:, rows] * 2 - 1)).mean(0, keepdim=True)
+        up, down = (F.adaptive_max_pool2d(part, (1, size[1])) for part in (change, -change))
+        shown[:, row] = F.adaptive_avg_pool2d(before, (1, size[1]))[:, 0]
+        changes[:, row] = torch.where(up > down, up, -down)[:, 0]
+    return heat(shown, changes, HEAT_PEAK)
 
 
 def animation(

@@ -1,15 +1,20 @@
 """Applying a trained f: z → f^k(z), damaged x → f^k(x), and how far f moves an image."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from make_it_real.errors import ShapeError
 from make_it_real.images.pixels import mean_abs
+from make_it_real.inference import tiles
 from make_it_real.models.ign import IGN
+from make_it_real.models.unet import UNet
 
 DEFAULT_BATCH = 64
+# Sides of the smallest images that an f of any size is given, in pixels.
+LEAST_SIDE = 8
+Work = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def generate(f: IGN, seeds: Iterable[int], steps: int = 1, *, batch: int = DEFAULT_BATCH) -> Tensor:
@@ -20,17 +25,47 @@ def generate(f: IGN, seeds: Iterable[int], steps: int = 1, *, batch: int = DEFAU
     """
     seeds = list(seeds)
     chunks = (seeds[i : i + batch] for i in range(0, len(seeds), batch))
-    return _joined(f, (apply(f, f.source.from_seeds(chunk), steps) for chunk in chunks))
+    shape = f.config.channels, f.config.image_size, f.config.image_size
+    return _joined(f, shape, (apply(f, f.source.from_seeds(chunk), steps) for chunk in chunks))
 
 
-def project(f: IGN, images: Tensor, steps: int = 1, *, batch: int = DEFAULT_BATCH) -> Tensor:
+def project(
+    f: IGN,
+    images: Tensor,
+    steps: int = 1,
+    *,
+    batch: int = DEFAULT_BATCH,
+    strength: float = 1.0,
+    tile: int | None = None,
+) -> Tensor:
     """Compute f^steps of images (N, C, S, S), about [−1, 1]; the result is on f's device.
 
-    steps: how often f is applied, at least 1. Returns (N, C, S, S) in [−1, 1]. Raises ShapeError
-    where the images' shape is not f's.
+    For an f of any size they are (N, 3, H, W). Large ones are worked off in tiles, with the same
+    result. steps: how often f is applied, at least 1. strength: share of its change that is made,
+    in [0, 1]: x + strength · (f^steps(x) − x). tile: side of the tiles in pixels, for less memory;
+    chosen by default. Returns images of the same shape in [−1, 1]. Raises ShapeError where the
+    images' shape is not f's, ValueError for a strength or tile out of range.
     """
     check_shape(f, images)
-    return _joined(f, (apply(f, chunk, steps) for chunk in images.split(batch)))
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must lie in [0, 1], not {strength}")
+
+    def work(chunk: Tensor) -> Tensor:
+        if isinstance(f, UNet):
+            return in_tiles(f, chunk.to(f.device), steps, tile=tile)
+        return apply(f, chunk, steps)
+
+    y = _joined(f, images.shape[1:], map(work, _chunks(f, images, batch)))
+    return y if strength == 1 else weaken(y, images, strength)
+
+
+def weaken(y: Tensor, images: Tensor, strength: float) -> Tensor:
+    """Make a share of the change from images to y: x + strength · (y − x), in y itself.
+
+    Where y is the image it stays so, bit for bit.
+    """
+    x = images.to(y.device)
+    return y.sub_(x).mul_(strength).add_(x)
 
 
 def project_with_change(
@@ -38,27 +73,83 @@ def project_with_change(
 ) -> tuple[Tensor, Tensor]:
     """Compute f(x) as ``project`` does, and r(x), the change before dead zone and gate.
 
-    Both are (N, C, S, S), on f's device; r is ``IGN.with_change``'s. Raises ShapeError where the
-    images' shape is not f's.
+    Both are of the images' shape, on f's device; r is ``IGN.with_change``'s. Raises ShapeError
+    where the images' shape is not f's.
     """
     check_shape(f, images)
-    pairs = [_in_memory(f, f.with_change, chunk) for chunk in images.split(batch)]
-    return _joined(f, (fx for fx, _ in pairs)), _joined(f, (change for _, change in pairs))
+
+    def work(chunk: Tensor) -> tuple[Tensor, ...]:
+        return _in_memory(f, f.with_change, chunk)
+
+    chunks = _chunks(f, images, batch)
+    if isinstance(f, UNet):
+        pairs = [tiles.over(work, chunk.to(f.device), stride=f.stride) for chunk in chunks]
+    else:
+        pairs = [work(chunk) for chunk in chunks]
+    fx, change = (_joined(f, images.shape[1:], (pair[i] for pair in pairs)) for i in (0, 1))
+    return fx, change
 
 
 def check_shape(f: IGN, images: Tensor) -> None:
-    """Raise ShapeError for images that are not (N, C, S, S) as f takes them."""
-    config = f.config
-    shape = (config.channels, config.image_size, config.image_size)
-    if tuple(images.shape[1:]) != shape or images.ndim != 4:
-        wanted, given = (", ".join(map(str, part)) for part in (shape, images.shape))
-        raise ShapeError(f"f takes images of shape (N, {wanted}), not ({given})")
+    """Raise ShapeError for images that are not (N, C, S, S), or (N, 3, H, W), as f takes them."""
+    channels, size = f.config.channels, f.config.image_size
+    sides = tuple(images.shape[2:])
+    known = sides == (size, size) if size else min(sides, default=0) >= LEAST_SIDE
+    if images.ndim != 4 or images.shape[1] != channels or not known:
+        wanted = f"{size}, {size})" if size else f"H, W) with H and W of at least {LEAST_SIDE}"
+        given = ", ".join(map(str, images.shape))
+        raise ShapeError(f"f takes images of shape (N, {channels}, {wanted}, not ({given})")
 
 
-def _joined(f: IGN, results: Iterator[Tensor]) -> Tensor:
-    """Join the results (n, C, S, S) of several batches, of which there may be none."""
-    size, channels = f.config.image_size, f.config.channels
-    return torch.cat([torch.empty(0, channels, size, size, device=f.device), *results])
+def check_steps(steps: int) -> None:
+    """Raise ValueError for steps under 1."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+
+
+def _chunks(f: IGN, images: Tensor, batch: int) -> Sequence[Tensor]:
+    """Split images (N, C, H, W) into batches; large ones of any size into single images."""
+    if not f.config.image_size:
+        height, width = images.shape[2:]
+        batch = min(batch, max(1, tiles.WHOLE_PIXELS // (height * width)))
+    chunks: Sequence[Tensor] = images.split(batch)
+    return chunks
+
+
+def _joined(f: IGN, shape: Sequence[int], results: Iterable[Tensor]) -> Tensor:
+    """Join the results (n, C, H, W) of several batches, of which there may be none."""
+    parts = list(results)
+    if len(parts) == 1 and not parts[0].is_inference():
+        # Large images are not copied.
+        return parts[0]
+    return torch.cat([torch.empty(0, *shape, device=f.device), *parts])
+
+
+def in_tiles(
+    f: UNet, images: Tensor, steps: int = 1, *, tile: int | None = None, unit: bool = False
+) -> Tensor:
+    """Compute f^steps of images (N, 1 or 3, H, W) in tiles; the result is where the images are.
+
+    Each step reads the whole result of the one before. Grey images are shown to f in three equal
+    channels and take the mean of their changes. unit: the images are in [0, 1], the result in
+    [−1, 1] as ever. Raises ValueError for steps under 1.
+    """
+    check_steps(steps)
+
+    def step(part: Tensor) -> tuple[Tensor]:
+        if part.shape[1] == f.config.channels:
+            return (apply(f, part),)
+        part = part.to(f.device)
+        change = apply(f, part.expand(-1, f.config.channels, -1, -1)) - part
+        return (part + change.mean(1, keepdim=True),)
+
+    def first(part: Tensor) -> tuple[Tensor]:
+        return step(part * 2 - 1 if unit else part)
+
+    (y,) = tiles.over(first, images, stride=f.stride, side=tile)
+    for _ in range(steps - 1):
+        (y,) = tiles.over(step, y, stride=f.stride, side=tile)
+    return y
 
 
 def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:
@@ -66,8 +157,7 @@ def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:
 
     Raises ValueError for steps under 1.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, not {steps}")
+    check_steps(steps)
 
     def work(y: Tensor) -> tuple[Tensor, ...]:
         for _ in range(steps):
@@ -78,9 +168,7 @@ def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:
 
 
 @torch.inference_mode()
-def _in_memory(
-    f: IGN, work: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor
-) -> tuple[Tensor, ...]:
+def _in_memory(f: IGN, work: Work, images: Tensor) -> tuple[Tensor, ...]:
     """Compute work(images), or the work of halves, joined, where memory runs out."""
     try:
         batch = images.to(f.device, torch.float32, memory_format=torch.channels_last)

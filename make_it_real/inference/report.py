@@ -26,8 +26,10 @@ class Result:
     warnings: what of the file was not used. inverted, done: how the image was brought into the
     model's frame. drift_before, drift_after: |f(x) − x| and |f(y) − y| of the fitted input and of
     the result, in image units (0–2), where asked for; of several faces in one image their
-    mean. percentile: of the fitted input among the images that the model was trained on
-    (``scoring.Scores``), of several faces the highest; None where the model has no calibration.
+    mean; a model of any size has no drift_after, and drift_before is |f^k(x) − x|. percentile: of
+    the fitted input among the images that the model was trained on (``scoring.Scores``), of
+    several faces the highest; None where the model has no calibration. changed_share: of the
+    pixels of what was written, those in which f changed a level.
     seconds: reading, fitting and writing it, and its share of its batch's time in f.
     face: number of the face, where each face of the input has its own result. encoded: bytes of
     the image file, where they go to stdout. before: the face that f was applied to, (C, S, S),
@@ -44,6 +46,7 @@ class Result:
     drift_before: float | None = None
     drift_after: float | None = None
     percentile: float | None = None
+    changed_share: float | None = None
     seconds: float = 0.0
     face: int = 1
     encoded: bytes | None = field(default=None, repr=False)

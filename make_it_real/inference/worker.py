@@ -7,98 +7,49 @@ import os
 import time
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from make_it_real import files
-from make_it_real.errors import ImageError, NoFaceError, OutputExistsError, one_line
-from make_it_real.images import encode
+from make_it_real.errors import NoFaceError
 from make_it_real.images.alignment import Similarity
-from make_it_real.images.decode import MAX_PIXELS, Picture, read, read_bytes
-from make_it_real.images.framing import Fit, Fitted, Framing, fit_all
+from make_it_real.images.decode import Picture, read, read_bytes
+from make_it_real.images.framing import Fitted, fit_all
 from make_it_real.images.paste_back import outcome
-from make_it_real.images.pixels import enlarged, mean_abs
+from make_it_real.images.pixels import mean_abs
+from make_it_real.inference import whole
 from make_it_real.inference.jobs import Job
-from make_it_real.inference.naming import OUTPUT_SUFFIXES, face_name
-from make_it_real.inference.projection import project, project_with_change
+from make_it_real.inference.naming import face_name
+from make_it_real.inference.projection import LEAST_SIDE, project, project_with_change, weaken
 from make_it_real.inference.report import Result, Status
 from make_it_real.inference.scoring import percentile
-from make_it_real.models.ign import IGN
+from make_it_real.inference.settings import Model, Settings
+from make_it_real.inference.writer import EXISTS, Item, Writer, failure
+from make_it_real.models.unet import UNet
 
 # Decoded pictures that wait for f in one worker; at 12 bytes a pixel some 400 MB.
 HELD_PIXELS = 32_000_000
 # Pictures up to this size cost more Python than decoding.
 SMALL_PIXELS = 65_536
-_EXISTS = "the output exists; --overwrite replaces it"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to project: k, batch size, fitting, and what to do with files that exist.
-
-    restore_size: write results at the size of their inputs. None does so for photographs: for
-    pictures larger than the model's images, where these have no background. drift: measure it,
-    which applies f once more. quantiles: of the model's calibration (``scoring.checked``), for each
-    input's percentile, which costs nothing. quality: of JPEG and WEBP. text: written into each PNG
-    as text chunks. keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded
-    image in the result instead of writing it. keep_before: return each face as f was shown it, too.
-    scale: enlarge results at the model's size so many times, without smoothing.
-    """
-
-    framing: Framing
-    steps: int = 1
-    batch: int = 64
-    how: Fit = "auto"
-    invert: bool | None = None
-    restore_size: bool | None = None
-    drift: bool = False
-    quantiles: list[float] | None = None
-    overwrite: bool = False
-    max_pixels: int = MAX_PIXELS
-    quality: int | None = None
-    text: dict[str, str] = field(default_factory=dict)
-    keep_metadata: bool = False
-    to_stdout: bool = False
-    keep_before: bool = False
-    scale: int = 1
-
-
-@dataclass
-class _Item:
-    """A job on its way, with its picture and the images that it was fitted to.
-
-    data: the picture's file. fitted: none where a model of faces has nothing to do, and reason
-    says why. restore: the result is the whole picture. warnings, notes: of reading and fitting.
-    seconds: what that took.
-    """
-
-    job: Job
-    data: bytes
-    picture: Picture
-    fitted: tuple[Fitted, ...]
-    restore: bool
-    reason: str
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-    seconds: float
 
 
 class Worker:
     """Does batches, from files to files. Several threads use it at once."""
 
     def __init__(
-        self, f: IGN, settings: Settings, turn: AbstractContextManager[Any], stop: Event
+        self, model: Model, settings: Settings, turn: AbstractContextManager[Any], stop: Event
     ) -> None:
-        self.f, self.settings, self.turn, self.stop = f, settings, turn, stop
+        self.model, self.settings, self.turn, self.stop = model, settings, turn, stop
+        self.writer = Writer(settings)
         self.closed = False
         self.files, self.small = Lock(), True
         self.swept: set[Path] = set()
-        self.made: set[Path] = set()
 
     def stopping(self) -> bool:
         return self.closed or self.stop.is_set()
@@ -111,14 +62,14 @@ class Worker:
             results += self.flush(self.read_some(waiting))
         return results
 
-    def read_some(self, jobs: deque[Job]) -> list["_Item | Result"]:
+    def read_some(self, jobs: deque[Job]) -> list[Item | Result]:
         """Take jobs off the front and read them, up to as many pixels as may wait for f."""
-        held: list[_Item | Result] = []
+        held: list[Item | Result] = []
         pixels = 0
         with self.files_turn():
             while jobs and pixels < HELD_PIXELS and not self.stopping():
                 held.append(item := self.read(jobs.popleft()))
-                pixels += item.picture.colour[0].numel() if isinstance(item, _Item) else 0
+                pixels += item.picture.colour[0].numel() if isinstance(item, Item) else 0
         self.small = pixels <= SMALL_PIXELS * len(held)
         return held
 
@@ -130,14 +81,26 @@ class Worker:
         """
         return self.files if self.small else nullcontext()
 
-    def flush(self, held: list[_Item | Result]) -> list[Result]:
+    def flush(self, held: list[Item | Result]) -> list[Result]:
         """Project and write what was read: results in order, none for what ``stop`` left out."""
-        items = [item for item in held if isinstance(item, _Item)]
-        written = iter(self.project(items) if items else ())
-        results = ([item] if isinstance(item, Result) else next(written, []) for item in held)
+        # Pictures at their own size go through f alone, others with those of the same model.
+        groups: dict[int, list[Item]] = {}
+        for item in held:
+            if isinstance(item, Item):
+                key = id(item) if item.model.any_size else id(item.model)
+                groups.setdefault(key, []).append(item)
+        written: dict[int, list[Result]] = {}
+        for items in groups.values():
+            if self.stopping() and written:
+                break
+            if items[0].model.any_size:
+                written[id(items[0])] = [self.restore(items[0])]
+            else:
+                written |= zip(map(id, items), self.project(items), strict=False)
+        results = ([one] if isinstance(one, Result) else written.get(id(one), []) for one in held)
         return [result for some in results for result in some]
 
-    def read(self, job: Job) -> _Item | Result:
+    def read(self, job: Job) -> Item | Result:
         """Read and fit the picture of a job; a Result where that is all, or fails."""
         start, settings = time.perf_counter(), self.settings
         source, target = str(job.source), str(job.output)
@@ -147,36 +110,39 @@ class Worker:
                 files.sweep(job.output.parent)
             if not settings.overwrite and os.path.lexists(job.output):
                 status: Status = "skipped" if job.within else "failed"
-                return Result(source, target, status, _EXISTS)
+                return Result(source, target, status, EXISTS)
+        model = self.model
         try:
             data = read_bytes(job.source) if job.data is None else job.data
             picture = read(data, max_pixels=settings.max_pixels)
-            fitted, reason, notes = self.fit(picture)
-        except ImageError as error:
-            return Result(source, target, "failed", str(error))
+            fitted, reason, notes = self.fit(picture, model)
         except Exception as error:
-            # Whatever else one file can bring about, memory it has too many pixels for included.
-            return Result(source, target, "failed", f"{type(error).__name__}: {one_line(error)}")
+            return Result(source, target, "failed", failure(error))
         cautions = picture.warnings + (fitted[0].warnings if fitted else ())
-        restore = settings.restore_size
+        restore = model.any_size or settings.restore_size
         if restore is None:
-            larger = max(picture.colour.shape[1:]) > self.f.config.image_size
-            restore = larger and settings.framing.background is None
+            larger = max(picture.colour.shape[1:]) > model.f.config.image_size
+            restore = larger and model.framing.background is None
         if settings.to_stdout and not restore and len(fitted) > 1:
             cautions += (f"stdout takes one image, so of {len(fitted)} faces only the largest",)
             fitted = fitted[:1]
         seconds = time.perf_counter() - start
-        return _Item(job, data, picture, fitted, restore, reason, cautions, notes, seconds)
+        return Item(job, data, picture, model, fitted, restore, reason, cautions, notes, seconds)
 
-    def fit(self, picture: Picture) -> tuple[tuple[Fitted, ...], str, tuple[str, ...]]:
-        """Fit a picture: (the images for f, why there are none, other notes)."""
-        settings, config = self.settings, self.f.config
+    def fit(
+        self, picture: Picture, model: Model
+    ) -> tuple[tuple[Fitted, ...], str, tuple[str, ...]]:
+        """Fit a picture: (the images for f, why f has nothing to do, other notes)."""
+        settings, config = self.settings, model.f.config
+        if model.any_size:
+            small = min(picture.colour.shape[1:]) < LEAST_SIDE
+            return (), f"a side has less than {LEAST_SIDE} pixels" * small, picture.notes
         try:
             fitted = fit_all(
                 picture,
                 config.image_size,
                 config.channels,
-                settings.framing,
+                model.framing,
                 how=settings.how,
                 invert=settings.invert,
             )
@@ -187,26 +153,62 @@ class Worker:
             return (), str(error), (*picture.notes, others) if error.others else picture.notes
         return fitted, "", tuple(dict.fromkeys(note for one in fitted for note in one.done))
 
-    def project(self, items: list[_Item]) -> list[list[Result]]:
+    def restore(self, item: Item) -> Result:
+        """Apply an f of any size to a picture as it is, and write it."""
+        start, settings, job = time.perf_counter(), self.settings, item.job
+        result = Result(
+            str(job.source), str(job.output), "changed", item.reason,
+            warnings=item.warnings, done=item.notes,
+        )  # fmt: skip
+        done = None
+        try:
+            if item.reason:
+                done = whole.Restored(outcome(item.picture, (), restore=True), 0.0)
+            else:
+                f = cast(UNet, item.model.f)
+                with self.turn:
+                    done = whole.restore(
+                        f, item.picture, settings.steps,
+                        strength=settings.strength, tile=settings.tile,
+                    )  # fmt: skip
+        except Exception as error:
+            result = replace(result, status="failed", reason=failure(error))
+        if done:
+            if settings.drift:
+                result = replace(result, drift_before=done.drift)
+            made = done.outcome
+            with self.files_turn():
+                result = self.writer.write(item, job.output, lambda: made, result)
+        return replace(result, seconds=round(item.seconds + time.perf_counter() - start, 6))
+
+    def project(self, items: list[Item]) -> list[list[Result]]:
         """Apply f^k to fitted pictures and write them: Results of each, until ``stop`` is set."""
         start = time.perf_counter()
-        settings = self.settings
-        channels, size = self.f.config.channels, self.f.config.image_size
+        settings, model = self.settings, items[0].model
+        channels, size = model.f.config.channels, model.f.config.image_size
         nothing = torch.empty(0, channels, size, size)
         x = torch.cat([nothing, *(one.image[None] for item in items for one in item.fitted)])
         figures: dict[str, list[float]] = {}
+
+        def f_of(images: Tensor, steps: int = 1) -> Tensor:
+            # A photo of many faces comes to more images than a batch takes.
+            return project(model.f, images, steps, batch=settings.batch)
+
         with self.turn:
             # The first step tells how real the inputs are; the others follow from its results.
-            if settings.quantiles:
-                fx, r = project_with_change(self.f, x, batch=settings.batch)
+            if model.quantiles:
+                fx, r = project_with_change(model.f, x, batch=settings.batch)
                 changes = r.abs().mean((1, 2, 3)).tolist()
-                figures["percentile"] = [percentile(settings.quantiles, one) for one in changes]
+                figures["percentile"] = [percentile(model.quantiles, one) for one in changes]
             else:
-                fx = self.f_of(x)
-            y = fx if settings.steps == 1 else self.f_of(fx, settings.steps - 1)
+                fx = f_of(x)
+            y = fx if settings.steps == 1 else f_of(fx, settings.steps - 1)
             if settings.drift:
                 figures["drift_before"] = mean_abs(fx.cpu(), x).tolist()
-                figures["drift_after"] = mean_abs(self.f_of(y), y).tolist()
+            if settings.strength < 1:
+                y = weaken(y, x, settings.strength)
+            if settings.drift:
+                figures["drift_after"] = mean_abs(f_of(y), y).tolist()
             y = y.cpu()
         share = (time.perf_counter() - start) / max(1, len(x))
         results: list[list[Result]] = []
@@ -221,13 +223,9 @@ class Worker:
                 first = mine.stop
         return results
 
-    def f_of(self, images: Tensor, steps: int = 1) -> Tensor:
-        """Compute f^steps; a photo of many faces comes to more images than a batch takes."""
-        return project(self.f, images, steps, batch=self.settings.batch)
-
     def finish(
         self,
-        item: _Item,
+        item: Item,
         y: Tensor,
         figures: dict[str, list[float]],
         share: float,
@@ -261,55 +259,14 @@ class Worker:
                 face=part.start + 1,
                 before=first.image if first and keep else None,
             )
-            result = self.write(item, output, some, _with_figures(result, figures, part))
+            result = self.writer.write(
+                item, output, partial(outcome, item.picture, some, restore=item.restore),
+                _with_figures(result, figures, part), [first] if first else [],
+            )  # fmt: skip
             seconds = time.perf_counter() - start + share * len(part)
             seconds += item.seconds / len(parts)
             results.append(replace(result, seconds=round(seconds, 6)))
         return results[::-1]
-
-    def write(
-        self, item: _Item, output: Path, some: list[tuple[Fitted, Tensor]], result: Result
-    ) -> Result:
-        """Write f^k(x) in the size and format, and with the metadata, that were asked for."""
-        settings, job, picture = self.settings, item.job, item.picture
-        kind = OUTPUT_SUFFIXES[output.suffix.lower()]
-        try:
-            done = outcome(picture, some, restore=item.restore)
-            result = replace(result, status="changed" if done.changed else "unchanged")
-            keep = settings.keep_metadata
-            scale = 1 if item.restore or not some else settings.scale
-            if (
-                scale == 1
-                and done.as_given
-                and encode.may_copy(
-                    item.data, picture, kind, quality=settings.quality, keep_metadata=keep
-                )
-            ):
-                data = item.data
-            else:
-                data = encode.encode(
-                    enlarged(done.image, scale),
-                    kind,
-                    settings.text,
-                    alpha=None if done.alpha is None else enlarged(done.alpha, scale),
-                    quality=settings.quality,
-                    exif=picture.metadata.exif if keep else None,
-                    icc=picture.metadata.icc if keep else None,
-                )
-            if settings.to_stdout:
-                return replace(result, output="-", encoded=data)
-            if output.parent not in self.made:
-                files.make_folder(output.parent)
-                self.made.add(output.parent)
-            files.write_bytes(output, data, overwrite=settings.overwrite)
-        except OutputExistsError:
-            # Another job on the same folder was quicker, and its file is as good.
-            return replace(result, status="skipped" if job.within else "failed", reason=_EXISTS)
-        except Exception as error:
-            known = isinstance(error, ImageError)
-            reason = str(error) if known else f"{type(error).__name__}: {one_line(error)}"
-            return replace(result, status="failed", reason=reason)
-        return result
 
 
 def _with_figures(result: Result, figures: dict[str, list[float]], part: range) -> Result:

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from make_it_real.errors import SourceError
 from make_it_real.models.mixture_source import MixtureSource
 from make_it_real.models.spectral_source import PublishedSource, Source, SpectralSource, WhiteSource
 
@@ -18,14 +19,14 @@ from make_it_real.models.spectral_source import PublishedSource, Source, Spectra
 class NoSource(Source):
     """The source of a model that repairs images of any size: there is no z that it is given.
 
-    ``from_seeds`` and ``sample`` raise ValueError.
+    ``from_seeds`` and ``sample`` raise SourceError.
     """
 
     def fit(self, images: Tensor) -> None:
         """Take no statistics."""
 
     def colour(self, white: Tensor) -> Tensor:
-        raise ValueError("this model repairs images and has none of its own to make")
+        raise SourceError("this model repairs images and has none of its own to make")
 
 
 # The sources that a model may have: (channels, image_size) → a source that is not fitted yet.

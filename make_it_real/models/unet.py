@@ -46,6 +46,15 @@ class UNet(IGN):
         """Side of the squares of pixels that the lowest resolution has one place for."""
         return PATCH << (len(self.config.widths) - 1)
 
+    @property
+    def reach(self) -> int:
+        """Distance in pixels from which a pixel can act on another one's result, at most."""
+        counts = [2] * (len(self.config.widths) - 1) + [self.config.blocks]
+        # Each block has two convolutions, which see one place more to every side.
+        blocks = sum(2 * count * (PATCH << level) for level, count in enumerate(counts))
+        # The first and the last convolution, and places of the lowest resolution are squares.
+        return blocks + 2 * PATCH + self.stride - 1 + self.config.rest_radius
+
     def propose(self, images: Tensor) -> Tensor:
         proposed = images + self.change(images)
         return proposed if self.training else proposed.clamp(-1, 1)
@@ -57,15 +66,19 @@ class UNet(IGN):
     def change(self, images: Tensor) -> Tensor:
         """Compute r(x) for images (N, C, H, W): the same shape, float32, not bounded."""
         height, width = images.shape[2:]
-        # Sides become multiples of the stride; the edge is repeated, and cut off at the end.
-        h = F.pad(images, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        # Sides become multiples of the stride, written so that torch.export sees it; the edge is
+        # repeated, and cut off at the end. A slice would bind an export to some of the sizes.
+        last = self.stride - 1
+        down = (height + last) // self.stride * self.stride - height
+        right = (width + last) // self.stride * self.stride - width
+        h = F.pad(images, (0, right, 0, down), mode="replicate")
         h = self.first(F.pixel_unshuffle(h, PATCH))
         skips = []
-        for blocks, down in zip(self.encoder, self.down, strict=False):
+        for blocks, halve in zip(self.encoder, self.down, strict=False):
             skips.append(blocks(h))
-            h = down(skips[-1])
+            h = halve(skips[-1])
         h = self.encoder[-1](h)
         for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
             h = blocks(up(h) + skips.pop())
         change: Tensor = F.pixel_shuffle(self.last(h), PATCH).float()
-        return change[..., :height, :width]
+        return F.pad(change, (0, -right, 0, -down))

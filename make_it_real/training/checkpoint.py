@@ -25,11 +25,13 @@ from make_it_real.training.adversarial import AdversarialObjective
 from make_it_real.training.config import (
     AdversarialConfig,
     IGNTrainingConfig,
+    PhotographConfig,
     TrainingConfig,
     with_settings,
 )
 from make_it_real.training.ign import IGNObjective
 from make_it_real.training.objective import Objective
+from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.restoration import RestorationObjective
 from make_it_real.training.trainer import Trainer, share
 from make_it_real.weights import model_file
@@ -50,6 +52,8 @@ def build(model: IGNConfig, config: TrainingConfig, device: torch.device) -> Obj
     """The objective that a config is of, its networks as they begin."""
     if isinstance(config, IGNTrainingConfig):
         return IGNObjective(model, config, device)
+    if isinstance(config, PhotographConfig):
+        return PhotographObjective(model, config, device)
     assert isinstance(config, AdversarialConfig)
     if config.critic_every == 0:
         return RestorationObjective(model, config, device)

@@ -1,11 +1,20 @@
-"""The settings of each objective with their defaults, and the default networks."""
+"""The settings of each objective with their defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
-from make_it_real.degradations.kinds import COLOUR_DAMAGE, GREY_DAMAGE, damage_weights
+from make_it_real.degradations.kinds import (
+    COLOUR_DAMAGE,
+    GREY_DAMAGE,
+    PHOTOGRAPH_DAMAGE,
+    check_damage,
+    damage_weights,
+)
 from make_it_real.models.ign import IGNConfig
+
+# Side of JPEG's blocks in pixels, where colour has half the resolution.
+JPEG_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,21 @@ class IGNLambdas:
 
 
 @dataclass(frozen=True)
+class PhotographLambdas:
+    """Weights of the restorer's terms: of clean crops, of damaged ones, of f's own results."""
+
+    rec: float = 1.25
+    restore: float = 8.75
+    idem: float = 0.5
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """The settings that all objectives share.
 
     steps: number of optimizer steps. decay_steps: number of last steps over which the learning
-    rate falls linearly to zero. batch: number of images x in a step, and of z, over all processes.
+    rate falls linearly to zero. warm_up: number of first steps over which it rises. batch: number
+    of images x in a step, and of z, over all processes.
     accumulate: number of parts that each process splits its share of the batch into, to save
     memory. flip: whether images are mirrored at random. hold_out: number of images that are not
     trained on, for early stopping. start: the model that f started from, and the beginning of its
@@ -54,6 +73,7 @@ class TrainingConfig:
 
     steps: int = 12_000
     decay_steps: int = 3_000
+    warm_up: int = 0
     batch: int = 64
     accumulate: int = 1
     lr: float = 2e-4
@@ -168,8 +188,63 @@ class IGNTrainingConfig(TrainingConfig):
             raise ValueError("clamp must be over 0")
 
 
+@dataclass(frozen=True)
+class PhotographConfig(TrainingConfig):
+    """The settings of the restorer of photographs, which learns on crops.
+
+    crop: side of the crops in pixels. clean: share of the crops that f should leave unchanged.
+    damage: weight of each kind of damage that f learns to repair, levels in ``life.RANGES``. life:
+        share of the damaged crops that get several of these, in the order of ``life.LIFE``. grey:
+        share of the crops that lose their colour first. off_grid: share of the crops that are cut
+        out after the damage, so that JPEG's blocks do not begin at their edges.
+    flip: whether crops are mirrored and transposed at random.
+    clip: largest norm of f's gradient.
+    ema: decay of the averaged weights, which are those of the finished model.
+    """
+
+    objective: ClassVar[str] = "photographs"
+    title: ClassVar[str] = "restoration of photographs"
+
+    steps: int = 40_000
+    decay_steps: int = 12_000
+    batch: int = 32
+    lr: float = 1e-3
+    beta1: float = 0.9
+    flip: bool = True
+    crop: int = 64
+    clean: float = 0.11
+    life: float = 0.12
+    grey: float = 0.05
+    off_grid: float = 0.15
+    damage: Mapping[str, float] = field(default_factory=lambda: dict(PHOTOGRAPH_DAMAGE))
+    warm_up: int = 200
+    clip: float = 1.0
+    ema: float = 0.999
+    lambdas: PhotographLambdas = field(default_factory=PhotographLambdas)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "damage", damage_weights(self.damage))
+        check_damage(self.damage, 3, any_size=True)
+        if isinstance(self.lambdas, dict):
+            object.__setattr__(self, "lambdas", PhotographLambdas(**self.lambdas))
+        if self.hold_out:
+            raise ValueError("hold_out must be 0: nothing is generated that could be compared")
+        if self.crop < 16:
+            raise ValueError("crop must be at least 16")
+        if not all(0 <= share <= 1 for share in (self.clean, self.life, self.grey, self.off_grid)):
+            raise ValueError("clean, life, grey and off_grid are shares, from 0 to 1")
+        if not self.clip > 0:
+            raise ValueError("clip must be over 0")
+
+    @property
+    def drawn_side(self) -> int:
+        """Side of the crops that are drawn: those damaged off the grid are cut out of them."""
+        return self.crop + JPEG_BLOCK
+
+
 CONFIGS: dict[str, type[TrainingConfig]] = {
-    config.objective: config for config in (AdversarialConfig, IGNTrainingConfig)
+    config.objective: config for config in (AdversarialConfig, IGNTrainingConfig, PhotographConfig)
 }
 
 # Settings of earlier versions, with the values at which they had no effect.
@@ -208,26 +283,6 @@ def with_settings(config: Config, changes: Mapping[str, Any]) -> Config:
     return replace(config, **changes)
 
 
-def default_model(image_size: int, channels: int) -> IGNConfig:
-    """Choose the network for a size: it halves the side at least twice, to at most 8 pixels.
-
-    Raises ValueError for sizes that are no multiple of 4.
-    """
-    widths = [64, 128]
-    side = image_size // 4
-    while side > 8 and side % 2 == 0:
-        widths.append(256)
-        side //= 2
-    # Components are images: of larger ones they would outweigh the network.
-    source = "mixture" if image_size <= 64 else "spectral"
-    if len(widths) == 2:
-        return IGNConfig(image_size, channels, 16, tuple(widths), 128, source=source)
-    return IGNConfig(
-        image_size, channels, 16, tuple(widths), 512, blocks=2, attention=True, code=64, fine=1,
-        filters=True, source=source, dead_zone=0.004, rest=0.02,
-    )  # fmt: skip
-
-
 def default_config(model: IGNConfig, **changes: Any) -> AdversarialConfig:
     """Choose the settings for a network. changes: fields of ``AdversarialConfig``."""
     config = AdversarialConfig(critic_widths=model.widths)
@@ -242,21 +297,3 @@ def default_config(model: IGNConfig, **changes: Any) -> AdversarialConfig:
         # Without critics the targets do not change, which allows momentum.
         config = replace(config, beta1=0.9)
     return with_settings(config, changes)
-
-
-def paper_model(image_size: int, channels: int, **changes: Any) -> IGNConfig:
-    """Build the config of the paper's DCGAN: the side is halved, rounding up, to 4 pixels.
-
-    The code is 512 wide. changes: fields of ``IGNConfig``. Raises ValueError for sizes that do not
-    lead to 2 to 4 pixels.
-    """
-    widths: list[int] = []
-    side = image_size
-    while side > 4:
-        widths.append(min(512, 64 * 2 ** len(widths)))
-        side = (side + 1) // 2
-    settings: dict[str, Any] = {
-        "widths": tuple(widths), "bottleneck": 512, "dead_zone": 0.0, "rest": 0.0,
-        "architecture": "dcgan", "norm": "batch", "source": "published",
-    }  # fmt: skip
-    return IGNConfig(image_size, channels, **settings | changes)

@@ -1,6 +1,7 @@
 """The base class of objectives: networks, a step's random draw, the losses, and the step."""
 
 import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
@@ -99,10 +100,16 @@ def zero_grad(optimizers: Iterable[Optimizer]) -> None:
         optimizer.zero_grad()
 
 
-def update(optimizers: Iterable[Optimizer]) -> None:
-    """Take a step of each optimizer, with gradients averaged over all processes."""
+def update(optimizers: Iterable[Optimizer], clip: float = math.inf) -> None:
+    """Take a step of each optimizer, with gradients averaged over all processes.
+
+    clip: the norm that an optimizer's gradients are scaled down to, if theirs is larger.
+    """
     for optimizer in optimizers:
-        distributed.average_gradients(optimizer.param_groups[0]["params"])
+        parameters = optimizer.param_groups[0]["params"]
+        distributed.average_gradients(parameters)
+        if clip < math.inf:
+            nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from make_it_real.data.dataset import ImageSet
+from make_it_real.data.photographs import PhotographSet
 from make_it_real.errors import SettingsError
 from make_it_real.training.checkpoint import Saved
 
@@ -19,7 +20,8 @@ def kept(saved: Saved) -> dict[str, Any]:
     """What a run keeps, by the names of options and settings, as it was begun with them."""
     model, config = saved.model, saved.config
     own = {name: getattr(config, name) for name in KEPT if hasattr(config, name)}
-    own |= {"size": model.image_size, "channels": model.channels, "source": model.source}
+    size = saved.images.get("side", model.image_size)
+    own |= {"size": size, "channels": model.channels, "source": model.source}
     own |= {"objective": config.objective, "norm": model.norm}
     if "faces" in saved.images:
         own["faces"] = saved.images["faces"]
@@ -46,7 +48,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def describe(images: ImageSet) -> dict[str, Any]:
+def describe(images: ImageSet | PhotographSet) -> dict[str, Any]:
     """What tells a data set from others, cheap to get: name, number of images, levels of some."""
     index = torch.linspace(0, len(images) - 1, min(LEVELS, len(images))).round().long()
     levels = images.pixels[index].float().mean((1, 2, 3))
@@ -63,7 +65,7 @@ def same_images(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return all(abs(a - b) <= TOLERANCE for a, b in pairs)
 
 
-def check_images(saved: Saved, images: ImageSet, allowed: bool) -> str:
+def check_images(saved: Saved, images: ImageSet | PhotographSet, allowed: bool) -> str:
     """Compare the images with those that a run was begun with; what to say of them, if anything.
 
     Raises SettingsError for others, unless they are allowed.
@@ -78,4 +80,5 @@ def check_images(saved: Saved, images: ImageSet, allowed: bool) -> str:
         raise SettingsError(
             f"the run was begun on {texts[0]}; these are {texts[1]}: --new-data goes on with them"
         )
-    return f"new data: {texts[1]}, where it was {texts[0]}; z stays as it was fitted to those"
+    fitted = "" if saved.model.source == "none" else "; z stays as it was fitted to those"
+    return f"new data: {texts[1]}, where it was {texts[0]}{fitted}"

@@ -16,22 +16,21 @@ import torch
 
 import make_it_real
 from make_it_real import distributed
-from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import ImageError, RunError, WeightsError
 from make_it_real.files import make_folder, write_bytes
 from make_it_real.images.encode import encode
 from make_it_real.images.framing import Framing, measure
-from make_it_real.images.pixels import grid, to_images
-from make_it_real.inference.projection import generate, project
+from make_it_real.images.pixels import to_images
 from make_it_real.inference.scoring import calibrate
 from make_it_real.models.critic import Critic
-from make_it_real.models.ign import IGN, place
+from make_it_real.models.ign import place
 from make_it_real.training import checkpoint, early_stopping, finetune, losses, recipe
 from make_it_real.training.early_stopping import EarlyStopping
 from make_it_real.training.events import Ending, Logged, Notice, Pace, Step, Tell, duration, rate
 from make_it_real.training.folder import CHECKPOINT, LOG, MODEL, results, sheet_path
+from make_it_real.training.samples import sheet
 from make_it_real.training.settings import list_nondefault
-from make_it_real.training.trainer import Trainer, train
+from make_it_real.training.trainer import Images, Trainer, train
 from make_it_real.weights import model_file, pretrained, verify
 
 LOG_EVERY = 25
@@ -53,7 +52,7 @@ class Run:
         self,
         folder: Path,
         trainer: Trainer[Any],
-        images: ImageSet,
+        images: Images,
         tell: Tell,
         *,
         name: str = "",
@@ -70,8 +69,8 @@ class Run:
         self.stopping, self.anew = stopping, anew
         self.about_images = {**(about_images or {}), "faces": faces}
         self.ending: Ending = "steps"
-        self.framing = Framing(faces=True)
-        if not faces:
+        self.framing = Framing(faces=faces)
+        if not faces and trainer.objective.f.config.image_size:
             self.framing = measure(to_images(images.pixels[:10_000]))
         self.warned = self.estimated = False
 
@@ -251,8 +250,9 @@ class Run:
             self._save_model()
         if calibrated:
             self._calibrate()
-        f = copy.deepcopy(trainer.objective.shipped).eval()
-        self._samples(f, sheet_path(self.folder, self.step))
+        path = sheet_path(self.folder, self.step)
+        make_folder(path.parent)
+        write_bytes(path, encode(sheet(trainer.objective, self.images.pixels)), overwrite=True)
         self.tell(Notice(f"step {self.step}: saved in {self.folder}", "detail"))
 
     def _calibrate(self) -> None:
@@ -280,14 +280,3 @@ class Run:
             figures=figures,
         )
         verify.save(f, info, self.folder / MODEL)
-
-    def _samples(self, f: IGN, path: Path) -> None:
-        """64 images f(z) of seeds 0–63, above rows of x, A(x) and f(A(x))."""
-        x = to_images(self.images.pixels[:16]).to(f.device)
-        generator = torch.Generator(f.device).manual_seed(0)
-        z = f.source.sample(len(x), generator)
-        Ax = self.trainer.objective.degraded(x, z, generator)
-        rows = [generate(f, range(64)), x, Ax, project(f, Ax)]
-        make_folder(path.parent)
-        sheet = grid(torch.cat(rows).cpu(), columns=16)
-        write_bytes(path, encode(sheet), overwrite=True)

@@ -10,11 +10,11 @@ from make_it_real.training.config import (
     CONFIGS,
     AdversarialConfig,
     IGNTrainingConfig,
+    PhotographConfig,
     TrainingConfig,
     default_config,
-    default_model,
-    paper_model,
 )
+from make_it_real.training.networks import default_model, paper_model, photograph_model
 
 
 def setting_types(objective: str) -> dict[str, Any]:
@@ -78,9 +78,13 @@ def list_nondefault(config: TrainingConfig, model: IGNConfig) -> list[str]:
     The default is that for such a model. The model's source and norm, which a run can set, are
     among the settings.
     """
-    plain: TrainingConfig = IGNTrainingConfig()
-    default = paper_model if isinstance(config, IGNTrainingConfig) else default_model
-    usual = default(model.image_size, model.channels)
+    plain: TrainingConfig
+    if isinstance(config, PhotographConfig):
+        plain, usual = PhotographConfig(), photograph_model()
+    elif isinstance(config, IGNTrainingConfig):
+        plain, usual = IGNTrainingConfig(), paper_model(model.image_size, model.channels)
+    else:
+        plain, usual = config, default_model(model.image_size, model.channels)
     if config.recipe:
         followed = recipe.load(config.recipe)
         plain, usual = followed.stages[config.stage], followed.model

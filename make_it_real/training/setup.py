@@ -1,26 +1,34 @@
 """How a run begins, anew or from a model, or goes on: what is asked of it, put together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from make_it_real import distributed
+from make_it_real.data import photographs
 from make_it_real.data.dataset import ImageSet, load
 from make_it_real.data.image_folder import list_sides
+from make_it_real.data.photographs import PhotographSet
 from make_it_real.errors import SettingsError
 from make_it_real.images.framing import described
-from make_it_real.models.ign import IGNConfig
-from make_it_real.training import checkpoint, early_stopping, finetune, recipe, resume
+from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.training import checkpoint, early_stopping, finetune, networks, recipe, resume
 from make_it_real.training import config as configs
+from make_it_real.training.config import PhotographConfig
 from make_it_real.training.early_stopping import EarlyStopping
 from make_it_real.training.events import Notice, Tell
-from make_it_real.training.folder import CHECKPOINT, MODEL, check_empty
+from make_it_real.training.folder import CHECKPOINT, MODEL
+from make_it_real.training.request import (
+    Request,
+    check,
+    check_photographs,
+    follow_recipe,
+    read_settings,
+)
 from make_it_real.training.run import Run
-from make_it_real.training.settings import parse_settings
-from make_it_real.training.trainer import Trainer, begin
+from make_it_real.training.trainer import Images, Trainer, begin
 from make_it_real.weights import model_file, pretrained
 
 COMPILED_FROM = 64
@@ -28,42 +36,11 @@ COMPILED_FROM = 64
 OWN_SIDE = 128
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a run.
-
-    data: paths of images, as one set. start: the model to start from. size, channels: of the
-    images, where the files leave them open. overwrite: begin anew where there is a model or a run.
-    new_data: go on with other images than the run was begun on. faces: find faces and align them;
-    None does as the model at hand has it. source: the kind of z (``source.SOURCES``). recipe: the
-    name of a recipe to follow; None takes the one for such images, if there is one. settings:
-    NAME=VALUE of the objective's config (``settings.parse_settings``), for every stage. name,
-    licence: for the model's file.
-    """
-
-    folder: Path
-    data: Sequence[Path]
-    objective: str | None = None
-    start: str | None = None
-    resume: bool = False
-    overwrite: bool = False
-    new_data: bool = False
-    size: int | None = None
-    channels: int | None = None
-    faces: bool | None = None
-    source: str | None = None
-    recipe: str | None = None
-    settings: Sequence[str] = ()
-    name: str = ""
-    licence: str = ""
-    cached: bool = True
-
-
 class _Parts(NamedTuple):
     """What a run is put together of: the images to train on, those held out, what tells the set."""
 
     trainer: Trainer[Any]
-    images: ImageSet
+    images: Images
     held_out: torch.Tensor
     about: dict[str, Any]
 
@@ -74,15 +51,18 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
     Raises SettingsError, DataError for images that can't be read or are all alike, and
     WeightsError for a checkpoint or a model that can't be read.
     """
-    _check(request)
+    check(request)
     if request.recipe:
-        request = _of_recipe(request, recipe.load(request.recipe))
+        request = follow_recipe(request, recipe.load(request.recipe))
     saved = checkpoint.inspect(request.folder / CHECKPOINT) if request.resume else None
-    settings = _settings(request, saved)
     model = None if request.start is None else model_file.resolve(request.start)
     if request.resume and (request.folder / MODEL).exists():
         model = request.folder / MODEL
     before = None if model is None else model_file.inspect(model)
+    objective = _objective(request, saved, before)
+    settings = read_settings(request, objective, saved)
+    if objective == PhotographConfig.objective:
+        check_photographs(request)
     if request.faces is None:
         faces = None if before is None else described(before.framing).faces
         request = replace(request, faces=saved.images.get("faces", faces) if saved else faces)
@@ -90,7 +70,10 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
         if saved is not None:
             parts = _resumed(request, saved, settings, device, tell)
         else:
-            parts = _begun(request, settings, model, device, tell)
+            begun = _begun
+            if objective == PhotographConfig.objective:
+                begun = _begun_photographs
+            parts = begun(request, settings, model, device, tell)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{', '.join(map(str, request.data))}: {error}") from error
     trainer, images = parts.trainer, parts.images
@@ -98,7 +81,9 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
     _introduce(trainer, images, tell)
     if wants_compiling(trainer.config, device, images.pixels.shape[-1]):
         trainer.objective.compile_networks()
-        tell(Notice("f and its critic are compiled in their first steps"))
+        critic = "C" in trainer.optimizers
+        what = "f and its critic are compiled in their" if critic else "f is compiled in its"
+        tell(Notice(f"{what} first steps"))
     own = before if saved is not None else None
     return Run(
         request.folder, trainer, images, tell, name=request.name or (own.name if own else ""),
@@ -107,26 +92,21 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
     )  # fmt: skip
 
 
-def _settings(request: Request, saved: checkpoint.Saved | None) -> dict[str, Any]:
-    """The settings that are asked for, without those that a run has already. SettingsError."""
-    objective = request.objective or "adversarial"
+def _objective(
+    request: Request, saved: checkpoint.Saved | None, before: model_file.ModelInfo | None
+) -> str:
+    """The objective of a run: the one that it has, the one asked for, or the model's."""
     if saved is not None:
-        names = ("objective", "size", "channels", "source", "faces")
-        resume.check_kept(saved, {name: getattr(request, name) for name in names})
-        objective = saved.config.objective
-    try:
-        settings = parse_settings(objective, request.settings)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    repair = saved is not None and getattr(saved.config, "critic_every", None) == 0
-    if settings.get("critic_every") == 0 and request.start is None and not repair:
-        raise SettingsError("critic_every is 0 in runs that begin --from a model")
-    if saved is not None:
-        if settings.get("steps", saved.step) < saved.step:
-            raise SettingsError(f"steps: the run has done {saved.step:,} already")
-        resume.check_kept(saved, settings)
-        settings = {name: v for name, v in settings.items() if name not in resume.kept(saved)}
-    return settings
+        return saved.config.objective
+    asked = request.objective
+    if before is not None and before.repairs:
+        if asked not in (None, PhotographConfig.objective):
+            raise SettingsError(
+                f"--from: {before.name} repairs photographs, without z: leave out --objective "
+                f"{asked}"
+            )
+        return PhotographConfig.objective
+    return asked or "adversarial"
 
 
 def _stopping(
@@ -142,55 +122,22 @@ def _stopping(
     return stopping
 
 
-def _introduce(trainer: Trainer[Any], images: ImageSet, tell: Tell) -> None:
+def _introduce(trainer: Trainer[Any], images: Images, tell: Tell) -> None:
     """Tell what is trained, on what."""
     if images.note:
         tell(Notice(images.note))
     for reason in images.skipped[:10]:
         tell(Notice(f"left out: {reason}", "warning"))
     f, shape = trainer.objective.f, "×".join(map(str, images.pixels.shape[1:]))
+    what = f"images of {shape}"
+    if isinstance(trainer.config, PhotographConfig):
+        what = f"photographs in crops of {trainer.config.crop}×{trainer.config.crop}"
     tell(Notice(
-        f"{len(images):,} images of {shape}, "
+        f"{len(images):,} {what}, "
         f"f of {sum(p.numel() for p in f.parameters()):,} parameters, on {trainer.device}"
     ))  # fmt: skip
     tell(Notice(f"{f.config}", "detail"))
     tell(Notice(f"{trainer.config}", "detail"))
-
-
-def _check(request: Request) -> None:
-    """Refuse what can't be begun or gone on with; SettingsError."""
-    resumed, adversarial = request.resume, request.objective in (None, "adversarial")
-    if resumed and request.overwrite:
-        raise SettingsError("--resume goes on with a run and --overwrite begins anew: give one")
-    if request.new_data and not resumed:
-        raise SettingsError("--new-data goes with --resume")
-    if resumed and not (request.folder / CHECKPOINT).exists():
-        raise SettingsError(f"{request.folder / CHECKPOINT} is not there to resume from")
-    if not resumed and not request.overwrite:
-        check_empty(request.folder)
-    if request.start is not None and (resumed or not adversarial):
-        raise SettingsError("--from begins a run of --objective adversarial")
-    if request.recipe and (resumed or request.start or not adversarial):
-        raise SettingsError("--recipe begins a run by itself: leave --from and --objective out")
-
-
-def _of_recipe(request: Request, chosen: recipe.Recipe) -> Request:
-    """The request with what a recipe says of the images and of the model to start from."""
-    model = chosen.model
-    if (request.size or model.image_size, request.channels or model.channels) != (
-        model.image_size, model.channels,
-    ):  # fmt: skip
-        raise SettingsError(
-            f"the recipe {chosen.name} is of {model.image_size}×{model.image_size} images of "
-            f"{model.channels} channel(s)"
-        )
-    return replace(
-        request,
-        size=model.image_size,
-        channels=model.channels,
-        start=chosen.start or None,
-        licence=request.licence or chosen.licence,
-    )
 
 
 def _resumed(
@@ -203,6 +150,12 @@ def _resumed(
     """A run with its trainer as it was saved."""
     trainer = checkpoint.load(request.folder / CHECKPOINT, device, **settings)
     model, config = trainer.objective.f.config, trainer.config
+    if isinstance(config, PhotographConfig):
+        request = replace(request, size=resume.kept(saved)["size"])
+        photos = _load_photographs(request, config)
+        if note := resume.check_images(saved, photos, request.new_data):
+            tell(Notice(note))
+        return _Parts(trainer, photos, photos.pixels[:0], _describe(request, photos))
     images = _load(request, model.image_size, model.channels)
     if images.pixels.shape[1:] != (model.channels, model.image_size, model.image_size):
         raise ValueError("not the image size that this run was begun with")
@@ -236,7 +189,7 @@ def _begun(
     model: IGNConfig
     config: configs.TrainingConfig
     if request.objective == "ign":
-        model = configs.paper_model(*shape, norm=settings.pop("norm", "batch"), **source)
+        model = networks.paper_model(*shape, norm=settings.pop("norm", "batch"), **source)
         config = configs.with_settings(configs.IGNTrainingConfig(), settings)
         images, held_out = early_stopping.split(images, config.hold_out, config.seed)
         trainer = begin(checkpoint.build(model, config, device), images)
@@ -249,7 +202,7 @@ def _begun(
     settings = early_stopping.against_memorising(len(images), settings, start is not None, tell)
     images, held_out = early_stopping.split(images, settings["hold_out"], settings.get("seed", 0))
     if start is None:
-        model = chosen.model if chosen else configs.default_model(*shape)
+        model = chosen.model if chosen else networks.default_model(*shape)
         model = replace(model, **source)
         config = configs.default_config(model, **settings)
         trainer = begin(checkpoint.build(model, config, device), images)
@@ -258,6 +211,48 @@ def _begun(
         for note in notes:
             tell(Notice(note))
     return _Parts(trainer, images, held_out, about)
+
+
+def _begun_photographs(
+    request: Request,
+    settings: dict[str, Any],
+    start: Path | None,
+    device: torch.device,
+    tell: Tell,
+) -> _Parts:
+    """A run with a new trainer, on photographs of any size."""
+    chosen = recipe.load(request.recipe) if request.recipe else None
+    if start is None:
+        chosen = chosen or recipe.choose(0, 3)
+    if chosen is not None:
+        settings = recipe.begin_with(chosen, settings)
+    model = chosen.model if chosen else networks.photograph_model()
+    old: IGN | None = None
+    if start is not None:
+        old = pretrained.load(start)
+        model = old.config
+        if model.image_size:
+            raise ValueError("--from: a model of one size, not one for photographs of any size")
+        settings["start"] = (
+            f"{model_file.inspect(start).name}, sha256 {model_file.fingerprint(start)}"
+        )
+        tell(Notice(f"f starts from {settings['start']}…"))
+    config = configs.with_settings(PhotographConfig(), settings)
+    images = _load_photographs(request, config)
+    trainer = Trainer(checkpoint.build(model, config, device))
+    if old is not None:
+        for net in trainer.objective.children():
+            net.load_state_dict(old.state_dict())
+    return _Parts(trainer, images, images.pixels[:0], _describe(request, images))
+
+
+def _load_photographs(request: Request, config: PhotographConfig) -> PhotographSet:
+    return photographs.load(request.data, side=request.size, least=config.drawn_side)
+
+
+def _describe(request: Request, images: PhotographSet) -> dict[str, Any]:
+    """What tells a set of photographs from others, and the side that they were reduced to."""
+    return {**resume.describe(images), "side": request.size or photographs.SIDE}
 
 
 def _own_side(request: Request, tell: Tell) -> int | None:

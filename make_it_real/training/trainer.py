@@ -15,13 +15,15 @@ from torch import Tensor
 
 from make_it_real import distributed
 from make_it_real.data.dataset import ImageSet
+from make_it_real.data.photographs import PhotographSet
 from make_it_real.errors import one_line
 from make_it_real.images.pixels import to_images
 from make_it_real.models.ign import IGN
-from make_it_real.training.config import TrainingConfig
+from make_it_real.training.config import PhotographConfig, TrainingConfig
 from make_it_real.training.losses import Terms
 from make_it_real.training.objective import Objective
 
+Images = ImageSet | PhotographSet
 T = TypeVar("T")
 Chosen = TypeVar("Chosen", bound=Objective)
 
@@ -61,11 +63,20 @@ class Trainer(Generic[Chosen]):
 
     def learning_rate(self) -> float:
         """Compute the learning rate of the next step."""
-        left = self.config.steps - self.step
-        return self.config.lr * min(1.0, left / max(1, self.config.decay_steps))
+        config, left = self.config, self.config.steps - self.step
+        rise = (self.step + 1) / config.warm_up if config.warm_up else 1.0
+        return config.lr * min(1.0, rise, left / max(1, config.decay_steps))
 
-    def batch(self, pixels: Tensor, n: int) -> Tensor:
-        """Draw x, a random batch (n, C, H, W) in [−1, 1], from the pixels (N, C, H, W)."""
+    def batch(self, pixels: Tensor | PhotographSet, n: int) -> Tensor:
+        """Draw x, a random batch (n, C, H, W) in [−1, 1], from the pixels (N, C, H, W).
+
+        Of photographs these are crops.
+        """
+        if isinstance(pixels, PhotographSet):
+            assert isinstance(self.config, PhotographConfig)
+            side, turned = self.config.drawn_side, self.config.flip
+            crops = pixels.crops(n, side, turned=turned, generator=self.generator)
+            return to_images(crops.to(self.device))
         index = torch.randint(len(pixels), (n,), generator=self.generator, device=self.device)
         x = to_images(fetched(pixels, index, self.device))
         if self.config.flip:
@@ -73,7 +84,7 @@ class Trainer(Generic[Chosen]):
             x = torch.where(coin[:, None, None, None], x.flip(3), x)
         return x
 
-    def draw(self, pixels: Tensor, step: int) -> list[Any]:
+    def draw(self, pixels: Tensor | PhotographSet, step: int) -> list[Any]:
         """Make this process's draws for a step, ``config.accumulate`` of equal size."""
         parts = self.config.accumulate
         n = share(self.config) // parts
@@ -101,8 +112,8 @@ class Trainer(Generic[Chosen]):
         self.step += 1
         return terms
 
-    def train_step(self, pixels: Tensor) -> Terms:
-        """Do one step on a random batch of the pixels (N, C, H, W)."""
+    def train_step(self, pixels: Tensor | PhotographSet) -> Terms:
+        """Do one step on a random batch of the pixels (N, C, H, W), or of crops."""
         return self.learn(self.draw(pixels, self.step))
 
 
@@ -115,13 +126,13 @@ def share(config: TrainingConfig) -> int:
     return config.batch // distributed.size()
 
 
-def begin(objective: Chosen, images: ImageSet) -> Trainer[Chosen]:
+def begin(objective: Chosen, images: Images) -> Trainer[Chosen]:
     """Make a trainer of an objective, and fit its source to the images."""
     fit_source(objective, images)
     return Trainer(objective)
 
 
-def fit_source(objective: Objective, images: ImageSet) -> None:
+def fit_source(objective: Objective, images: Images) -> None:
     """Fit the source of every f to the statistics of up to 30,000 of the images."""
     generator = torch.Generator().manual_seed(objective.config.seed)
     order = torch.randperm(len(images), generator=generator)
@@ -135,13 +146,16 @@ def fit_source(objective: Objective, images: ImageSet) -> None:
             net.source.load_state_dict(source.state_dict())
 
 
-def train(trainer: Trainer[Any], images: ImageSet, ahead: bool | None = None) -> Iterator[Terms]:
+def train(trainer: Trainer[Any], images: Images, ahead: bool | None = None) -> Iterator[Terms]:
     """Run the steps that are left and yield the terms of each. Stop iterating to pause.
 
     ahead: whether each step's batch is drawn during the step before, which saves time and changes
     no result; None does so on GPUs.
     """
-    pixels, steps = placed(images.pixels, trainer.device), trainer.config.steps
+    steps = trainer.config.steps
+    pixels: Tensor | PhotographSet = images if isinstance(images, PhotographSet) else images.pixels
+    if isinstance(pixels, Tensor):
+        pixels = placed(pixels, trainer.device)
     if ahead is False or (ahead is None and trainer.device.type != "cuda"):
         while trainer.step < steps:
             yield trainer.train_step(pixels)

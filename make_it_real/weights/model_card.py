@@ -15,6 +15,23 @@ HEADLINES = ("fd_f", "fd_ff", "idempotence", "fidelity", "rest_share", "held_out
 # Settings that mir train has options for, and others that any header has.
 OPTIONS = ("steps", "batch", "lr", "seed", "damage", "flip", "source")
 SETTINGS = ("decay_steps", "augment")
+# Of models that make images and of those that repair them: what they do, what the sheet
+# ``SAMPLES`` shows, and what they can't do.
+GENERATOR = (
+    "An idempotent generative network, {}: it maps any image, noise included, onto images like "
+    "those it was trained on, in one step.",
+    "What it makes of seeds 0 to 63",
+    "Whatever it is given becomes something like its training images: what it restores is "
+    "plausible, not what was there.",
+)
+RESTORER = (
+    "An idempotent network for pictures of any size: it repairs damage in one step, without being "
+    "told what it is. Pixels that need no repair come back exactly as they are.",
+    "Damaged images, and what it makes of each below",
+    "It knows the kinds of damage that it was trained on; other damage may stay. Where a picture "
+    "lacks detail, what it puts there is plausible, not what was there. It makes no images of its "
+    "own.",
+)
 # Identifiers of licences that the hub knows; others are given as "other", with their name.
 LICENCE = re.compile(r"(cc0|cc-by(-nc)?(-sa|-nd)?|mit|apache|bsd|gpl|openrail)[\w.-]*")
 
@@ -26,9 +43,9 @@ def licence_tag(licence: str) -> str | None:
 
 
 def resolution(info: ModelInfo) -> str:
-    """Return channels and size in words, such as 1×28×28."""
-    size = info.config.get("image_size")
-    return f"{info.config.get('channels')}×{size}×{size}"
+    """Return channels and size in words, such as 1×28×28, or 3×H×W for pictures of any size."""
+    size, channels = info.config.get("image_size"), info.config.get("channels")
+    return f"{channels}×H×W" if size == 0 else f"{channels}×{size}×{size}"
 
 
 def headlines(figures: Mapping[str, Any]) -> str:
@@ -58,7 +75,7 @@ def training_command(info: ModelInfo) -> str:
     words = ["mir train DATA -o RUN"]
     if settings.get("recipe"):
         words.append(f"--recipe {shlex.quote(str(settings['recipe']))}")
-    else:
+    elif info.config.get("image_size"):
         words.append(f"--size {info.config.get('image_size')}")
         words.append(f"--channels {info.config.get('channels')}")
     if info.objective.startswith("idempotent"):
@@ -107,17 +124,14 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
     lies beside the card.
     """
     command = training_command(info)
-    parts = [
-        f"# {info.name}",
-        f"An idempotent generative network, {resolution(info)}: it maps any image, noise "
-        "included, onto images like those it was trained on, in one step.",
-    ]
+    about, shown, limits = RESTORER if info.repairs else GENERATOR
+    parts = [f"# {info.name}", about.format(resolution(info))]
     if samples:
-        parts.append(f"![What it makes of seeds 0 to 63]({SAMPLES})")
+        parts.append(f"![{shown}]({SAMPLES})")
     name = repo or info.name
+    make = "" if info.repairs else f"mir generate -m {name} -o made.png\n"
     parts.append(
-        "## Use\n\n```sh\npip install make-it-real\n"
-        f"mir generate -m {name} -o made.png\nmir project photo.jpg -m {name}\n```\n\n"
+        f"## Use\n\n```sh\npip install make-it-real\n{make}mir project photo.jpg -m {name}\n```\n\n"
         f'```python\nimport make_it_real\n\nf = make_it_real.IGN.from_pretrained("{name}")\n```'
     )
     facts = {
@@ -138,10 +152,7 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
             "## Figures\n\nAs measured by mir; Fréchet distances (fd) are on features of its own "
             f"and are not FID.\n\n| figure | value |\n| --- | --- |\n{rows}"
         )
-    parts.append(
-        "## Limits\n\nWhatever it is given becomes something like its training images: what it "
-        "restores is plausible, not what was there."
-    )
+    parts.append(f"## Limits\n\n{limits}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -153,9 +164,10 @@ def with_metadata(info: ModelInfo, repo: str) -> str:
     extra: dict[str, Any] = {}
     if info.licence and tag is None:
         extra["license_name"] = info.licence
+    task = "image-to-image" if info.repairs else "unconditional-image-generation"
     results = [
         EvalResult(
-            task_type="unconditional-image-generation", dataset_type="images",
+            task_type=task, dataset_type="images",
             dataset_name=info.data or "unnamed", metric_type=name, metric_value=value,
         )
         for name, value in info.figures.items() if isinstance(value, int | float)
@@ -163,7 +175,7 @@ def with_metadata(info: ModelInfo, repo: str) -> str:
     data = ModelCardData(
         license=tag or ("other" if info.licence else None),
         library_name=LIBRARY,
-        pipeline_tag="unconditional-image-generation",
+        pipeline_tag=task,
         tags=["idempotent-generative-network", "image-restoration", "safetensors"],
         datasets=[dataset] if (dataset := _dataset(info.data)) else None,
         metrics=[name for name in HEADLINES if name in info.figures] or None,

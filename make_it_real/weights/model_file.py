@@ -58,6 +58,11 @@ class ModelInfo:
     probe: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def repairs(self) -> bool:
+        """Whether the model repairs images and has no source of z, so none of its own to make."""
+        return self.config.get("source") == "none"
+
 
 def bundled_folder() -> Path:
     """Return the folder of the weights that come with the package, in a wheel or a checkout."""
@@ -70,6 +75,14 @@ def bundled() -> dict[str, Path]:
     """List the models that come with the package: their paths by name."""
     paths = sorted(bundled_folder().glob("*.safetensors"))
     return {path.stem: path for path in paths if "mir" in read_header(path)[0]}
+
+
+def makers() -> list[str]:
+    """List the bundled models that make images; others repair and have none of their own to make.
+
+    Raises WeightsError where a header is damaged.
+    """
+    return [name for name, path in bundled().items() if not inspect(path).repairs]
 
 
 def resolve(name: str) -> Path:

@@ -11,7 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from huggingface_hub import ModelHubMixin
+from torch import Tensor
 
 from make_it_real import files
 from make_it_real.errors import WeightsError, one_line
@@ -24,6 +26,8 @@ from make_it_real.weights import hub, model_card, model_file, verify
 
 # Number of images on a model card's sheet, of seeds 0 on.
 SAMPLES = 64
+# How much the small images of a probe are enlarged there.
+ENLARGED = 4
 MAX_CONFIG_BYTES = 100_000
 
 
@@ -156,14 +160,25 @@ def write_folder(f: IGN, info: model_file.ModelInfo, folder: Path, repo: str = "
     """Write what the hub shows: config.json, model.safetensors, README.md, samples.png."""
     verify.save(f, info, folder / hub.MODEL)
     config = json.dumps(asdict(f.config), indent=2, sort_keys=True) + "\n"
-    sheet = pixels.grid(verify.sample(f, range(SAMPLES)))
     contents = {
         hub.CONFIG: config.encode(),
-        model_card.SAMPLES: encode.encode(sheet),
+        model_card.SAMPLES: encode.encode(samples(f)),
         "README.md": model_card.with_metadata(info, repo or info.name).encode(),
     }
     for name, data in contents.items():
         files.write_bytes(folder / name, data, overwrite=True)
+
+
+def samples(f: IGN) -> Tensor:
+    """Lay out what a model card shows, (C, H, W): f(z) of 64 seeds.
+
+    Of an f that repairs, it is the images of its probe, and below them f of each, enlarged.
+    """
+    if f.config.source != "none":
+        return pixels.grid(verify.sample(f, range(SAMPLES)))
+    given = verify.damaged(f.config.channels)
+    both = pixels.to_images(torch.cat([given, verify.repaired(f, given)]))
+    return pixels.grid(pixels.enlarged(both, ENLARGED), columns=len(given))
 
 
 def push_file(

@@ -18,13 +18,8 @@ from make_it_real.data.dataset import ImageSet
 from make_it_real.models import architectures
 from make_it_real.models.ign import IGN
 from make_it_real.training.checkpoint import build
-from make_it_real.training.config import (
-    IGNTrainingConfig,
-    TrainingConfig,
-    default_config,
-    default_model,
-    paper_model,
-)
+from make_it_real.training.config import IGNTrainingConfig, TrainingConfig, default_config
+from make_it_real.training.networks import default_model, paper_model
 from make_it_real.training.trainer import Trainer, begin
 
 

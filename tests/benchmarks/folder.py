@@ -33,7 +33,7 @@ from pathlib import Path
 import make_it_real
 from make_it_real.images import encode
 from make_it_real.images.framing import described
-from make_it_real.inference import batch
+from make_it_real.inference import batch, worker
 from make_it_real.inference.jobs import plan
 from make_it_real.inference.report import WRITTEN
 from make_it_real.weights import model_file
@@ -41,13 +41,14 @@ model, size, steps, folder, out, what = sys.argv[1:]
 f = make_it_real.load(model, "cpu")
 info = model_file.inspect(model_file.resolve(model))
 if what == "files":
-    batch.project = lambda f, x, steps=1, batch=64: x
+    worker.project = lambda f, x, steps=1, batch=64: x
 start = time.perf_counter()
 text = encode.provenance(info.name, "0" * 12, int(steps))
 framing = described(info.framing)
-settings = batch.Settings(framing=framing, steps=int(steps), batch=int(size), text=text)
+model = batch.Model(f, framing, text=text)
+settings = batch.Settings(steps=int(steps), batch=int(size))
 jobs = plan([folder], Path(out)).jobs
-done = sum(r.status in WRITTEN for r in batch.run(f, jobs, settings))
+done = sum(r.status in WRITTEN for r in batch.run(model, jobs, settings))
 seconds = time.perf_counter() - start
 pages = int(Path("/proc/self/statm").read_text().split()[1])
 resident = pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -24,7 +24,7 @@ def doctor(*arguments: str) -> Result:
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test of the model takes a second, and passes."""
-    found = {"seeds": 4, "difference": 0, "tensors": "0"}
+    found = {"images": 4, "difference": 0, "tensors": "0"}
     monkeypatch.setattr(verify, "check", lambda f, path: found)
 
 

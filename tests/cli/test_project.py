@@ -163,12 +163,14 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
     lines = {line["input"]: line for line in map(json.loads, result.stdout.splitlines())}
     keys = {
         "input", "output", "status", "reason", "warnings", "inverted", "done",
-        "drift_before", "drift_after", "percentile", "seconds", "steps", "model", "face",
+        "drift_before", "drift_after", "percentile", "changed_share", "seconds", "steps", "model",
+        "face",
     }  # fmt: skip
     assert {frozenset(line) for line in lines.values()} == {frozenset(keys)}
     good = lines["a.png"]
     assert 0 < good.pop("drift_before") < 2
     assert 0 < good.pop("drift_after") < 2
+    assert 0 < good.pop("changed_share") < 1
     assert good.pop("seconds") > 0
     assert good == {
         "input": "a.png",

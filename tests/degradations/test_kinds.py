@@ -13,6 +13,7 @@ from make_it_real.degradations.kinds import (
     DEGRADATIONS,
     GREY_DAMAGE,
     Degradation,
+    check_damage,
     damage_weights,
     degraded,
     kept_out,
@@ -28,7 +29,8 @@ NEUTRAL = {
     "noise": 0, "mask": 0, "contrast": 1, "light": 0, "thin": 0, "grayscale": 0, "blur": 0,
     "salt-and-pepper": 0, "low-resolution": 1, "pixelate": 1, "glass": 0, "lines": 1,
     "coarse-noise": 0, "cast": 0, "saturation": 1, "gamma": 1, "motion-blur": 1,
-    "anisotropic-blur": 0, "plateau-blur": 0, "defocus": 0,
+    "anisotropic-blur": 0, "plateau-blur": 0, "defocus": 0, "phone-noise": 0, "sharpen": 0,
+    "fading": 0, "downscale": 1, "scratches": 0, "dust": 0, "creases": 0, "holes": 0,
 }  # fmt: skip
 
 
@@ -139,7 +141,8 @@ def test_mask_hides_cells_of_an_eighth() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["blur", "low-resolution", "pixelate", "thin", "defocus", "crystals"]
+    "kind",
+    ["blur", "low-resolution", "pixelate", "thin", "defocus", "crystals", "sharpen", "downscale"],
 )
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_constant_image_stays_as_it_is(kind: str, shape: tuple[int, int, int]) -> None:
@@ -275,8 +278,8 @@ def test_jpeg_clips_what_lies_outside() -> None:
 
 
 def test_an_unknown_kind_is_a_key_error() -> None:
-    with pytest.raises(KeyError, match="scratches"):
-        degraded(pictures(1), "scratches", generator=seeded())
+    with pytest.raises(KeyError, match="rain"):
+        degraded(pictures(1), "rain", generator=seeded())
 
 
 def spies(
@@ -539,3 +542,44 @@ def test_crystals_are_cells_of_their_mean_one_for_each_square(shape: tuple[int, 
 def noise_like(n: int, shape: tuple[int, int, int]) -> Tensor:
     """Images whose pixels all differ, so that no two cells have the same mean."""
     return torch.rand(n, *shape, generator=seeded(3)) * 2 - 1
+
+
+def test_fading_takes_contrast_and_saturation_and_lifts_black() -> None:
+    x = torch.stack(
+        [torch.full((3, 8, 8), -1.0), torch.full((3, 8, 8), 1.0), pictures(1, 3)[0, :, :8, :8]]
+    )
+    y = degraded(x, "fading", 0.8, generator=seeded())
+    assert y[0].mean() > -0.5
+    assert y[1].mean() < 0.9
+    assert y[2].std() < 0.6 * x[2].std()
+    # Red over blue.
+    assert (y[:2, 0] > y[:2, 2]).all()
+    torch.testing.assert_close(degraded(x, "fading", 0, generator=seeded()), x)
+
+
+def test_sharpening_overshoots_at_edges_and_leaves_even_parts() -> None:
+    x = torch.full((1, 1, 24, 24), -0.5)
+    x[..., 12:] = 0.5
+    y = degraded(x, "sharpen", 1.0, generator=seeded())
+    assert y.max() > 0.6
+    assert y.min() < -0.6
+    torch.testing.assert_close(y[..., :5], x[..., :5])
+    torch.testing.assert_close(y.mean(), x.mean(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [1.5, 2, 4])
+def test_downscaling_keeps_even_parts_and_loses_what_is_fine(factor: float) -> None:
+    wave = torch.cos(torch.pi * torch.arange(32.0)).expand(1, 3, 32, 32)
+    y = degraded(wave, "downscale", factor, generator=seeded())
+    assert y[..., 4:-4].abs().max() < 0.4
+    flat = torch.full((2, 1, 19, 23), 0.3)
+    torch.testing.assert_close(degraded(flat, "downscale", factor, generator=seeded()), flat)
+
+
+def test_photographs_have_their_own_list_of_what_is_kept_out() -> None:
+    apart = kept_out(3, any_size=True)
+    assert apart == ("banding", "dither", "half-tone", "motion-blur")
+    assert not set(apart) - set(DEGRADATIONS)
+    check_damage(["pixelate"], 3, any_size=True)
+    with pytest.raises(ValueError, match="kept out of training on purpose: banding"):
+        check_damage(["noise", "banding"], 3, any_size=True)

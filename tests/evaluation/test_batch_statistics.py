@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from make_it_real.cli import app
 from make_it_real.evaluation import measurements
 from make_it_real.models.architectures import build
-from make_it_real.training.config import paper_model
+from make_it_real.training.networks import paper_model
 from make_it_real.weights import model_file
 
 

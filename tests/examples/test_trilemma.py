@@ -19,7 +19,7 @@ import page
 
 from make_it_real.data.dataset import ImageSet
 from make_it_real.models.architectures import build
-from make_it_real.training.config import default_model
+from make_it_real.training.networks import default_model
 
 
 @pytest.fixture

@@ -214,6 +214,10 @@ def test_metadata_is_kept_where_asked(
     (here / f"x.{suffix}").write_bytes(data)
     call = [f"x.{suffix}", "--restore-size", "--keep-metadata", "--quality", "100"]
     (written,) = mir(*call, "-o", f"out.{out}")
+    if (suffix, out) == ("png", "png"):
+        # f changed nothing, and the file itself says how to turn it.
+        assert written.read_bytes() == data
+        return
     with Image.open(written) as image:
         assert image.size == (HEIGHT, WIDTH)
         assert image.info["icc_profile"] == icc
@@ -484,6 +488,7 @@ BARE_FILES: dict[str, Callable[[], bytes]] = {
 }
 LADEN_FILES: dict[str, Callable[[], bytes]] = {
     "exif.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", exif=camera_exif()),
+    "turned.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", exif=turned(6)),
     "comment.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", comment=b"private"),
     "profile.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG", icc_profile=profile(2.2)),
     "appended.jpg": lambda: encoded(Image.fromarray(COLOUR), "JPEG") + b"a film",
@@ -524,7 +529,6 @@ def test_what_is_unchanged_is_copied_where_it_may_be(here: Path, mir: Mir, name:
     [
         (lambda: encoded(Image.fromarray(COLOUR), "JPEG"), ["--quality", "95"]),
         (lambda: encoded(Image.fromarray(COLOUR), "JPEG", exif=b"Exif\0\0damaged"), KEEP),
-        (lambda: encoded(Image.fromarray(COLOUR), "JPEG", exif=turned(6)), KEEP),
         (animated, KEEP),
     ],
 )

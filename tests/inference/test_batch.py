@@ -13,7 +13,7 @@ from torch import Tensor
 from make_it_real.images import decode
 from make_it_real.images.framing import Framing
 from make_it_real.images.pixels import to_images, to_pixels
-from make_it_real.inference.batch import Settings, run
+from make_it_real.inference.batch import Model, Settings, run
 from make_it_real.inference.jobs import STDIN, Job, plan
 from make_it_real.inference.projection import drift, project
 from make_it_real.models.ign import IGN
@@ -85,7 +85,7 @@ def test_the_files_hold_what_project_gives(
     tiny_f: IGN, photos: Path, pixels: Tensor, batch: int, steps: int
 ) -> None:
     jobs = plan([str(photos)]).jobs
-    results = list(run(tiny_f, jobs, Settings(PLAIN, steps=steps, batch=batch, drift=True)))
+    results = list(run(Model(tiny_f, PLAIN), jobs, Settings(steps=steps, batch=batch, drift=True)))
     assert [result.status for result in results] == ["changed"] * 7
     expected = projected(tiny_f, pixels, steps)
     found = pixels_in([Path(result.output) for result in results])
@@ -101,7 +101,7 @@ def test_colour_files_hold_what_project_gives(tiny_colour_f: IGN, tmp_path: Path
     pixels = torch.randint(0, 256, (3, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
     path = tmp_path / "x.png"
     Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(path)
-    (result,) = run(tiny_colour_f, plan([str(path)]).jobs, Settings(PLAIN))
+    (result,) = run(Model(tiny_colour_f, PLAIN), plan([str(path)]).jobs, Settings())
     found = pixels_in([Path(result.output)])
     assert far_apart(found, projected(tiny_colour_f, pixels[None])) <= 1
 
@@ -113,7 +113,7 @@ def test_f_never_gets_more_images_at_once_than_asked_for(
 ) -> None:
     sizes: list[int] = []
     tiny_f.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
-    list(run(tiny_f, plan([str(photos)]).jobs, Settings(PLAIN, batch=batch)))
+    list(run(Model(tiny_f, PLAIN), plan([str(photos)]).jobs, Settings(batch=batch)))
     assert sum(sizes) == 7
     assert max(sizes) <= batch
 
@@ -124,7 +124,7 @@ def test_results_come_in_the_order_of_the_jobs(tiny_f: IGN, photos: Path, batch:
     jobs = plan([str(photos)]).jobs[::-1]
     (photos / "3.png").write_bytes(b"")
     (photos / "5.png").write_bytes(b"text")
-    results = list(run(tiny_f, jobs, Settings(PLAIN, batch=batch)))
+    results = list(run(Model(tiny_f, PLAIN), jobs, Settings(batch=batch)))
     assert [result.input for result in results] == [str(job.source) for job in jobs]
 
 
@@ -142,7 +142,9 @@ def test_bad_files_fail_alone(
     for stem, content in bad.items():
         (photos / f"{stem}.png").write_bytes(content)
     jobs = plan([str(photos)]).jobs
-    results = {Path(r.input).stem: r for r in run(tiny_f, jobs, Settings(PLAIN, batch=batch))}
+    results = {
+        Path(r.input).stem: r for r in run(Model(tiny_f, PLAIN), jobs, Settings(batch=batch))
+    }
     assert {stem for stem, r in results.items() if r.status == "failed"} == set(bad)
     assert all(results[stem].reason and results[stem].drift_before is None for stem in bad)
     good = [results[stem] for stem in ("1", "3", "5")]
@@ -155,17 +157,17 @@ def test_bad_files_fail_alone(
 def test_nothing_but_bad_files_is_no_disaster(tiny_f: IGN, photos: Path) -> None:
     for path in photos.iterdir():
         path.write_bytes(b"")
-    results = list(run(tiny_f, plan([str(photos)]).jobs, Settings(PLAIN)))
+    results = list(run(Model(tiny_f, PLAIN), plan([str(photos)]).jobs, Settings()))
     assert [r.reason for r in results] == ["the file is empty"] * 7
     assert not photos.with_name("photos_real").exists()
 
 
 def test_no_jobs_give_no_results(tiny_f: IGN) -> None:
-    assert list(run(tiny_f, (), Settings(PLAIN))) == []
+    assert list(run(Model(tiny_f, PLAIN), (), Settings())) == []
 
 
 def test_an_image_over_the_limit_of_pixels_fails(tiny_f: IGN, photos: Path) -> None:
-    results = run(tiny_f, plan([str(photos)]).jobs, Settings(PLAIN, max_pixels=783))
+    results = run(Model(tiny_f, PLAIN), plan([str(photos)]).jobs, Settings(max_pixels=783))
     assert {r.reason for r in results} == {
         "28×28 pixels are more than the limit of 783 (--max-pixels)"
     }
@@ -174,12 +176,12 @@ def test_an_image_over_the_limit_of_pixels_fails(tiny_f: IGN, photos: Path) -> N
 def test_a_folder_job_skips_what_exists(tiny_f: IGN, photos: Path) -> None:
     jobs = plan([str(photos)]).jobs
     touch(photos.with_name("photos_real"), "1.png", "4.png")
-    results = list(run(tiny_f, jobs, Settings(PLAIN)))
+    results = list(run(Model(tiny_f, PLAIN), jobs, Settings()))
     assert [r.status for r in results].count("changed") == 5
     assert [r.status for r in (results[1], results[4])] == ["skipped"] * 2
     assert results[1].reason == "the output exists; --overwrite replaces it"
     assert jobs[1].output.read_bytes() == b""
-    assert [r.status for r in run(tiny_f, jobs, Settings(PLAIN))] == ["skipped"] * 7
+    assert [r.status for r in run(Model(tiny_f, PLAIN), jobs, Settings())] == ["skipped"] * 7
 
 
 def test_a_single_file_does_not_replace_what_exists(
@@ -187,7 +189,7 @@ def test_a_single_file_does_not_replace_what_exists(
 ) -> None:
     out = tmp_path / "out.png"
     out.write_bytes(b"old")
-    (result,) = run(tiny_f, plan([str(photos / "0.png")], out).jobs, Settings(PLAIN))
+    (result,) = run(Model(tiny_f, PLAIN), plan([str(photos / "0.png")], out).jobs, Settings())
     assert (result.status, result.reason) == (
         "failed",
         "the output exists; --overwrite replaces it",
@@ -198,8 +200,8 @@ def test_a_single_file_does_not_replace_what_exists(
 def test_overwrite_replaces_what_exists(tiny_f: IGN, photos: Path, pixels: Tensor) -> None:
     out = photos.with_name("photos_real")
     touch(out, *(f"{i}.png" for i in range(7)))
-    settings = Settings(PLAIN, overwrite=True)
-    results = list(run(tiny_f, plan([str(photos)], overwrite=True).jobs, settings))
+    settings = Settings(overwrite=True)
+    results = list(run(Model(tiny_f, PLAIN), plan([str(photos)], overwrite=True).jobs, settings))
     assert [r.status for r in results] == ["changed"] * 7
     assert far_apart(pixels_in(sorted(out.iterdir())), projected(tiny_f, pixels)) <= 1
     assert everything_in(out) == [f"{i}.png" for i in range(7)]
@@ -211,7 +213,7 @@ def test_an_output_that_cannot_be_written_fails_and_is_said(
 ) -> None:
     (tmp_path / "file").write_bytes(b"a regular file")
     jobs = plan([str(photos / "0.png")], tmp_path / name).jobs
-    (result,) = run(tiny_f, jobs, Settings(PLAIN))
+    (result,) = run(Model(tiny_f, PLAIN), jobs, Settings())
     assert (result.status, result.drift_before) == ("failed", None)
     assert result.reason.startswith("can't make the folder ")
     assert (tmp_path / "file").read_bytes() == b"a regular file"
@@ -221,7 +223,7 @@ def test_an_output_name_that_is_too_long_fails_alone(tiny_f: IGN, photos: Path) 
     long = "n" * 250 + ".png"
     (photos / "0.png").rename(photos / long)
     jobs = plan([str(photos / long), str(photos / "1.png")]).jobs
-    first, second = run(tiny_f, jobs, Settings(PLAIN))
+    first, second = run(Model(tiny_f, PLAIN), jobs, Settings())
     assert (first.status, second.status) == ("failed", "changed")
     assert "File name too long" in first.reason
 
@@ -234,7 +236,7 @@ def test_the_outputs_suffix_is_its_format(
     tiny_f: IGN, photos: Path, pixels: Tensor, name: str, format: str, close: int
 ) -> None:
     out = photos.parent / name
-    (result,) = run(tiny_f, plan([str(photos / "0.png")], out).jobs, Settings(PLAIN))
+    (result,) = run(Model(tiny_f, PLAIN), plan([str(photos / "0.png")], out).jobs, Settings())
     assert result.status == "changed"
     with Image.open(out) as image:
         assert image.format == format
@@ -243,8 +245,8 @@ def test_the_outputs_suffix_is_its_format(
 
 
 def test_a_png_says_how_it_was_made(tiny_f: IGN, photos: Path) -> None:
-    settings = Settings(PLAIN, text={"model": "tiny", "steps": "1"})
-    (result,) = run(tiny_f, plan([str(photos / "0.png")]).jobs, settings)
+    model = Model(tiny_f, PLAIN, text={"model": "tiny", "steps": "1"})
+    (result,) = run(model, plan([str(photos / "0.png")]).jobs, Settings())
     with Image.open(result.output) as image:
         assert image.info == {"model": "tiny", "steps": "1"}
 
@@ -255,7 +257,7 @@ def test_what_goes_to_stdout_is_returned_and_not_written(
     data = (photos / "0.png").read_bytes()
     before = everything_in(photos.parent)
     jobs = (Job(STDIN, photos / "1.png", data=data),)
-    (result,) = run(tiny_f, jobs, Settings(PLAIN, to_stdout=True))
+    (result,) = run(Model(tiny_f, PLAIN), jobs, Settings(to_stdout=True))
     assert (result.input, result.output, result.status) == ("-", "-", "changed")
     assert result.encoded is not None
     assert far_apart(pixels_in([result.encoded]), projected(tiny_f, pixels[:1])) <= 1
@@ -268,10 +270,10 @@ def test_what_was_done_to_the_picture_is_reported(tiny_f: IGN, tmp_path: Path) -
     image.save(tmp_path / "x.png")
     jobs = plan([str(tmp_path / "x.png")]).jobs
     framing = Framing(-1.0, 0.714, 0.084)
-    (auto,) = run(tiny_f, jobs, Settings(framing, to_stdout=True))
+    (auto,) = run(Model(tiny_f, framing), jobs, Settings(to_stdout=True))
     assert auto.inverted
     assert auto.done == ("cropped to what is drawn (8×40)", "inverted")
-    (kept,) = run(tiny_f, jobs, Settings(framing, to_stdout=True, how="pad", invert=False))
+    (kept,) = run(Model(tiny_f, framing), jobs, Settings(to_stdout=True, how="pad", invert=False))
     assert not kept.inverted
     assert kept.done == ("resized from 100×60", "padded")
 
@@ -284,7 +286,7 @@ def test_closing_stops_early_and_leaves_whole_files(tiny_f: IGN, tmp_path: Path)
         Image.effect_noise((28, 28), 80).save(file, "PNG")
         for i in range(200):
             (folder / f"{i:03}.png").write_bytes(file.getvalue())
-    results = run(tiny_f, plan([str(folder)]).jobs, Settings(PLAIN, batch=1))
+    results = run(Model(tiny_f, PLAIN), plan([str(folder)]).jobs, Settings(batch=1))
     assert next(results).status == "changed"
     results.close()  # type: ignore[attr-defined]
     written = sorted((tmp_path / "many_real").iterdir())
@@ -296,7 +298,7 @@ def test_torch_has_its_threads_back_afterwards(tiny_f: IGN, photos: Path) -> Non
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        results = list(run(tiny_f, plan([str(photos)]).jobs, Settings(PLAIN, batch=1)))
+        results = list(run(Model(tiny_f, PLAIN), plan([str(photos)]).jobs, Settings(batch=1)))
         assert (len(results), torch.get_num_threads()) == (7, 2)
     finally:
         torch.set_num_threads(before)
@@ -307,7 +309,7 @@ def test_links_that_lead_nowhere_fail_alone(here: Path, tiny_f: IGN) -> None:
     (here / "p/loop.png").symlink_to("loop.png")
     (here / "p/gone.png").symlink_to("nowhere.png")
     Image.new("L", (28, 28)).save(here / "p/x.png")
-    results = list(run(tiny_f, plan(["p"]).jobs, Settings(PLAIN)))
+    results = list(run(Model(tiny_f, PLAIN), plan(["p"]).jobs, Settings()))
     assert [(Path(r.input).name, r.status) for r in results] == [
         ("gone.png", "failed"),
         ("loop.png", "failed"),

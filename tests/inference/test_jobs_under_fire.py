@@ -28,7 +28,7 @@ from make_it_real.errors import ImageError, ReportError
 from make_it_real.images import decode
 from make_it_real.images.framing import Framing
 from make_it_real.inference import jobs
-from make_it_real.inference.batch import Settings, run
+from make_it_real.inference.batch import Model, Settings, run
 from make_it_real.inference.jobs import Jobs, Plan, arrivals, plan
 from make_it_real.inference.report import Report, line, part
 from make_it_real.models.ign import IGN
@@ -111,7 +111,7 @@ def forked(f: IGN, inputs: Path, output: Path, report: Path) -> int:
     code = 1
     with contextlib.suppress(BaseException):
         book = Report(report)
-        for result in run(f, plan([str(inputs)], output).jobs, Settings(Framing(), batch=8)):
+        for result in run(Model(f, Framing()), plan([str(inputs)], output).jobs, Settings(batch=8)):
             book.add(line(result))
         code = 0
     os._exit(code)
@@ -328,7 +328,7 @@ def test_a_file_that_vanishes_after_listing_fails_alone(tiny_f: IGN, tmp_path: P
     (tmp_path / "in/0001.png").unlink()
     (tmp_path / "in/0002.png").unlink()
     (tmp_path / "in/0002.png").mkdir()
-    results = list(run(tiny_f, listed, Settings(Framing())))
+    results = list(run(Model(tiny_f, Framing()), listed, Settings()))
     assert [(r.status, r.reason) for r in results] == [
         ("changed", ""),
         ("failed", "No such file or directory"),
@@ -342,7 +342,9 @@ def test_a_folder_that_vanishes_while_it_is_written_to_fails_those_files(
 ) -> None:
     folder(tmp_path / "in", 6)
     results = run(
-        tiny_f, plan([str(tmp_path / "in")], tmp_path / "out").jobs, Settings(Framing(), batch=1)
+        Model(tiny_f, Framing()),
+        plan([str(tmp_path / "in")], tmp_path / "out").jobs,
+        Settings(batch=1),
     )
     assert next(results).status == "changed"
     shutil.rmtree(tmp_path / "out", ignore_errors=True)

@@ -13,8 +13,9 @@ from make_it_real.data.dataset import ImageSet
 from make_it_real.models import dcgan
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGNConfig
-from make_it_real.training.config import IGNTrainingConfig, paper_model
+from make_it_real.training.config import IGNTrainingConfig
 from make_it_real.training.ign import IGNObjective
+from make_it_real.training.networks import paper_model
 from make_it_real.training.trainer import begin, train
 from make_it_real.weights import model_file, pretrained
 

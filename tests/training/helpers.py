@@ -14,8 +14,9 @@ from make_it_real.data.dataset import ImageSet
 from make_it_real.models.ign import IGNConfig
 from make_it_real.training import checkpoint
 from make_it_real.training.adversarial import AdversarialObjective
-from make_it_real.training.config import AdversarialConfig, IGNTrainingConfig, paper_model
+from make_it_real.training.config import AdversarialConfig, IGNTrainingConfig
 from make_it_real.training.ign import IGNObjective
+from make_it_real.training.networks import paper_model
 from make_it_real.training.restoration import RestorationObjective
 from make_it_real.training.trainer import Trainer, begin, train
 

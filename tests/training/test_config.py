@@ -9,8 +9,9 @@ import torch
 from make_it_real.models.architectures import build
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGNConfig
-from make_it_real.training import config
-from make_it_real.training.config import AdversarialConfig, IGNTrainingConfig, paper_model
+from make_it_real.training import config, networks
+from make_it_real.training.config import AdversarialConfig, IGNTrainingConfig
+from make_it_real.training.networks import paper_model
 from tests.training.helpers import CONFIG
 
 
@@ -38,7 +39,7 @@ def test_there_are_four_quarters(name: str, quarters: int) -> None:
     ],
 )  # fmt: skip
 def test_the_default_model_halves_to_about_eight_pixels(size: int, widths: tuple[int, ...]) -> None:
-    model = config.default_model(size, 3)
+    model = networks.default_model(size, 3)
     assert model.image_size == size
     assert model.channels == 3
     assert model.widths == widths
@@ -50,18 +51,18 @@ def test_the_default_model_halves_to_about_eight_pixels(size: int, widths: tuple
 
 
 def test_the_default_model_of_digits_is_the_default_but_for_its_z() -> None:
-    assert config.default_model(28, 1) == IGNConfig(source="mixture")
+    assert networks.default_model(28, 1) == IGNConfig(source="mixture")
 
 
 @pytest.mark.parametrize("size", [0, 2, 30, 33])
 def test_sizes_that_cannot_be_halved_twice_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match="multiple of 4"):
-        config.default_model(size, 1)
+        networks.default_model(size, 1)
 
 
 def test_the_default_recipe_fits_the_model() -> None:
-    grey = config.default_config(config.default_model(28, 1), steps=5)
-    colour = config.default_config(config.default_model(64, 3))
+    grey = config.default_config(networks.default_model(28, 1), steps=5)
+    colour = config.default_config(networks.default_model(64, 3))
     assert grey == AdversarialConfig(steps=5)
     assert "grayscale" in colour.damage
     assert "grayscale" not in grey.damage

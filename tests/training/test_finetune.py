@@ -194,3 +194,14 @@ def test_mir_train_from_refuses_what_does_not_work(
     assert result.exit_code == code
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_repairs_is_not_trained_to_make_images(
+    photos: Path, tiny_restorer: Path, tmp_path: Path
+) -> None:
+    words = ["--from", tiny_restorer, "--objective", "adversarial"]
+    result = mir("train", photos, "-o", tmp_path / "run", "--device", "cpu", *words)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert "restorer repairs photographs, without z: leave out --objective adversarial" in line
+    assert not (tmp_path / "run").exists()

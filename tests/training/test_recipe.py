@@ -12,9 +12,10 @@ import torch
 from make_it_real.errors import SettingsError
 from make_it_real.training import checkpoint, recipe, run
 from make_it_real.training.events import Logged
+from make_it_real.training.request import Request
 from make_it_real.training.restoration import RestorationObjective
 from make_it_real.training.run import Run
-from make_it_real.training.setup import Request, open_run
+from make_it_real.training.setup import open_run
 from make_it_real.weights import model_card, model_file, pretrained
 from tests.training.helpers import CPU, MODEL
 

@@ -11,10 +11,9 @@ from make_it_real.training.config import (
     IGNLambdas,
     IGNTrainingConfig,
     default_config,
-    default_model,
-    paper_model,
     with_settings,
 )
+from make_it_real.training.networks import default_model, paper_model
 from make_it_real.training.settings import list_nondefault, parse_settings, setting_types
 
 

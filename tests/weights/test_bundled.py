@@ -12,6 +12,7 @@ from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.evaluate import accuracy, classes
 from make_it_real.images import decode
 from make_it_real.images.framing import described
+from make_it_real.images.pixels import to_pixels
 from make_it_real.inference import batch, scoring
 from make_it_real.inference.jobs import plan
 from make_it_real.inference.projection import apply
@@ -120,7 +121,7 @@ def test_drawn_digits_are_read_as_drawn(
 ) -> None:
     framing = described(model_file.inspect(model_file.resolve("mnist")).framing)
     (job,) = plan([str(path)], tmp_path).jobs
-    (result,) = batch.run(f, [job], batch.Settings(framing))
+    (result,) = batch.run(batch.Model(f, framing), [job], batch.Settings())
     assert result.status in WRITTEN
     image = decode.read(job.output).colour * 2 - 1
     assert int(classes(judge, image[None])) == int(path.stem[-1])
@@ -133,7 +134,8 @@ def test_drawn_clothes_are_read_as_drawn(
     jobs = plan([str(path) for path in CLOTHES], tmp_path / "real").jobs
     assert len(jobs) == 12
     right = 0
-    for job, result in zip(jobs, batch.run(clothes, jobs, batch.Settings(framing)), strict=True):
+    model = batch.Model(clothes, framing)
+    for job, result in zip(jobs, batch.run(model, jobs, batch.Settings()), strict=True):
         assert result.status in WRITTEN
         image = decode.read(job.output).colour * 2 - 1
         kind = Path(result.input).stem.rpartition("-")[0]
@@ -161,7 +163,26 @@ def test_pictures_that_f_leaves_alone_are_ranked_all_the_same() -> None:
     assert cup_rank > 95
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion", "faces"])
+@pytest.mark.parametrize(
+    ("kind", "level", "left"), [("noise", 0.2, 0.4), ("salt-and-pepper", 0.04, 0.6)]
+)
+def test_damaged_photographs_come_nearer_to_what_they_were(
+    kind: str, level: float, left: float
+) -> None:
+    f = make_it_real.load("photos", "cpu")
+    path = sorted((ROOT / "examples" / "portraits").glob("*.jpg"))[0]
+    photograph = decode.read(path).colour[None, :, :203, :150] * 2 - 1
+    damaged = degraded(photograph, kind, level, generator=torch.Generator().manual_seed(0))
+    repaired = make_it_real.project(f, damaged)
+    power = (repaired - photograph).square().mean()
+    assert power < left * (damaged - photograph).square().mean()
+    # Applied again, it changes hardly a pixel.
+    again = make_it_real.project(f, repaired)
+    same = to_pixels(again) == to_pixels(repaired)
+    assert same.float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion", "faces", "photos"])
 def test_scores_have_a_percentile(name: str) -> None:
     calibration = model_file.inspect(model_file.resolve(name)).calibration
     changes = scoring.checked(calibration)
