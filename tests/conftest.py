@@ -14,6 +14,7 @@ from PIL import Image
 
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.unet import UNet
 from make_it_real.weights import model_file, verify
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -86,6 +87,24 @@ def tiny_unet() -> IGN:
 
 
 @pytest.fixture
+def any_size_f() -> UNet:
+    """An f of colour images of any size: f(x) = x / 2, but x where it is near 0 all around."""
+    f = _network(
+        IGNConfig(
+            image_size=0, channels=3, widths=(16, 16), blocks=2, dead_zone=0.0, rest=0.01,
+            rest_ramp=1.25, rest_radius=2, architecture="unet", source="none",
+        )
+    )  # fmt: skip
+    assert isinstance(f, UNet)
+    for parameter in f.parameters():
+        torch.nn.init.zeros_(parameter)
+    # 12 channels hold the pixels of 2×2 in colour: these pass, and half of them is taken away.
+    for i in range(12):
+        f.first.weight[i, i, 1, 1], f.last.weight[i, i, 1, 1] = 1.0, -0.5
+    return f
+
+
+@pytest.fixture
 def tiny_restorer(tiny_unet: IGN, tmp_path: Path) -> Path:
     """``tiny_unet`` as a weights file, with its probe."""
     path = tmp_path / "restorer.safetensors"
@@ -95,6 +114,15 @@ def tiny_restorer(tiny_unet: IGN, tmp_path: Path) -> Path:
         training={"steps": 1_200, "damage": {"noise": 7, "jpeg": 2}},
     )  # fmt: skip
     verify.save(tiny_unet, info, path)
+    return path
+
+
+@pytest.fixture
+def any_size_model(any_size_f: UNet, tmp_path: Path) -> Path:
+    """``any_size_f`` as a weights file."""
+    path = tmp_path / "halves.safetensors"
+    info = model_file.ModelInfo(name="halves", config=asdict(any_size_f.config))
+    model_file.save(any_size_f, info, path)
     return path
 
 

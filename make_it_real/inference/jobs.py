@@ -41,7 +41,7 @@ class Job:
     output: Path
     within: bool = False
     data: bytes | None = None
-    place: Path = Path()
+    place: Path = field(default=Path(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,93 @@ def mir_process(
     return subprocess.run([sys.executable, *line], input=stdin, capture_output=True, check=False)
 
 
+# A model of any size
+
+
+def photograph(path: Path, mode: str = "RGB", seed: int = 0) -> None:
+    """Noise beside mid-grey, which ``any_size_model`` leaves alone."""
+    pixels = torch.randint(0, 256, (40, 60, 3), generator=torch.Generator().manual_seed(seed))
+    pixels[:, :30] = 128
+    Image.fromarray(pixels.byte().numpy()).convert(mode).save(path)
+
+
+def test_a_photograph_keeps_its_size_and_json_says_how_much_changed(
+    here: Path, any_size_model: Path
+) -> None:
+    photograph(here / "p.jpg")
+    result = mir(any_size_model, "p.jpg", "--json")
+    assert result.exit_code == 0, result.output
+    line = json.loads(result.stdout)
+    assert (line["status"], line["output"], line["drift_after"]) == ("changed", "p_real.png", None)
+    assert 0.3 < line["changed_share"] < 0.7
+    assert 0.05 < line["drift_before"] < 0.3
+    assert decode.read(here / "p_real.png").colour.shape == (3, 40, 60)
+    said = mir(any_size_model, "p.jpg", "-v").stderr
+    assert f"{100 * line['changed_share']:.3g} % of pixels changed" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--crop"], "--crop is not for halves, which takes pictures as they are"),
+        (["--fit", "pad"], "--fit is not for halves"),
+        (["--invert"], "--invert is not for halves"),
+        (["--scale", "2"], "--scale is not for halves"),
+        (["--strength", "1.5"], "--strength"),
+        (["--tile", "8"], "--tile"),
+        (["--heat", "x.png", "p.png"], "--heat x.png is one file: name a folder"),
+    ],
+)
+def test_what_makes_no_sense_for_photographs_is_wrong_usage(
+    here: Path, any_size_model: Path, arguments: list[str], said: str
+) -> None:
+    photograph(here / "p.png")
+    result = mir(any_size_model, "a.png", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", "").split())
+    assert set(everything_in(here)) == {"a.png", "p.png"}
+
+
+def test_tiles_are_for_models_of_photographs(here: Path, tiny_model: Path) -> None:
+    result = mir(tiny_model, "a.png", "--tile", "512")
+    assert result.exit_code == 2
+    assert "--tile is for models of photographs" in result.stderr
+
+
+def test_strength_is_for_every_model(here: Path, tiny_model: Path, any_size_model: Path) -> None:
+    for model in (tiny_model, any_size_model):
+        photograph(here / "p.png")
+        images = []
+        for strength in ("0", "0.5", "1"):
+            out = f"{model.stem}{strength}.png"
+            assert mir(model, "p.png", "-o", out, "--strength", strength).exit_code == 0
+            images.append(decode.read(here / out).colour)
+        none, half, full = images
+        assert (full - none).abs().max() > 0.1
+        torch.testing.assert_close(half, (none + full) / 2, atol=1.01 / 255, rtol=0)
+    assert (here / "halves0.png").read_bytes() == (here / "p.png").read_bytes()
+
+
+def test_a_heat_map_of_one_input_is_a_file_and_is_not_replaced(
+    here: Path, any_size_model: Path, tiny_model: Path
+) -> None:
+    photograph(here / "p.png")
+    assert mir(any_size_model, "p.png", "--heat", "heat.png").exit_code == 0
+    with Image.open("heat.png") as image:
+        assert image.size == (60, 40)
+    again = mir(any_size_model, "p.png", "--heat", "heat.png")
+    assert (again.exit_code, "exists" in again.stderr) == (1, True)
+    assert mir(tiny_model, "p.png", "-o", "t.png", "--heat", "maps").exit_code == 0
+    assert (here / "maps/t.png").exists()
+
+
+def test_a_photograph_goes_through_stdin_and_stdout(here: Path, any_size_model: Path) -> None:
+    photograph(here / "p.png")
+    mir(any_size_model, "p.png", "-o", "out.png")
+    piped = mir(any_size_model, "-", "-o", "-", stdin=(here / "p.png").read_bytes())
+    assert piped.stdout_bytes == (here / "out.png").read_bytes()
+
+
 # Good inputs
 
 
