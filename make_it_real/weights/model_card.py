@@ -58,11 +58,13 @@ def training_command(info: ModelInfo) -> str:
     words = ["mir train DATA -o RUN"]
     if settings.get("recipe"):
         words.append(f"--recipe {shlex.quote(str(settings['recipe']))}")
-    else:
+    elif info.config.get("image_size"):
         words.append(f"--size {info.config.get('image_size')}")
         words.append(f"--channels {info.config.get('channels')}")
     if info.objective.startswith("idempotent"):
         words.append("--objective ign")
+    if info.objective == "restoration of photographs" and not settings.get("recipe"):
+        words.append("--objective photographs")
     if settings.get("start") and not settings.get("recipe"):
         words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
     # Headers from before did not say what differs from the defaults of their time.
