@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,13 @@ from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import torch
+
+    from make_it_real.cli.inputs import Fitting
+    from make_it_real.inference.jobs import Job
+    from make_it_real.models.ign import IGNConfig
 
 
 # The names in ``kinds.DEGRADATIONS``, which --help can't import because that imports torch. A
@@ -29,6 +36,10 @@ KINDS = (
 )  # fmt: skip
 
 
+# Pixels between the rows of a strip.
+GAP = 2
+
+
 def _kinds() -> list[str]:
     return list(KINDS)
 
@@ -36,14 +47,19 @@ def _kinds() -> list[str]:
 @console.command
 def degrade(
     inputs: options.Inputs,
-    kind: Annotated[
-        str,
-        typer.Option("--kind", autocompletion=_kinds, help=f"Kind of damage: {', '.join(KINDS)}."),
-    ] = "noise",
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND[=LEVEL]",
+            autocompletion=_kinds,
+            help=f"Kind of damage [noise]; several are done in turn: {', '.join(KINDS)}.",
+        ),
+    ] = None,
     level: Annotated[
         float | None,
         typer.Option(
-            "--level", help="Amount, in the kind's unit, which -v prints [the kind's own]."
+            "--level", help="Level, in the kind's unit, which -v prints [the kind's own]."
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
@@ -76,32 +92,24 @@ def degrade(
     """Damage images at their own size: A(x), for mir project to repair.
 
     x.png becomes x_degraded.png, photos/ becomes photos_degraded/. The paper's kinds are noise
-    (σ 0.15), grayscale and sketch. The same file name, level and seed give the same damage.
-    Only --strip uses the model.
+    (σ 0.15), grayscale and sketch; --kind blur=1 --kind jpeg=40 blurs, then compresses. The same
+    file name, levels and seed give the same damage. Only --strip uses the model.
     """
-    if kind not in KINDS:
-        raise typer.BadParameter(f"--kind {kind}: one of {', '.join(KINDS)}")
+    named = _named(kinds or ["noise"], level)
     options.check(strip, "--strip", (".png",), overwrite)
     options.check(gallery, "--gallery", (".html",), overwrite)
     target, into_folder = options.output_path(output)
     stdin = stdin_of(inputs)
 
     from make_it_real.cli import inputs as reading
-    from make_it_real.degradations.kinds import DEGRADATIONS
     from make_it_real.images import encode, pixels
     from make_it_real.images.pixels import mean_abs
     from make_it_real.inference.gallery import Gallery
     from make_it_real.inference.jobs import plan as planned
     from make_it_real.inference.naming import OUTPUT_SUFFIXES
 
-    damage = DEGRADATIONS[kind]
-    value = damage.default if level is None else level
-    low, high = damage.valid
-    if not low <= value <= high:
-        raise typer.BadParameter(
-            f"--level {value:g}: {kind} takes {low:g} to {high:g} {damage.unit}"
-        )
-    console.detail(f"{kind}: level {value:g}, {damage.unit}")
+    damages = _with_levels(named)
+    what = ", ".join(f"{kind} {value:g}" for kind, value in damages)
     try:
         plan = planned(
             inputs, target, recursive=recursive, overwrite=overwrite, into_folder=into_folder,
@@ -114,8 +122,8 @@ def degrade(
         raise typer.Exit(console.NO_INPUT)
 
     failed, skipped = len(plan.failed), 0
-    page = Gallery(f"mir degrade: {kind} {value:g}", score="changed")
-    text = {"Software": encode.provenance("", "", 0)["Software"], "damage": f"{kind} {value:g}"}
+    page = Gallery(f"mir degrade: {what}", score="changed")
+    text = {"Software": encode.provenance("", "", 0)["Software"], "damage": what}
     for job in plan.jobs:
         name = str(job.source)
         if job.within and not overwrite and job.output.exists():
@@ -123,7 +131,7 @@ def degrade(
             continue
         try:
             x = pixels.on_white(reading.read_job(job))[None]
-            Ax = damaged(x, kind, value, seed, job.source.name)
+            Ax = damaged(x, damages, seed, job.source.name)
             data = encode.encode(
                 Ax[0], OUTPUT_SUFFIXES[job.output.suffix.lower()], {**text, "seed": str(seed)}
             )
@@ -136,8 +144,9 @@ def degrade(
         changed = float(mean_abs(Ax.clamp(-1, 1), x)[0])
         page.add(name, Ax[0], x[0], score=changed)
         report = {
-            "input": name, "output": str(job.output), "kind": kind, "level": value, "seed": seed,
-            "changed": round(changed, 6),
+            "input": name, "output": str(job.output),
+            "damage": [{"kind": kind, "level": value} for kind, value in damages],
+            "seed": seed, "changed": round(changed, 6),
         }  # fmt: skip
         print(json.dumps(report) if as_json else job.output, flush=True)
     if skipped:
@@ -149,38 +158,102 @@ def degrade(
         from make_it_real.inference.projection import project
 
         rows = []
-        for job, found in reading.fitted(plan.jobs, f.config, fitting(info)):
-            for one in () if isinstance(found, str) else found:
-                for warning in one.warnings:
-                    console.complain(f"warning: {job.source}: {warning}")
-                x = one.image[None]
-                Ax = damaged(x, kind, value, seed, job.source.name)
-                f_Ax = project(f, Ax).cpu()
-                rows += [x, Ax, f_Ax, project(f, f_Ax).cpu()]
+        for name, x in _framed(plan.jobs, f.config, fitting(info)):
+            Ax = damaged(x, damages, seed, name)
+            f_Ax = project(f, Ax).cpu()
+            rows.append([x, Ax, f_Ax, project(f, f_Ax).cpu()])
         if rows:
             _write_strip(rows, strip, overwrite)
     if failed:
         raise typer.Exit(1)
 
 
-def damaged(x: "torch.Tensor", kind: str, level: float, seed: int, name: str) -> "torch.Tensor":
-    """Compute A(x) of images (1, C, H, W), seeded by the file's name and the seed."""
+def _named(texts: list[str], level: float | None) -> list[tuple[str, float | None]]:
+    """Parse KIND or KIND=LEVEL. Raises typer.BadParameter."""
+    named: list[tuple[str, float | None]] = []
+    for text in texts:
+        kind, equals, number = text.partition("=")
+        if kind not in KINDS:
+            raise typer.BadParameter(f"--kind {kind}: one of {', '.join(KINDS)}")
+        try:
+            named.append((kind, float(number) if equals else None))
+        except ValueError as error:
+            raise typer.BadParameter(f"--kind {text}: {number!r} is no level") from error
+    if level is not None:
+        if len(named) > 1 or named[0][1] is not None:
+            raise typer.BadParameter("--level is of one kind without a level of its own")
+        named = [(named[0][0], level)]
+    return named
+
+
+def _with_levels(named: list[tuple[str, float | None]]) -> list[tuple[str, float]]:
+    """Give kinds their default where they have no level. Raises typer.BadParameter."""
+    from make_it_real.degradations.kinds import DEGRADATIONS
+
+    damages = []
+    for kind, level in named:
+        damage = DEGRADATIONS[kind]
+        value = damage.default if level is None else level
+        low, high = damage.valid
+        if not low <= value <= high:
+            raise typer.BadParameter(
+                f"level {value:g}: {kind} takes {low:g} to {high:g} {damage.unit}"
+            )
+        console.detail(f"{kind}: level {value:g}, {damage.unit}")
+        damages.append((kind, value))
+    return damages
+
+
+def damaged(
+    x: "torch.Tensor", damages: list[tuple[str, float]], seed: int, name: str
+) -> "torch.Tensor":
+    """Compute A(x) of images (1, C, H, W), seeded by the file's name and the seed.
+
+    damages: kinds and their levels, done in turn.
+    """
     import torch
 
     from make_it_real.degradations.kinds import degraded
 
     mixed = (zlib.crc32(name.encode("utf-8", "surrogateescape")) << 31) + seed
     generator = torch.Generator().manual_seed(mixed % 2**63)
-    return degraded(x, kind, level, generator=generator)
+    for kind, level in damages:
+        x = degraded(x, kind, level, generator=generator)
+    return x
 
 
-def _write_strip(rows: "list[torch.Tensor]", path: Path, overwrite: bool) -> None:
+def _framed(
+    jobs: "Sequence[Job]", config: "IGNConfig", how: "Fitting"
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Yield the names of files and their images (1, C, H, W) as the model takes them."""
+    from make_it_real.cli import inputs as reading
+    from make_it_real.errors import ImageError
+    from make_it_real.images import pixels
+
+    if not config.image_size:
+        for job in jobs:
+            # What can't be read has been told.
+            with suppress(ImageError):
+                image = pixels.on_white(reading.read_job(job))
+                yield job.source.name, pixels.to_channels(image, config.channels)[None]
+        return
+    for job, found in reading.fitted(jobs, config, how):
+        for one in () if isinstance(found, str) else found:
+            for warning in one.warnings:
+                console.complain(f"warning: {job.source}: {warning}")
+            yield job.source.name, one.image[None]
+
+
+def _write_strip(rows: "list[list[torch.Tensor]]", path: Path, overwrite: bool) -> None:
     """Write one row for each image: x, A(x), f(A(x)) and f(f(A(x)))."""
     import torch
+    from torch.nn import functional as F
 
     from make_it_real.images import encode, pixels
 
-    sheet = pixels.grid(torch.cat(rows), columns=4)
+    strips = [pixels.grid(torch.cat(row), columns=4) for row in rows]
+    width = max(strip.shape[2] for strip in strips)
+    below = [F.pad(strip, (0, width - strip.shape[2], 0, GAP), value=-1) for strip in strips]
     make_folder(path.parent)
-    write_bytes(path, encode.encode(sheet), overwrite=overwrite)
+    write_bytes(path, encode.encode(torch.cat(below, 1)[:, :-GAP]), overwrite=overwrite)
     console.say(f"{path}: x, A(x), f(A(x)), f(f(A(x)))")

@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from make_it_real.degradations.noise import per_image
 
+# Side of the squares of pixels that ``crystals`` searches at a time, which saves memory.
+SEARCHED = 128
+
 
 def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Average down by a factor of level and enlarge again, bilinearly or bicubically."""
@@ -59,18 +62,41 @@ def crystals(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tens
     """
     c, h, w = images.shape[1:]
     out, device = images.clone(), generator.device
-    places = torch.stack(torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"), -1)
-    places = places.view(-1, 2).to(device, torch.float32) + 0.5
     for i, level in enumerate(levels.tolist()):
         rows, columns = (max(1, round(side / level)) for side in (h, w))
         corners = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).to(device)
         points = corners + torch.rand(corners.shape, generator=generator, device=device)
         points = points * torch.tensor([h / rows, w / columns], device=device)
-        cell = torch.cdist(places, points).argmin(1).to(images.device)
+        cell = _nearest(points.view(rows, columns, 2), h, w).to(images.device).flatten()
         flat = images[i].flatten(1)
         sums = flat.new_zeros(c, len(points)).index_add_(1, cell, flat)
         counts = cell.bincount(minlength=len(points)).clamp_min(1)
         out[i] = (sums / counts)[:, cell].view(c, h, w)
+    return out
+
+
+def _nearest(points: Tensor, h: int, w: int) -> Tensor:
+    """Find the point nearest to each pixel's centre: its number, (h, w).
+
+    points: one in each of (rows, columns) equal rectangles, y and x in pixels. It is searched for
+    in squares of pixels, among the points up to two rectangles away, beyond which none is nearest.
+    """
+    rows, columns = points.shape[:2]
+    numbers = torch.arange(rows * columns, device=points.device).view(rows, columns)
+    out = torch.empty(h, w, dtype=torch.long, device=points.device)
+    for top in range(0, h, SEARCHED):
+        for left in range(0, w, SEARCHED):
+            bottom, right = min(h, top + SEARCHED), min(w, left + SEARCHED)
+            y, x = (
+                torch.arange(first, last, device=points.device, dtype=torch.float32) + 0.5
+                for first, last in ((top, bottom), (left, right))
+            )
+            near = (
+                slice(max(0, top * rows // h - 2), bottom * rows // h + 3),
+                slice(max(0, left * columns // w - 2), right * columns // w + 3),
+            )
+            found = torch.cdist(torch.cartesian_prod(y, x), points[near].flatten(0, 1)).argmin(1)
+            out[top:bottom, left:right] = numbers[near].flatten()[found].view(len(y), len(x))
     return out
 
 

@@ -80,6 +80,8 @@ def training_command(info: ModelInfo) -> str:
         words.append(f"--channels {info.config.get('channels')}")
     if info.objective.startswith("idempotent"):
         words.append("--objective ign")
+    if info.objective == "restoration of photographs" and not settings.get("recipe"):
+        words.append("--objective photographs")
     if settings.get("start") and not settings.get("recipe"):
         words.append(f"--from {shlex.quote(str(settings['start']).partition(',')[0])}")
     # Headers from before did not say what differs from the defaults of their time.

@@ -58,6 +58,24 @@ def test_noise_has_the_level_asked_for(here: Path) -> None:
     assert float(decode.read(Path("n.png")).colour.std() * 2) == pytest.approx(0.3, rel=0.03)
 
 
+def test_several_kinds_are_done_in_turn_each_at_its_level(photo: Path) -> None:
+    result = mir("degrade", photo, "--kind", "blur=1", "--kind", "jpeg=40", "-o", "b.png", "-v")
+    assert result.exit_code == 0, result.output
+    assert "blur: level 1, standard deviation in pixels" in result.stderr
+    x = decode.read(photo).colour[None] * 2 - 1
+    generator = torch.Generator()
+    wanted = degraded(degraded(x, "blur", 1, generator=generator), "jpeg", 40, generator=generator)
+    torch.testing.assert_close(decode.read(Path("b.png")).colour * 2 - 1, wanted[0])
+    with Image.open("b.png") as made:
+        assert made.info["damage"] == "blur 1, jpeg 40"
+
+
+def test_a_kind_s_level_may_be_written_behind_it(photo: Path) -> None:
+    mir("degrade", photo, "--kind", "scratches=2", "-o", "a/photo.png")
+    mir("degrade", photo, "--kind", "scratches", "--level", 2, "-o", "b/photo.png")
+    assert Path("a/photo.png").read_bytes() == Path("b/photo.png").read_bytes()
+
+
 def test_a_name_a_level_and_a_seed_are_one_damage(photo: Path, here: Path) -> None:
     other = here / "other.png"
     other.write_bytes(photo.read_bytes())
@@ -79,7 +97,8 @@ def test_folders_keep_their_tree_and_a_second_run_skips(here: Path) -> None:
     lines = [json.loads(line) for line in first.stdout.splitlines()]
     outputs = sorted(str(Path(line["output"]).relative_to(here)) for line in lines)
     assert outputs == ["in_degraded/a.png", "in_degraded/deep/b.png"]
-    assert all(line["kind"] == "noise" and line["changed"] > 0 for line in lines)
+    assert all(line["damage"] == [{"kind": "noise", "level": 0.15}] for line in lines)
+    assert all(line["changed"] > 0 for line in lines)
     second = mir("degrade", "in", "-r")
     assert second.stdout == ""
     assert "2 skipped" in second.stderr
@@ -104,7 +123,10 @@ def test_a_bad_file_fails_alone(photo: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "exit_code", "said"),
     [
-        (["--kind", "rain"], 2, "--kind rain"),
+        (["--kind", "rain"], 2, "--kind rain"), (["--kind", "jpeg=300"], 2, "1 to 95"),
+        (["--kind", "jpeg=much"], 2, "'much' is no level"),
+        (["--kind", "blur", "--kind", "jpeg", "--level", "2"], 2, "--level is of one kind"),
+        (["--kind", "blur=1", "--level", "2"], 2, "--level is of one kind"),
         (["--kind", "jpeg", "--level", "300"], 2, "1 to 95"),
         (["--level", "-1"], 2, "0 to inf"), (["--strip", "x.jpg"], 2, "--strip"),
         (["--gallery", "x.txt"], 2, "--gallery"),
