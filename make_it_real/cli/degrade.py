@@ -24,7 +24,8 @@ KINDS = (
     "noise", "coarse-noise", "low-resolution", "mask", "blur", "anisotropic-blur", "plateau-blur",
     "defocus", "crystals", "contrast", "light", "thin", "glass", "scan", "lines", "grayscale",
     "sketch", "scribbles", "salt-and-pepper", "jpeg", "pixelate", "cast", "saturation", "gamma",
-    "motion-blur",
+    "motion-blur", "poisson", "phone-noise", "downscale", "webp", "jpeg-twice", "sharpen", "fading",
+    "scratches", "dust", "creases", "holes", "banding", "dither", "half-tone",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Degradations that blur.
+"""Degradations that blur, or sharpen too much.
 
 Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
 ``kinds.py`` names them. At the border, images are continued by reflection.
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real.degradations.noise import uniform
+from make_it_real.degradations.noise import per_image, uniform
 
 
 def blur(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
@@ -87,6 +87,15 @@ def gaussian(images: Tensor, levels: Tensor, reach: int) -> Tensor:
     flat = F.pad(images, (reach,) * 4, mode="reflect").reshape(1, n * c, h + 2 * reach, -1)
     flat = F.conv2d(flat, kernel[:, None, :, None], groups=n * c)
     return F.conv2d(flat, kernel[:, None, None, :], groups=n * c).reshape(images.shape)
+
+
+def sharpen(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Add level times what a Gaussian takes away: an unsharp mask, with its light edges.
+
+    The Gaussian's standard deviation is drawn from 0.7 to 1.5 pixels.
+    """
+    radius = uniform(len(images), 0.7, 1.5, generator).to(images)
+    return images + per_image(levels) * (images - gaussian(images, radius, 5))
 
 
 def glass(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:

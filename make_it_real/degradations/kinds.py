@@ -12,7 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from make_it_real.degradations import blur, colour, noise, resolution
+from make_it_real.degradations import (
+    blur,
+    colour,
+    compression,
+    marks,
+    noise,
+    printing,
+    resolution,
+    sensor,
+)
 
 Corruption = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
@@ -64,7 +73,7 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "salt-and-pepper": Degradation(
         noise.salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), valid=(0, 1)
     ),
-    "jpeg": Degradation(resolution.jpeg, "quality", 5, (5, 50), valid=(1, 95)),
+    "jpeg": Degradation(compression.jpeg, "quality", 5, (5, 50), valid=(1, 95)),
     "pixelate": Degradation(resolution.pixelate, "pixels a side", 4, (2, 4), valid=(1, math.inf)),
     "cast": Degradation(colour.cast, "largest change of a channel", 0.5, (0.1, 0.8)),
     "saturation": Degradation(colour.saturation, "factor", 0.3, (0.1, 2.0)),
@@ -72,6 +81,22 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "motion-blur": Degradation(
         blur.motion_blur, "length in pixels", 7, (3, 9), valid=(1, math.inf)
     ),
+    "poisson": Degradation(
+        sensor.poisson, "photons a pixel of white", 30, (5, 300), log=True, valid=(0.01, 1e6)
+    ),
+    "phone-noise": Degradation(sensor.phone_noise, "standard deviation", 0.1, (0.02, 0.25)),
+    "downscale": Degradation(resolution.downscale, "factor", 2, (1.5, 4), valid=(1, 1000)),
+    "webp": Degradation(compression.webp, "quality", 20, (5, 80), valid=(0, 100)),
+    "jpeg-twice": Degradation(compression.jpeg_twice, "quality", 20, (8, 80), valid=(1, 95)),
+    "sharpen": Degradation(blur.sharpen, "amount", 1.0, (0.3, 1.5)),
+    "fading": Degradation(colour.fading, "share", 0.6, (0.2, 0.9), valid=(0, 1)),
+    "scratches": Degradation(marks.scratches, "how many", 3, (1, 3), valid=(0, 1000)),
+    "dust": Degradation(marks.dust, "how many", 20, (1, 20), valid=(0, 10_000)),
+    "creases": Degradation(marks.creases, "how many", 2, (1, 2), valid=(0, 1000)),
+    "holes": Degradation(marks.holes, "how many", 3, (1, 3), valid=(0, 1000)),
+    "banding": Degradation(printing.banding, "values a channel", 12, (6, 24), valid=(2, 256)),
+    "dither": Degradation(printing.dither, "values a channel", 4, (2, 8), valid=(2, 256)),
+    "half-tone": Degradation(printing.half_tone, "pixels a dot", 4, (3, 8), valid=(2, 1000)),
 }
 
 # Kinds that training never uses, by channels: figures on them are of damage f was not taught.
@@ -80,6 +105,7 @@ _KEPT_OUT = {
     3: ("pixelate", "motion-blur", "glass"),
 }
 
+_PHOTOGRAPHS_KEPT_OUT = ("banding", "dither", "half-tone", "motion-blur")
 
 # What f is taught to repair: a weight for each kind, by which it is drawn.
 GREY_DAMAGE: Mapping[str, float] = {
@@ -94,9 +120,12 @@ COLOUR_DAMAGE: Mapping[str, float] = {
 }  # fmt: skip
 
 
-def kept_out(channels: int) -> tuple[str, ...]:
-    """The kinds that training on grey (1) or colour (3) images never uses."""
-    return _KEPT_OUT[channels]
+def kept_out(channels: int, *, any_size: bool = False) -> tuple[str, ...]:
+    """The kinds that training never uses: on grey (1) or colour (3) images, or on photographs.
+
+    any_size: whether it is on photographs of any size, and not on images of one.
+    """
+    return _PHOTOGRAPHS_KEPT_OUT if any_size else _KEPT_OUT[channels]
 
 
 def damage_weights(damage: Mapping[str, float] | Iterable[str]) -> dict[str, float]:
@@ -112,9 +141,9 @@ def damage_weights(damage: Mapping[str, float] | Iterable[str]) -> dict[str, flo
     return weights
 
 
-def check_damage(kinds: Iterable[str], channels: int) -> None:
-    """Raise ValueError if one of the kinds is kept out of training on so many channels."""
-    if found := sorted(set(kept_out(channels)) & set(kinds)):
+def check_damage(kinds: Iterable[str], channels: int, *, any_size: bool = False) -> None:
+    """Raise ValueError if one of the kinds is kept out of such training (``kept_out``)."""
+    if found := sorted(set(kept_out(channels, any_size=any_size)) & set(kinds)):
         raise ValueError(f"kept out of training on purpose: {', '.join(found)}")
 
 

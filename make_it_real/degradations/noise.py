@@ -4,6 +4,8 @@ Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images 
 ``kinds.py`` names them.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -22,13 +24,14 @@ def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tens
     return low + (high - low) * drawn
 
 
-def _randn_like(images: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(images.shape, generator=generator, device=generator.device)
+def randn(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Draw standard normal numbers of a shape."""
+    return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Add standard normal noise times level (the paper: 0.15)."""
-    return images + per_image(levels) * _randn_like(images, generator)
+    return images + per_image(levels) * randn(images.shape, generator)
 
 
 def coarse_noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:

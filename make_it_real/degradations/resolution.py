@@ -1,14 +1,10 @@
-"""Degradations that lower resolution, thin strokes, lose lines or compress.
+"""Degradations that lower resolution, thin strokes or lose lines.
 
 Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
 ``kinds.py`` names them.
 """
 
-import io
-
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,6 +26,17 @@ def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -
             if chosen.any():
                 reduced = F.adaptive_avg_pool2d(images[chosen], small)
                 out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode=mode)
+    return out
+
+
+def downscale(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Reduce by a factor of level and enlarge again, bicubically: a small picture, shown large."""
+    out, (h, w) = images.clone(), images.shape[2:]
+    for level in levels.unique().tolist():
+        small = (max(1, round(h / level)), max(1, round(w / level)))
+        chosen = levels == level
+        reduced = F.interpolate(images[chosen], small, mode="bicubic", antialias=True)
+        out[chosen] = F.interpolate(reduced, (h, w), mode="bicubic")
     return out
 
 
@@ -81,17 +88,3 @@ def lines(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     rows = torch.arange(h, device=images.device)[None] + phase
     kept = (rows // period * period - phase + period // 2).clamp(0, h - 1)
     return images.gather(2, kept[:, None, :, None].expand_as(images))
-
-
-def jpeg(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Compress as JPEG and decode again. level: the quality, 1 to 95."""
-    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    decoded = np.empty_like(pixels)
-    for i, (image, quality) in enumerate(zip(pixels, levels.tolist(), strict=True)):
-        grey = image.shape[2] == 1
-        with io.BytesIO() as file:
-            Image.fromarray(image[..., 0] if grey else image).save(
-                file, "JPEG", quality=round(quality)
-            )
-            decoded[i] = np.asarray(Image.open(file)).reshape(image.shape)
-    return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(images) / 127.5 - 1

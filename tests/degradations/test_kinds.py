@@ -275,8 +275,8 @@ def test_jpeg_clips_what_lies_outside() -> None:
 
 
 def test_an_unknown_kind_is_a_key_error() -> None:
-    with pytest.raises(KeyError, match="scratches"):
-        degraded(pictures(1), "scratches", generator=seeded())
+    with pytest.raises(KeyError, match="rain"):
+        degraded(pictures(1), "rain", generator=seeded())
 
 
 def spies(
