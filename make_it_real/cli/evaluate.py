@@ -65,22 +65,8 @@ def evaluate(
             help="Take 1,000 images of each, or 8 photographs of 256x256 pixels, for a first look.",
         ),
     ] = False,
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            "--crop",
-            metavar="WxH",
-            help="Part of each photograph to take, from its top left, as in 320x256 [all].",
-        ),
-    ] = None,
-    peers: Annotated[
-        bool,
-        typer.Option(
-            "--peers",
-            help="Measure other denoisers on the same photographs: those of OpenCV, scikit-image "
-            "and bm3d that are installed.",
-        ),
-    ] = False,
+    crop: photographs.Crop = None,
+    peers: photographs.Peers = False,
     sections: Annotated[
         str | None,
         typer.Option("--sections", help=f"Sections to measure, of {', '.join(SECTIONS)} [all]."),

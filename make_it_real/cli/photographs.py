@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,22 @@ QUICK, QUICK_CROP = 8, (256, 256)
 # Side of the smallest pictures.
 LEAST_SIDE = 8
 STAGE = "photographs"
+
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        "--crop", metavar="WxH",
+        help="Part of each photograph to take, from its top left, as in 320x256 [all].",
+    ),
+]  # fmt: skip
+Peers = Annotated[
+    bool,
+    typer.Option(
+        "--peers",
+        help="Measure other denoisers on the same photographs: those of OpenCV, scikit-image and "
+        "bm3d that are installed.",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def opencv_nlm(pixels: Pixels, sigma: float) -> Pixels:
 
     h = NLM_STRENGTH * sigma
     bgr = np.ascontiguousarray(pixels[..., ::-1])
-    return np.asarray(cv2.fastNlMeansDenoisingColored(bgr, None, h, h, 7, 21))[..., ::-1]
+    denoised = cv2.fastNlMeansDenoisingColored(bgr, None, h, h, 7, 21)
+    return np.asarray(denoised, np.uint8)[..., ::-1]
 
 
 def wavelet(pixels: Pixels, sigma: float) -> Pixels:

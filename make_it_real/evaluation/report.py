@@ -159,13 +159,13 @@ def _tables(groups: list[Group], kept_out: Collection[str], write: Cell) -> list
 
 def _place(figure: Figure, k: int, kept_out: Collection[str]) -> tuple[str, str, str]:
     """Return the table, row and column of a figure that there is for several k, or for peers."""
-    by = PEERS[figure.by].title if figure.by else REPAIRED[k]
-    if figure.section == "speed":
-        return "", METRICS[figure.metric], by
     if figure.section == "generation":
         return "", _label(figure), GENERATED[k]
     if figure.section == "idempotence":
         return "", f"k = {k:,}", STEPS[figure.of]
+    by = PEERS[figure.by].title if figure.by else REPAIRED[k]
+    if figure.section == "speed":
+        return "", METRICS[figure.metric], by
     mark = " (kept out)" if figure.of in kept_out else ""
     level = "" if figure.level is None else f" {figure.level:g}"
     return _label(figure), f"{figure.of}{level}{mark}", by
