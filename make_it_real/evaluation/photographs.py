@@ -17,7 +17,7 @@ from make_it_real.evaluation.figures import Group
 from make_it_real.evaluation.peers import PEERS, estimate_sigma
 from make_it_real.evaluation.restoration import similarity
 from make_it_real.images.pixels import grid, mean_abs, to_images, to_pixels
-from make_it_real.inference.projection import apply
+from make_it_real.inference.projection import project
 from make_it_real.models.ign import IGN
 
 # A picture's PSNR counts as this at most, in dB.
@@ -165,7 +165,7 @@ class Bench:
     def _apply(self, pixels: Tensor) -> Tensor:
         """Compute f of pixels (1, 3, H, W), rounded to pixels."""
         start = time.process_time()
-        y = to_pixels(apply(self.f, to_images(pixels))).cpu()
+        y = to_pixels(project(self.f, to_images(pixels))).cpu()
         if self.f.device.type == "cpu":
             self._clock("", start, pixels)
         return y
