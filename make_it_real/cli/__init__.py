@@ -18,6 +18,7 @@ from make_it_real.cli import (
     refine,
     score,
     train,
+    train_features,
 )
 from make_it_real.cli.help import Command, Group
 
@@ -86,6 +87,7 @@ _add(
 )  # fmt: skip
 _add(
     MEASURE, "evaluate", evaluate.evaluate, "mir evaluate mnist/ -m digits --quick",
+    "mir evaluate photos.zip -m photos --peers",
     short="Measure f: distances, rest, repair, with intervals.",
 )  # fmt: skip
 _add(
@@ -102,7 +104,7 @@ _add(
     short="Train f on images of your own.",
 )  # fmt: skip
 _add(
-    TRAIN, "train-features", evaluate.train_features,
+    TRAIN, "train-features", train_features.train_features,
     "mir train-features mnist/ -o classifier.safetensors",
     short="Train the classifier that mir evaluate measures with.",
 )  # fmt: skip

@@ -1,19 +1,19 @@
-"""mir evaluate: measure how good f is; mir train-features: train the classifier for that."""
+"""mir evaluate: measure how good f is."""
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from make_it_real.cli import options
+from make_it_real.cli import options, photographs
 from make_it_real.cli import sections as sections_display
 from make_it_real.cli.console import command, detail, say
 from make_it_real.cli.help import OUTPUT
-from make_it_real.errors import DataError
 from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from make_it_real.data.dataset import ImageSet
     from make_it_real.evaluation.report import Report
     from make_it_real.models.ign import IGN, IGNConfig
-    from make_it_real.weights.model_file import ModelInfo
 
 
 # The same as in evaluation/evaluate.py, which imports torch.
 SECTIONS = ("generation", "idempotence", "fidelity", "realness", "projection")
-QUICK = 1_000
+# Number of images for a first look, and the least to generate.
+QUICK, LEAST = 1_000, 200
 
 
 @command
@@ -45,7 +45,11 @@ def evaluate(
     n: Annotated[
         int | None,
         typer.Option(
-            "--n", "-n", min=200, help="Number of images to generate [as held out, up to 10,000]."
+            "--n",
+            "-n",
+            min=1,
+            help="Number of images to generate, 200 or more [as held out, up to 10,000]; of "
+            "photographs, number to measure on, the first by name [all].",
         ),
     ] = None,
     test_images: Annotated[
@@ -55,8 +59,14 @@ def evaluate(
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Take 1,000 images of each, for a first look.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="Take 1,000 images of each, or 8 photographs of 256x256 pixels, for a first look.",
+        ),
     ] = False,
+    crop: photographs.Crop = None,
+    peers: photographs.Peers = False,
     sections: Annotated[
         str | None,
         typer.Option("--sections", help=f"Sections to measure, of {', '.join(SECTIONS)} [all]."),
@@ -101,12 +111,30 @@ def evaluate(
 ) -> None:
     """Measure how well f generates, comes to rest, keeps real images, and repairs damaged ones.
 
+    Of a model for photographs, that is how it keeps and repairs those of DATA, at their own size.
+
     Distances are labelled with the features they are taken in: fd is a Fréchet distance in the
     digit classifier's, fd_lite0 in EfficientNet-Lite0's; only inception's are called FID.
     Compare them with those of real images (floor_train).
     """
     wanted = _wanted(sections)
     options.check(report, "--report", (".html", ".md"), overwrite)
+    if photographs.takes(model):
+        others = {"--train": train, "--test-images": test_images, "--sections": sections}
+        _refuse({**others, "--batch-statistics": batch_statistics}, "of one size")
+        choices = photographs.choose(data, n, crop, quick, features, peers, seed)
+        if record and (quick or crop or n):
+            raise typer.BadParameter("--record: recorded figures are of all photographs, whole")
+        if record:
+            options.check_own(model, overwrite)
+        results = photographs.evaluate(choices, model, device, _is_plain(as_json))
+        _finish(results, as_json, report, overwrite)
+        if record:
+            _record(model, photographs.own_figures(results))
+        return
+    _refuse({"--crop": crop, "--peers": peers}, "of photographs of any size")
+    if n is not None and n < LEAST:
+        raise typer.BadParameter(f"--n {n}: at least {LEAST} images to generate")
     whole = wanted == SECTIONS and test_images is None and not quick and data is not None
     if record and not whole:
         raise typer.BadParameter("--record: recorded figures are of all sections and test images")
@@ -119,10 +147,12 @@ def evaluate(
         say("no DATA: only idempotence is measured")
     f, info, fingerprint = options.load_model(model, device)
 
+    from make_it_real.degradations.kinds import kept_out
     from make_it_real.evaluation import evaluate as evaluation_evaluate
     from make_it_real.evaluation import feature_extractors, measurements
     from make_it_real.evaluation.report import Report
     from make_it_real.evaluation.workload import Workload
+    from make_it_real.inference.scoring import calibrate
 
     if batch_statistics:
         _use_batch_statistics(f, info.name, record)
@@ -136,7 +166,7 @@ def evaluate(
     most = QUICK if quick else evaluation_evaluate.MOST
     if test is not None:
         test = test.take(slice(test_images or most))
-    n = n or (most if test is None else max(200, min(most, len(test))))
+    n = n or (most if test is None else max(LEAST, min(most, len(test))))
     load = Workload(
         test=len(test or ()), floor=min(n, len(other or ())), n=n,
         kinds=len(measurements.damage_for(channels)), features=extractor is not None,
@@ -153,8 +183,7 @@ def evaluate(
     }  # fmt: skip
     detail(f"features: {judge}")
     say(f"this takes about {sections_display.about(load.seconds(f, extractor))} on this machine")
-    results = Report(f"mir evaluate: {info.name}", facts, channels=channels)
-    plain = not as_json and not sys.stdout.isatty()
+    results = Report(f"mir evaluate: {info.name}", facts, kept_out=kept_out(channels))
     with sections_display.bars(load.totals()) as tick:
         groups = evaluation_evaluate.evaluate(
             f, extractor, test, other, n=n, seed=seed, wanted=wanted, batch=batch,
@@ -162,24 +191,23 @@ def evaluate(
         )  # fmt: skip
         for group in groups:
             results.groups.append(group)
-            for name, value in group.figures.items() if plain else ():
-                print(f"{name:32} {value:.6g}", flush=True)
-    figures = {name: round(value, 6) for name, value in results.figures.items()}
-    if as_json:
-        between = {k: [round(v, 6) for v in pair] for k, pair in results.intervals.items()}
-        print(json.dumps({**figures, "intervals": between, "about": facts}))
-    elif not plain:
-        sections_display.show(results)
-    accuracy = figures.get("classifier_accuracy")
+            sections_display.print_lines(group.figures if _is_plain(as_json) else {})
+    _finish(results, as_json, report, overwrite)
+    accuracy = results.figures.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.8:
         say(
             f"the classifier reads only {accuracy:.0%} of the undamaged images right: --features "
             "names another, and mir train-features trains one for them"
         )
-    if report:
-        _write(results, report, overwrite)
     if record and other is not None:
-        _record(f, replace(info, figures=figures), other, model)
+        _record(model, results.figures, calibrate(f, other.pixels))
+
+
+def _refuse(given: Mapping[str, object], models: str) -> None:
+    """Refuse options that are given, which are for other models."""
+    for option, value in given.items():
+        if value:
+            raise typer.BadParameter(f"{option} is for models {models}")
 
 
 def _wanted(sections: str | None) -> tuple[str, ...]:
@@ -228,57 +256,37 @@ def _use_batch_statistics(f: "IGN", name: str, record: bool) -> None:
     dcgan.use_batch_statistics(f)
 
 
-def _write(results: "Report", path: Path, overwrite: bool) -> None:
-    """Write the report, as HTML or Markdown by its suffix."""
+def _is_plain(as_json: bool) -> bool:
+    """Tell whether figures are printed as lines: neither as JSON nor, on a terminal, as tables."""
+    return not as_json and not sys.stdout.isatty()
+
+
+def _finish(results: "Report", as_json: bool, path: Path | None, overwrite: bool) -> None:
+    """Print the figures as JSON or tables; write the report, HTML or Markdown by its suffix."""
     from make_it_real.evaluation.report import html, markdown
 
+    if as_json:
+        between = {k: [round(v, 6) for v in pair] for k, pair in results.intervals.items()}
+        figures = {name: round(value, 6) for name, value in results.figures.items()}
+        print(json.dumps({**figures, "intervals": between, "about": results.facts}))
+    elif not _is_plain(as_json):
+        sections_display.show(results)
+    if path is None:
+        return
     text = html(results) if path.suffix.lower() == ".html" else markdown(results)
     make_folder(path.parent)
     write_bytes(path, text.encode(), overwrite=overwrite)
 
 
-def _record(f: "IGN", info: "ModelInfo", other: "ImageSet", model: str) -> None:
-    """Write figures, and the calibration by other real images, into the model's header."""
-    from make_it_real.inference.scoring import calibrate
+def _record(
+    model: str, figures: Mapping[str, float], calibration: Mapping[str, Any] | None = None
+) -> None:
+    """Write figures, and a calibration if there is one, into the model's header."""
     from make_it_real.weights import pretrained, verify
 
     path = model_file.resolve(model)
-    model_file.describe(replace(info, calibration=calibrate(f, other.pixels)), path)
+    info = model_file.inspect(path)
+    kept = {name: round(value, 6) for name, value in figures.items()}
+    calibration = info.calibration if calibration is None else calibration
+    model_file.describe(replace(info, figures=kept, calibration=calibration), path)
     verify.add(pretrained.load(path), path)
-
-
-@command
-def train_features(
-    data: Annotated[Path, typer.Argument(help="A folder of MNIST's IDX files.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, a .safetensors.")],
-    epochs: Annotated[
-        int, typer.Option("--epochs", min=1, help="Number of passes over the data.")
-    ] = 10,
-    jitter: Annotated[
-        float, typer.Option("--jitter", min=0, help="Amount that images are turned and moved by.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")] = 0,
-    overwrite: options.Overwrite = False,
-) -> None:
-    """Train the digit classifier that figures are measured with (4 minutes on two cores)."""
-    if output.exists() and not overwrite:
-        raise typer.BadParameter(f"{output} exists; --overwrite replaces it")
-
-    from make_it_real.data.dataset import load
-    from make_it_real.evaluation.classifier import DigitClassifier, train_digits
-    from make_it_real.evaluation.evaluate import accuracy
-    from make_it_real.images.pixels import to_images
-
-    train, test = load(data, "train"), load(data, "test")
-    if train.labels is None or test.labels is None or train.pixels.shape[1:] != (1, 28, 28):
-        raise DataError(f"{data}: the classifier needs labelled 28×28 grey images")
-    net = DigitClassifier()
-    for epoch, loss in train_digits(net, train, epochs=epochs, seed=seed, jitter=jitter):
-        say(f"epoch {epoch}/{epochs}: loss {loss:.4f}")
-    reached = accuracy(net, to_images(test.pixels), test.labels)
-    info = {
-        "data": train.name, "epochs": epochs, "seed": seed, "test_accuracy": reached,
-        "command": " ".join(["mir", *sys.argv[1:]]),
-    }  # fmt: skip
-    net.save(output, info)
-    print(f"{output}: test accuracy {reached:.4f}")

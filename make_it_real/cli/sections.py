@@ -112,6 +112,12 @@ def _progress() -> "Progress":
     )
 
 
+def print_lines(figures: Mapping[str, float]) -> None:
+    """Print figures on stdout, a line each, at once."""
+    for name, value in figures.items():
+        print(f"{name:32} {value:.6g}", flush=True)
+
+
 def show(report: "Report") -> None:
     """Print the tables on stdout, with intervals as the terminal's width allows, and the facts."""
     from rich.console import Console

@@ -132,21 +132,40 @@ def decode_images(
         except ImageError as error:
             return [f"{label}: {error}"]
 
-    with ThreadPoolExecutor() as pool, ExitStack() as stack:
-        archives: dict[Path, zipfile.ZipFile] = {}
-
-        # Members of a zip are read in this thread; only decoding runs in the others.
-        def source(ref: Ref) -> tuple[str, Path | bytes | ImageError]:
-            path, member = ref
-            if member is None:
-                return str(path), path
-            if path not in archives:
-                archives[path] = stack.enter_context(_open_zip(path))
-            return f"{path}:{member}", _read_member(archives[path], member)
-
+    with ThreadPoolExecutor() as pool, _Sources() as source:
         for start in range(0, len(refs), CHUNK):
+            # Members of a zip are read in this thread; only decoding runs in the others.
             decoded = pool.map(decode, [source(ref) for ref in refs[start : start + CHUNK]])
             yield [row for rows in decoded for row in rows]
+
+
+def decode_pictures(refs: Sequence[Ref]) -> Iterator[Picture | str]:
+    """Decode images one by one at their own size: each a picture, or why there is none."""
+    with _Sources() as source:
+        for ref in refs:
+            label, data = source(ref)
+            try:
+                if isinstance(data, ImageError):
+                    raise data
+                yield read(data)
+            except ImageError as error:
+                yield f"{label}: {error}"
+
+
+class _Sources(ExitStack):
+    """Finds what to decode for a ref, (label, source), and keeps zips open while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.archives: dict[Path, zipfile.ZipFile] = {}
+
+    def __call__(self, ref: Ref) -> tuple[str, Path | bytes | ImageError]:
+        path, member = ref
+        if member is None:
+            return str(path), path
+        if path not in self.archives:
+            self.archives[path] = self.enter_context(_open_zip(path))
+        return f"{path}:{member}", _read_member(self.archives[path], member)
 
 
 def decode_cached(

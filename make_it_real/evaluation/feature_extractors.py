@@ -94,7 +94,8 @@ class Lite0:
         side = (LITE0_SIDE, LITE0_SIDE)
         if tuple(images.shape[2:]) != side:
             # Without antialiasing, pixels of larger images would be left out.
-            images = F.interpolate(images, side, mode="bilinear", antialias=images.shape[2] > 128)
+            large = max(images.shape[2:]) > LITE0_SIDE
+            images = F.interpolate(images, side, mode="bilinear", antialias=large)
         features = self.net.extract_features(images.contiguous(memory_format=torch.channels_last))
         return features.mean((2, 3)).cpu(), None
 

@@ -13,6 +13,7 @@ Figures = dict[str, float]
 APPLIED = {
     "generation": ("floor_train", "f", "ff", "fff"),
     "projection": ("before", "after", "after2", "after3"),
+    "speed": ("", "f"),
 }
 
 
@@ -32,7 +33,8 @@ class Figure:
     section, metric: what was measured. interval: its 95 % interval, if there is one. of: the
     kind of damage (level: its level), the kind of images that are not real, or "mean" or "p99"
     of steps. k: how often f was applied, 0 for images that it was not applied to; None where
-    there is one k only. features: name of the extractor in whose features it was measured.
+    there is one k only. features: name of the extractor in whose features it was measured. by:
+    name of what was applied in place of f, a key of ``peers.PEERS``.
     """
 
     section: str
@@ -43,13 +45,16 @@ class Figure:
     level: float | None = None
     k: int | None = None
     features: str = ""
+    by: str = ""
 
     @property
     def name(self) -> str:
         """The name in print and in headers, such as fd_lite0_ff or psnr_noise_0.5_after."""
         level = [] if self.level is None else [f"{self.level:g}"]
         parts = [named(self.features, self.metric), self.of, *level]
-        if self.k is not None and self.section in APPLIED:
+        if self.by:
+            parts.append(self.by)
+        elif self.k is not None and self.section in APPLIED:
             parts.append(APPLIED[self.section][self.k])
         elif self.k is not None:
             parts.insert(1, str(self.k))
@@ -78,7 +83,7 @@ class Group:
         return {one.name: one.interval for one in self.entries if one.interval is not None}
 
     def add(self, metric: str, value: float, interval: Interval | None = None, **of: Any) -> None:
-        """Add a figure. of: its other fields (of, level, k, features)."""
+        """Add a figure. of: its other fields (of, level, k, features, by)."""
         self.entries.append(Figure(self.section, metric, value, interval, **of))
 
     def mean(self, metric: str, values: Tensor, **of: Any) -> None:

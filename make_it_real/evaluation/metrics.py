@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Side of SSIM's window in pixels.
-SSIM_WINDOW = 11
+# Side of SSIM's window in pixels, and of the parts that it is computed in.
+SSIM_WINDOW, SSIM_PART = 11, 256
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
@@ -137,9 +137,22 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     compares means of light, which is not negative, so images are shifted to [0, 2] first. Raises
     ValueError for smaller images.
     """
-    a, b = a.double() + 1, b.double() + 1
-    if min(a.shape[2:]) < SSIM_WINDOW:
+    height, width = (side - SSIM_WINDOW + 1 for side in a.shape[2:])
+    if min(height, width) < 1:
         raise ValueError(f"SSIM needs images of {SSIM_WINDOW} pixels a side or more")
+    # The window's places are visited part by part, whose time and memory stay small.
+    total = torch.zeros(len(a), dtype=torch.float64, device=a.device)
+    for top in range(0, height, SSIM_PART):
+        for left in range(0, width, SSIM_PART):
+            bottom, right = (at + SSIM_PART + SSIM_WINDOW - 1 for at in (top, left))
+            part = (..., slice(top, bottom), slice(left, right))
+            total += _ssim_map(a[part], b[part]).sum((1, 2, 3))
+    return total / (a.shape[1] * height * width)
+
+
+def _ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """Compute SSIM at each place of its window: (N, C, H − 10, W − 10)."""
+    a, b = a.double() + 1, b.double() + 1
     rows, columns = (_window(size).to(a.device) for size in a.shape[2:])
 
     def smooth(images: Tensor) -> Tensor:
@@ -154,7 +167,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
     above = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
     below = (mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2)
-    return (above / below).flatten(1).mean(1)
+    quotient: Tensor = above / below
+    return quotient
 
 
 def _window(size: int) -> Tensor:

@@ -19,6 +19,17 @@ Measure = tuple[str, str]
 REPEATED_IMAGES = 1000
 
 
+def similarity(images: Tensor, x: Tensor, most: float = 100) -> dict[Measure, Tensor]:
+    """Compare images (N, C, H, W) with x: PSNR in dB, at most ``most``, and SSIM, each (N,).
+
+    Images with a side under 11 pixels have no SSIM.
+    """
+    values = {("psnr", ""): psnr(images, x).clamp_max(most)}
+    if min(x.shape[2:]) >= metrics.SSIM_WINDOW:
+        values["ssim", ""] = metrics.ssim(images, x)
+    return values
+
+
 class Comparison:
     """Compares images with the originals s.x: values (N,), one per image, by (metric, features).
 
@@ -54,10 +65,7 @@ class Comparison:
                 values["acc", ""] = classes.eq(s.labels[at]).float()
             distances = (features - self.real[at]).double().norm(dim=1)
             values["feature", s.extractor.name] = distances / self.scale
-        values["psnr", ""] = psnr(images, x).clamp_max(100)
-        if min(x.shape[2:]) >= metrics.SSIM_WINDOW:
-            values["ssim", ""] = metrics.ssim(images, x)
-        return values
+        return values | similarity(images, x)
 
 
 def projection(s: Subject, real: Tensor | None, generator: torch.Generator) -> Iterator[Group]:
