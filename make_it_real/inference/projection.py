@@ -1,6 +1,7 @@
 """Applying a trained f: z → f^k(z), damaged x → f^k(x), and how far f moves an image."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from make_it_real.errors import ShapeError
 from make_it_real.images.pixels import mean_abs
 from make_it_real.inference import tiles
 from make_it_real.models.ign import IGN
+from make_it_real.models.tone import sample
 from make_it_real.models.unet import UNet
 
 DEFAULT_BATCH = 64
@@ -79,13 +81,12 @@ def project_with_change(
     check_shape(f, images)
 
     def work(chunk: Tensor) -> tuple[Tensor, ...]:
-        return _in_memory(f, f.with_change, chunk)
+        if not isinstance(f, UNet):
+            return _in_memory(f, f.with_change, chunk)
+        within = partial(f.within_with_change, curves=_curves(f, chunk))
+        return tiles.over(partial(_in_memory, f, within), chunk.to(f.device), stride=f.stride)
 
-    chunks = _chunks(f, images, batch)
-    if isinstance(f, UNet):
-        pairs = [tiles.over(work, chunk.to(f.device), stride=f.stride) for chunk in chunks]
-    else:
-        pairs = [work(chunk) for chunk in chunks]
+    pairs = [work(chunk) for chunk in _chunks(f, images, batch)]
     fx, change = (_joined(f, images.shape[1:], (pair[i] for pair in pairs)) for i in (0, 1))
     return fx, change
 
@@ -108,12 +109,9 @@ def check_steps(steps: int) -> None:
 
 
 def _chunks(f: IGN, images: Tensor, batch: int) -> Sequence[Tensor]:
-    """Split images (N, C, H, W) into batches; large ones of any size into single images."""
-    if not f.config.image_size:
-        height, width = images.shape[2:]
-        batch = min(batch, max(1, tiles.WHOLE_PIXELS // (height * width)))
-    chunks: Sequence[Tensor] = images.split(batch)
-    return chunks
+    """Split images (N, C, H, W) into batches; those of any size, into single images."""
+    chunks: Sequence[Tensor] = images.split(batch if f.config.image_size else 1)
+    return chunks if len(images) else ()
 
 
 def _joined(f: IGN, shape: Sequence[int], results: Iterable[Tensor]) -> Tensor:
@@ -135,21 +133,39 @@ def in_tiles(
     [−1, 1] as ever. Raises ValueError for steps under 1.
     """
     check_steps(steps)
+    for number in range(steps):
+        images = _step(f, images, tile, unit and not number)
+    return images
 
-    def step(part: Tensor) -> tuple[Tensor]:
-        if part.shape[1] == f.config.channels:
-            return (apply(f, part),)
+
+def _step(f: UNet, images: Tensor, tile: int | None, unit: bool) -> Tensor:
+    """Compute f of whole images once, as ``in_tiles`` does."""
+    curves = _curves(f, images, unit)
+
+    def within(part: Tensor) -> tuple[Tensor]:
+        return (f.within(part, curves),)
+
+    def work(part: Tensor) -> tuple[Tensor]:
         part = part.to(f.device)
-        change = apply(f, part.expand(-1, f.config.channels, -1, -1)) - part
-        return (part + change.mean(1, keepdim=True),)
+        part = part * 2 - 1 if unit else part
+        if part.shape[1] == f.config.channels:
+            return (_in_memory(f, within, part)[0],)
+        made = _in_memory(f, within, part.expand(-1, f.config.channels, -1, -1))[0]
+        return (part + (made - part).mean(1, keepdim=True),)
 
-    def first(part: Tensor) -> tuple[Tensor]:
-        return step(part * 2 - 1 if unit else part)
+    return tiles.over(work, images, stride=f.stride, side=tile)[0]
 
-    (y,) = tiles.over(first, images, stride=f.stride, side=tile)
-    for _ in range(steps - 1):
-        (y,) = tiles.over(step, y, stride=f.stride, side=tile)
-    return y
+
+@torch.inference_mode()
+def _curves(f: UNet, images: Tensor, unit: bool = False) -> Tensor | None:
+    """Read the curves of tone of whole images, so that their parts are all changed alike.
+
+    f looks at a grid of places only, which are taken here without a copy of the images.
+    """
+    if not f.config.tone:
+        return None
+    places = sample(images)
+    return f.curves((places * 2 - 1 if unit else places).to(f.device))
 
 
 def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:

@@ -71,6 +71,7 @@ class IGNConfig:
         full or not at all; half a change would leave the other half for the next step.
     rest_radius: 0 where ``rest`` is of the whole image. Otherwise each pixel is judged by the
         square around it that reaches so many pixels to each side, and rests or changes alone.
+    tone: of the unet: whether fading and casts of the whole picture are undone (``tone.py``).
     """
 
     image_size: int = 28
@@ -91,6 +92,7 @@ class IGNConfig:
     filters: bool = False
     patches: int = 0
     rest_radius: int = 0
+    tone: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -124,6 +126,8 @@ class IGNConfig:
             raise ValueError("rest must lie in [0, 1)")
         if not self.rest_ramp > 1:
             raise ValueError("rest_ramp must be over 1")
+        if self.tone and (self.architecture != "unet" or self.channels != 3):
+            raise ValueError("tone is for the architecture unet, in colour")
         if self.rest_radius < 0:
             raise ValueError("rest_radius must be at least 0")
 

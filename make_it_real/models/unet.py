@@ -4,7 +4,8 @@ Convolutions at 1/2, 1/4 and 1/8 of the resolution compute a change r(x) that is
 is no norm and nothing that sees the whole image, so a pixel's result depends on its surroundings
 alone, and a large image can be worked off in parts (``inference/tiles.py``). The gate looks at a
 neighbourhood of each pixel too: where the change is small, f leaves the pixels exactly as they are,
-whatever it does elsewhere.
+whatever it does elsewhere. What concerns the whole picture alone, its tone, is undone before
+(``tone.py``).
 """
 
 from itertools import pairwise
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.models.layers import PlainBlock
+from make_it_real.models.tone import Tone, sample
 
 # The image is split into squares of so many pixels a side, whose pixels become channels.
 PATCH = 2
@@ -40,6 +42,36 @@ class UNet(IGN):
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(_blocks(width, 1) for width in widths[:-1])
         self.last = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        if config.tone:
+            self.tone = Tone()
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training or not self.config.tone:
+            return super().forward(images)
+        return self.within(images, self.curves(images))
+
+    def with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.config.tone:
+            return super().with_change(images)
+        return self.within_with_change(images, self.curves(images))
+
+    def curves(self, images: Tensor) -> Tensor | None:
+        """Read the curves of tone of images (N, 1 or 3, H, W), which must be whole: (N, 11)."""
+        if not self.config.tone:
+            return None
+        return self.tone.curves(sample(images).expand(-1, self.config.channels, -1, -1))
+
+    def within(self, images: Tensor, curves: Tensor | None) -> Tensor:
+        """Compute f of images (N, C, H, W) that may be parts of those that ``curves`` are of."""
+        if curves is not None:
+            images = self.tone.apply_curves(images, curves)
+        return self._gated(images, self.propose(images))
+
+    def within_with_change(self, images: Tensor, curves: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Compute ``within``, and the change before the local gate, as ``with_change`` does."""
+        toned = images if curves is None else self.tone.apply_curves(images, curves)
+        out, _ = self.propose_with_change(toned)
+        return self._gated(toned, out), out - images
 
     @property
     def stride(self) -> int:

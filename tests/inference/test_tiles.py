@@ -101,12 +101,13 @@ def test_large_images_are_cut_and_others_go_whole(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(tiles, "WHOLE_PIXELS", 96 * 96)
     monkeypatch.setattr(tiles, "SIDE", 64)
     shapes: list[tuple[int, ...]] = []
-    f.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
-    project(f, noise(5, 48, 96))
-    assert shapes == [(2, 3, 48, 96), (2, 3, 48, 96), (1, 3, 48, 96)]
+    f.first.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
+    # The first layer has the pixels of 2×2 as channels.
+    project(f, noise(3, 48, 96))
+    assert shapes == [(1, 12, 24, 48)] * 3
     shapes.clear()
     project(f, noise(2, 128, 128))
-    assert shapes == [(1, 3, 112, 112)] * 8
+    assert shapes == [(1, 12, 56, 56)] * 8
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 300), (9, 31), (40, 24)])
@@ -165,3 +166,14 @@ def test_grey_images_take_the_mean_change_and_rest_bit_for_bit() -> None:
     wanted = x + (f(colour) - colour).mean(1, keepdim=True)
     torch.testing.assert_close(in_tiles(f, x), wanted, atol=1e-6, rtol=0)
     assert torch.equal(in_tiles(network(rest=0.9), x), x)
+
+
+def test_tiles_are_toned_by_the_whole_picture() -> None:
+    """One half dark, one half bright: the curves are those of both, in every tile."""
+    f = network(tone=True)
+    f.tone.layers[-1].bias.data[:3] += 0.5
+    x = torch.cat([torch.full((1, 3, 64, 128), -0.8), torch.full((1, 3, 64, 128), 0.7)], 2)
+    x = x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    whole = project(f, x)
+    assert (whole - f.within(x, None)).abs().mean() > 0.05
+    torch.testing.assert_close(project(f, x, tile=32), whole, atol=1 / 255, rtol=0)

@@ -107,3 +107,19 @@ def test_configs_that_are_none(wrong: dict[str, Any]) -> None:
 def test_it_makes_no_images_of_its_own() -> None:
     with pytest.raises(ValueError, match="repairs"):
         network().source.from_seeds([0])
+
+
+def test_the_tone_is_undone_before_the_rest() -> None:
+    """f is that of the toned picture, and of a part by the curves of the whole."""
+    f, x = network(tone=True, rest=0.01, rest_radius=1), noise(1, 24, 24)
+    assert torch.equal(f(x), f.within(x, None))
+    f.tone.layers[-1].bias.data[:3] = 0.4
+    curves = f.curves(x)
+    assert curves is not None
+    toned = f.tone.apply_curves(x, curves)
+    assert (toned - x).abs().mean() > 0.1
+    assert torch.equal(f(x), f.within(toned, None))
+    assert torch.equal(f(x), f.within(x, curves))
+    y, change = f.with_change(x)
+    assert torch.equal(y, f(x))
+    torch.testing.assert_close(change, f.propose(toned) - x)
