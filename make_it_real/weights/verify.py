@@ -35,6 +35,7 @@ TOLERANCE = 4
 # The same of repaired images. In single precision, machines differ by one level, where a value
 # lies between two.
 DAMAGED_SIDE = 32
+FINER = 4
 DAMAGED_TOLERANCE = 2
 # A kind and its level for each of the images; the last is whole, and f should leave it so.
 DAMAGE = (("noise", 0.2), ("jpeg", 10.0), ("salt-and-pepper", 0.04), None)
@@ -59,16 +60,19 @@ def pixels(f: IGN, seeds: Iterable[int] = SEEDS) -> Tensor:
 
 def damaged(channels: int) -> Tensor:
     """Draw small scenes, a sun above hills, and damage them: 8-bit pixels (4, C, 32, 32)."""
-    side = torch.linspace(-1, 1, DAMAGED_SIDE)
+    # Drawn finer and averaged, edges are soft as a photograph's.
+    side = torch.linspace(-1, 1, DAMAGED_SIDE * FINER)
     y, x = torch.meshgrid(side, side, indexing="ij")
     scenes = []
     for seed, damage in enumerate(DAMAGE):
         generator = torch.Generator().manual_seed(seed)
-        sky, sun, land = (1.6 * torch.rand(3, channels, 1, 1, generator=generator) - 0.8).unbind()
+        paint = 1.6 * torch.rand(3, channels, 1, 1, generator=generator) - 0.8
+        sky, sun, land = ((paint + paint.mean(1, keepdim=True)) / 2).unbind()
         left, phase = (torch.rand(2, generator=generator) - 0.5).tolist()
         scene = sky + 0.2 * y
         scene = torch.where((x - left) ** 2 + (y + 0.4) ** 2 < 0.1, sun, scene)
         scene = torch.where(y > 0.3 + 0.2 * (4 * x + 6 * phase).sin(), land, scene)[None]
+        scene = F.avg_pool2d(scene, FINER)
         if damage is not None:
             scene = degraded(scene, *damage, generator=generator)
         scenes.append(scene)

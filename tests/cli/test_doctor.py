@@ -35,7 +35,7 @@ def test_all_is_well_here() -> None:
     assert report["test"]["ok"]
     assert report["test"]["difference"] <= verify.TOLERANCE
     assert report["versions"]["torch"] == torch.__version__
-    assert set(report["models"]) == {"faces", "fashion", "mnist"}
+    assert set(report["models"]) == {"faces", "fashion", "mnist", "photos"}
 
 
 def test_it_fits_80_columns_and_names_what_there_is(
