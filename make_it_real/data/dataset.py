@@ -6,18 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import PIL
 import torch
 from torch import Tensor
 
-from make_it_real.data import cache, idx
-from make_it_real.data.image_folder import (
-    DECODING,
-    decode_cached,
-    decode_images,
-    fit_picture,
-    list_images,
-)
+from make_it_real.data import idx
+from make_it_real.data.image_folder import Decoding, decode, fit_picture
 from make_it_real.errors import DataError
 from make_it_real.images.decode import Picture
 from make_it_real.images.faces import available
@@ -143,31 +136,14 @@ def _load_images(
     Raises DataError where fewer than two images can be read.
     """
     name = " + ".join(p.stem if p.is_file() else p.resolve().name for p in paths)
-    visited: set[tuple[int, int]] = set()
-    listings = [list_images(path, visited) for path in paths]
-    refs = [ref for listing in listings for ref in listing.refs]
-    states = [listing.state for listing in listings]
-    what = [*(str(path.resolve()) for path in paths), size, channels, faces]
     fit = partial(fit_picture, size=size, channels=channels, faces=faces)
-    note, contents = "", None
-    if cached and refs:
-        try:
-            file = cache.place(what, [states, DECODING, PIL.__version__])
-        except OSError as error:
-            note = f"decoded into memory, not cached: {error}"
-        else:
-            contents, note = decode_cached(file, refs, fit, len(refs) * channels * size**2)
-    if contents is None:
-        rows = [row for chunk in decode_images(refs, fit) for row in chunk]
-        usable = [row for row in rows if isinstance(row, Tensor)]
-        skipped = tuple(row for row in rows if isinstance(row, str))
-        pixels = torch.stack(usable) if usable else torch.empty(0, channels, size, size)
-    else:
-        pixels, skipped = contents
-    skipped = (*(reason for listing in listings for reason in listing.failed), *skipped)
+    how = Decoding(fit, [size, channels, faces], channels * size**2)
+    decoded = decode(paths, how, cached)
+    pixels, skipped = decoded.images, decoded.skipped
     if len(pixels) < 2:
         reason = f"; {skipped[0]}" if skipped else ""
         raise DataError(
             f"{name}: at least two readable images are needed; {len(pixels)} found{reason}"
         )
-    return ImageSet(pixels, None, name, skipped, note)
+    assert isinstance(pixels, Tensor)
+    return ImageSet(pixels, None, name, skipped, decoded.note)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor
@@ -168,21 +169,77 @@ class _Sources(ExitStack):
         return f"{path}:{member}", _read_member(self.archives[path], member)
 
 
-def decode_cached(
-    file: Path, refs: list[Ref], fit: Callable[[Picture], Iterable[Tensor]], most: int
-) -> tuple[tuple[Tensor, tuple[str, ...]] | None, str]:
+@dataclass(frozen=True)
+class Decoding:
+    """How the images of folders and zips are decoded.
+
+    fit: as in ``decode_images``. what: tells these images from others of the same files. most:
+    largest size of an image in bytes. each: whether images have shapes of their own.
+    """
+
+    fit: Callable[[Picture], Iterable[Tensor]]
+    what: list[object]
+    most: int
+    each: bool = False
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was decoded.
+
+    images: uint8 (N, C, S, S), or a list of (C, H, W); there may be none. skipped: "path: reason"
+    for each file that could not be used. note: why there is no cache, where one was wanted.
+    """
+
+    images: Tensor | list[Tensor]
+    skipped: tuple[str, ...]
+    note: str
+
+
+def decode(paths: Sequence[Path], how: Decoding, cached: bool) -> Decoded:
+    """Decode the images of folders and zips, or map them from their cache, where that is wanted.
+
+    Raises DataError for a zip that can't be read.
+    """
+    visited: set[tuple[int, int]] = set()
+    listings = [list_images(path, visited) for path in paths]
+    refs = [ref for listing in listings for ref in listing.refs]
+    what = [*(str(path.resolve()) for path in paths), *how.what]
+    state = [[listing.state for listing in listings], DECODING, PIL.__version__]
+    note, contents = "", None
+    if cached and refs:
+        try:
+            file = cache.place(what, state)
+        except OSError as error:
+            note = f"decoded into memory, not cached: {error}"
+        else:
+            contents, note = _decode_cached(file, refs, how)
+    if contents is None:
+        rows = [row for chunk in decode_images(refs, how.fit) for row in chunk]
+        usable = [row for row in rows if isinstance(row, Tensor)]
+        images = torch.stack(usable) if usable and not how.each else usable
+        contents = images, tuple(row for row in rows if isinstance(row, str))
+    images, skipped = contents
+    failed = [reason for listing in listings for reason in listing.failed]
+    return Decoded(images, (*failed, *skipped), note)
+
+
+def _decode_cached(
+    file: Path, refs: list[Ref], how: Decoding
+) -> tuple[tuple[Tensor | list[Tensor], tuple[str, ...]] | None, str]:
     """Read the images from the cache ``file``, which is written first where there is none.
 
-    fit: as in ``decode_images``. most: largest size of the pixels in bytes.
-    Returns (pixels, reasons why files were left out), or None where there can be no cache, and a
+    Returns (images, reasons why files were left out), or None where there can be no cache, and a
     note that says why. Of several processes the first of each machine writes, and the others
     wait for it.
     """
+    read = cache.read_each if how.each else cache.read
     problem = "it can't be mapped"
     if distributed.leads_machine():
         try:
-            if cache.read(file) is None:
-                cache.write(file, decode_images(refs, fit), most)
+            if read(file) is None:
+                chunks = decode_images(refs, how.fit)
+                cache.write(file, chunks, len(refs) * how.most, each=how.each)
         except OSError as error:
             problem = error.strerror or one_line(error)
         except RuntimeError as error:
@@ -190,6 +247,6 @@ def decode_cached(
     distributed.meet()
     contents = None
     with suppress(OSError, RuntimeError):
-        contents = cache.read(file)
+        contents = read(file)
     note = f"decoded into memory, not cached in {file.parent}: {problem}"
     return contents, "" if contents is not None else note

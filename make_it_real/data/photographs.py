@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from make_it_real.data.image_folder import decode_images, list_images
+from make_it_real.data.image_folder import Decoding, decode
 from make_it_real.errors import DataError, ImageError
 from make_it_real.images.decode import Picture
 from make_it_real.images.pixels import on_white, scaled, to_channels, to_pixels
@@ -26,8 +26,9 @@ class PhotographSet:
     """Photographs in colour.
 
     pictures: uint8 (3, H, W), each of its own size. name: of the files or folders. skipped:
-    "path: reason" for each file that could not be used. pixels: the middle of each, uint8
-    (N, 3, S, S), with S up to 128, as far as the smallest allows.
+    "path: reason" for each file that could not be used. note: why there is no cache, where one was
+    wanted. pixels: the middle of each, uint8 (N, 3, S, S), with S up to 128, as far as the smallest
+    allows. areas: numbers of pixels (N,).
     """
 
     pictures: Sequence[Tensor]
@@ -35,6 +36,7 @@ class PhotographSet:
     skipped: tuple[str, ...] = ()
     note: str = ""
     pixels: Tensor = field(init=False)
+    areas: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         side = min(MIDDLE, *(min(picture.shape[1:]) for picture in self.pictures))
@@ -43,6 +45,8 @@ class PhotographSet:
                     (w := (picture.shape[2] - side) // 2) : w + side]
             for picture in self.pictures
         ]))  # fmt: skip
+        areas = torch.tensor([float(picture[0].numel()) for picture in self.pictures])
+        object.__setattr__(self, "areas", areas)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -53,8 +57,8 @@ class PhotographSet:
         turned: whether they are mirrored and transposed at random. No photograph may be smaller
         than a crop.
         """
-        areas = torch.tensor([float(one[0].numel()) for one in self.pictures])
-        at = torch.multinomial(areas.to(generator.device), n, True, generator=generator).tolist()
+        areas = self.areas.to(generator.device)
+        at = torch.multinomial(areas, n, True, generator=generator).tolist()
         drawn = torch.rand(n, 5, generator=generator, device=generator.device).tolist()
         out = torch.empty(n, 3, side, side, dtype=torch.uint8)
         for crop, number, (row, column, *coins) in zip(out, at, drawn, strict=True):
@@ -70,12 +74,14 @@ class PhotographSet:
         return out
 
 
-def load(paths: Sequence[Path], *, side: int | None = None, least: int = 1) -> PhotographSet:
-    """Load the photographs in folders and zips as one set, into memory.
+def load(
+    paths: Sequence[Path], *, side: int | None = None, least: int = 1, cached: bool = True
+) -> PhotographSet:
+    """Load the photographs in folders and zips as one set.
 
     side: the shorter side that larger ones are reduced to; None is 512. least: smaller ones are
-    left out. Grey ones get three equal channels; what is transparent becomes white. Raises
-    DataError where fewer than two can be used.
+    left out. cached: as for ``dataset.load``. Grey ones get three equal channels; what is
+    transparent becomes white. Raises DataError where fewer than two can be used.
     """
     if side is not None and side < least:
         raise DataError(f"photographs reduced to {side} pixels a side: at least {least} are needed")
@@ -85,20 +91,17 @@ def load(paths: Sequence[Path], *, side: int | None = None, least: int = 1) -> P
         if path.is_file() and not zipfile.is_zipfile(path):
             raise DataError(f"{path}: neither a folder nor a zip of photographs")
     name = " + ".join(p.stem if p.is_file() else p.resolve().name for p in paths)
-    visited: set[tuple[int, int]] = set()
-    listings = [list_images(path, visited) for path in paths]
-    refs = [ref for listing in listings for ref in listing.refs]
-    fit = partial(_fit, side=side or SIDE, least=least)
-    rows = [row for chunk in decode_images(refs, fit) for row in chunk]
-    pictures = [row for row in rows if isinstance(row, Tensor)]
-    skipped = [reason for listing in listings for reason in listing.failed]
-    skipped += [row for row in rows if isinstance(row, str)]
+    most = side or SIDE
+    # As long as they are wide, on average at most twice.
+    how = Decoding(partial(_fit, side=most, least=least), [most, least], 6 * most**2, each=True)
+    decoded = decode(paths, how, cached)
+    pictures, skipped = decoded.images, decoded.skipped
     if len(pictures) < 2:
         reason = f"; {skipped[0]}" if skipped else ""
         raise DataError(
             f"{name}: at least two photographs are needed; {len(pictures)} can be used{reason}"
         )
-    return PhotographSet(pictures, name, tuple(skipped))
+    return PhotographSet(list(pictures), name, skipped, decoded.note)
 
 
 def _fit(picture: Picture, side: int, least: int) -> list[Tensor]:

@@ -247,7 +247,9 @@ def _begun_photographs(
 
 
 def _load_photographs(request: Request, config: PhotographConfig) -> PhotographSet:
-    return photographs.load(request.data, side=request.size, least=config.drawn_side)
+    return photographs.load(
+        request.data, side=request.size, least=config.drawn_side, cached=request.cached
+    )
 
 
 def _describe(request: Request, images: PhotographSet) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from make_it_real.data import photographs
+from make_it_real.data import cache, image_folder, photographs
 from make_it_real.data.photographs import PhotographSet, load
 from make_it_real.errors import DataError
 
@@ -63,6 +63,39 @@ def test_large_ones_are_reduced_and_what_is_transparent_is_white(tmp_path: Path)
     assert tuple(large.shape) == (3, 60, 120)
     assert large.float().mean((1, 2)).tolist() == pytest.approx([10, 20, 30])
     assert clear.unique().tolist() == [255]
+
+
+def test_they_are_decoded_once_and_mapped_from_the_cache(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIR_CACHE", str(tmp_path / "cache"))
+    first = load([folder], least=40)
+    with monkeypatch.context() as patch:
+        patch.setattr(image_folder, "decode_images", None)
+        second = load([folder], least=40)
+    assert all(map(torch.equal, first.pictures, second.pictures))
+    assert (first.skipped, first.note) == (second.skipped, second.note)
+    (file,) = (tmp_path / "cache").iterdir()
+    assert cache.read(file) is None
+    # Smaller crops take smaller photographs, and so do those that are reduced.
+    assert len(load([folder], least=30)) == 4
+    assert load([folder], least=40, side=45).pictures[0].shape == (3, 45, 63)
+    plain = load([folder], least=40, cached=False)
+    assert all(map(torch.equal, first.pictures, plain.pictures))
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b'{"shapes": [[3, 2, 2], [3, 2]], "skipped": []}', b'{"shapes": [[3, 2, 2]]}',
+        b'{"shapes": [[3, 2, 2]], "skipped": []}', b'{"shape": [2, 3, 2, 2], "skipped": []}',
+        b'{"shapes": [[3, 2, -2], [3, 2, 2]], "skipped": []}', b"[]",
+    ],
+)  # fmt: skip
+def test_a_cache_with_another_footer_is_none(tmp_path: Path, footer: bytes) -> None:
+    path = tmp_path / "x.pixels"
+    path.write_bytes(bytes(24) + footer + cache.END.pack(len(footer), cache.MARK))
+    assert cache.read_each(path) is None
 
 
 @pytest.mark.parametrize(
