@@ -29,13 +29,13 @@ class Tone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(4 * BINS, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(),
-            nn.Linear(WIDTH, 10),
-        )  # fmt: skip
+        last = nn.Linear(WIDTH, 10)
         # At first b = 0, w = 1, g = 1 and s = 1: nothing is changed.
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(
+            nn.Linear(4 * BINS, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), last
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         return self.apply_curves(images, self.curves(sample(images)))
