@@ -196,7 +196,8 @@ def project(
     from make_it_real.inference import batch as batching
     from make_it_real.inference.gallery import Gallery
 
-    page = Gallery(f"mir project: {info.name}", score="drift before")
+    folder = gallery.parent if gallery else None
+    page = Gallery(f"mir project: {info.name}", score="drift before", folder=folder)
     text = {} if no_metadata else encode.provenance(info.name, fingerprint, steps)
     used = _model(f, info, text)
     settings = batching.Settings(
@@ -240,9 +241,12 @@ def project(
                         if before is None and result.input != "-":
                             before = Path(result.input)
                         name = result.input + f" (face {result.face})" * (result.face > 1)
+                        figures: dict[str, str] = {"status": result.status}
+                        if result.changed_share is not None:
+                            figures["pixels changed"] = f"{100 * result.changed_share:.3g} %"
                         page.add(
                             name, Path(result.output), before, score=result.drift_before,
-                            figures={"status": result.status},
+                            figures=figures,
                         )  # fmt: skip
                     if result.face == 1:
                         advance(show.counts["failed"])

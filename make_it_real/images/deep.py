@@ -97,10 +97,12 @@ def _unpacked(data: bytes, kind: str) -> Array:
         return np.asarray(image)
 
 
-def to_png(samples: Array, info: PngInfo, exif: bytes | None, icc: bytes | None) -> bytes:
+def to_png(
+    samples: Array, info: PngInfo, exif: bytes | None, icc: bytes | None, level: int = 6
+) -> bytes:
     """Encode uint16 samples (H, W, C), the last channel of two or four being alpha, as a PNG.
 
-    Pillow writes 16 bits of grey only.
+    level: of zlib. Pillow writes 16 bits of grey only.
     """
     height, width, channels = samples.shape
     with io.BytesIO() as file:
@@ -113,7 +115,7 @@ def to_png(samples: Array, info: PngInfo, exif: bytes | None, icc: bytes | None)
             putchunk(file, name, content)
         if exif:
             putchunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
-        packer = zlib.compressobj()
+        packer = zlib.compressobj(level)
         for top in range(0, height, ROWS):
             putchunk(file, b"IDAT", packer.compress(_filtered(samples[top : top + ROWS])))
         putchunk(file, b"IDAT", packer.flush())

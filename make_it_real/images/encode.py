@@ -20,6 +20,9 @@ from make_it_real.images.icc import from_srgb, is_srgb
 from make_it_real.images.pixels import bands, levels
 
 QUALITY = 95
+# PNGs of more pixels are compressed at a level that takes a quarter of the time of the usual one,
+# for files that are a tenth larger.
+LARGE, FAST, USUAL = 1_000_000, 2, 6
 # What a JPEG has room for: one segment of EXIF, 255 of a colour profile.
 JPEG_EXIF, JPEG_PROFILE = 65_533, 255 * 65_519
 
@@ -77,7 +80,7 @@ def encode(
     if icc:
         options["icc_profile"] = icc
     if format == "PNG":
-        options["pnginfo"] = _text(text or {})
+        options |= {"pnginfo": _text(text or {}), "compress_level": _level(image)}
     elif format == "WEBP" and quality is None:
         options |= {"lossless": True, "exact": True}
     else:
@@ -100,6 +103,11 @@ def _text(text: Mapping[str, str]) -> PngInfo:
     return info
 
 
+def _level(image: Tensor) -> int:
+    """Choose the level at which a PNG is compressed."""
+    return FAST if image[0].numel() > LARGE else USUAL
+
+
 def _deep(
     image: Tensor, alpha: Tensor | None, info: PngInfo, exif: bytes | None, icc: bytes | None
 ) -> bytes:
@@ -111,7 +119,7 @@ def _deep(
         icc = icc if icc and is_srgb(icc) else None
     if alpha is not None:
         samples = np.concatenate([samples, to_samples(alpha[None] * 2 - 1, 16)], 2)
-    return deep.to_png(samples, info, exif, icc)
+    return deep.to_png(samples, info, exif, icc, _level(image))
 
 
 def _in_profile(picture: Image.Image, icc: bytes, room: int) -> tuple[Image.Image, bytes | None]:

@@ -18,7 +18,7 @@ from make_it_real.inference.jobs import Job
 from make_it_real.inference.report import Result
 from make_it_real.inference.settings import Model as Model
 from make_it_real.inference.settings import Settings as Settings
-from make_it_real.inference.worker import Worker
+from make_it_real.inference.worker import ROOM, Worker
 
 ACCELERATOR_WORKERS = 4
 # Seconds after which a thread that runs Python lets another one in; Python's own 0.005 is as
@@ -48,7 +48,7 @@ def run(
     ahead = list(islice(batches, workers))
     workers = len(ahead) or 1
     alone = on_cpu and workers > 1
-    worker = Worker(model, settings, nullcontext() if on_cpu else Lock(), stop)
+    worker = Worker(model, settings, nullcontext() if on_cpu else Lock(), stop, workers * ROOM)
     # OpenMP counts threads for each of its callers: every worker must ask for one itself.
     pool = ThreadPoolExecutor(
         workers, initializer=torch.set_num_threads, initargs=(1 if alone else threads,)

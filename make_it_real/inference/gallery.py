@@ -5,24 +5,29 @@
     page.write(Path("x.html"))
 
 Images are tensors (C, H, W) in [−1, 1], or the path or bytes of an image file. The page holds
-them as PNGs. Of a large picture it shows the part that changed.
+them, large ones reduced. Of a large picture it shows the part that changed; where the files lie in
+reach of the page, a click shows all of it at full size.
 """
 
 import base64
 import json
+import os
 import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from make_it_real import files
 from make_it_real._version import __version__
 from make_it_real.errors import ImageError
 from make_it_real.images import decode, encode, pixels
+from make_it_real.inference import gallery_page as page
 
 # Larger pictures are shown no larger than this, in pixels a side.
 MAX_SIDE = 512
@@ -36,10 +41,15 @@ Shown = Tensor | Path | bytes
 
 
 class Gallery:
-    """A page to which cards are added. score: name of what they are sorted by, such as "drift"."""
+    """A page to which cards are added. score: name of what they are sorted by, such as "drift".
 
-    def __init__(self, title: str, *, score: str = "score", about: str = "") -> None:
-        self.title, self.score, self.about = title, score, about
+    folder: where the page will lie, for links to large pictures that are files; None for no links.
+    """
+
+    def __init__(
+        self, title: str, *, score: str = "score", about: str = "", folder: Path | None = None
+    ) -> None:
+        self.title, self.score, self.about, self.folder = title, score, about, folder
         self._cards: list[str] = []
 
     def __len__(self) -> int:
@@ -64,8 +74,11 @@ class Gallery:
         rows = dict(figures or {})
         if score is not None:
             rows = {self.score: score, **rows}
+        files = self._links(new, after, old, before)
         if old is not None and (part := changed_part(old, new)):
             rows["shown"] = _where(part, new)
+            x, y = ((span.start + span.stop) // 2 for span in reversed(part))
+            files += f' data-x="{x}" data-y="{y}"' * bool(files)
             new, old = new[:, part[0], part[1]], old[:, part[0], part[1]]
         top = f'<img class="after" alt="{escape(name)}" src="{_uri(new)}">'
         slider = ""
@@ -80,19 +93,33 @@ class Gallery:
         cells = "".join(f"<dt>{escape(k)}</dt><dd>{escape(_said(v))}</dd>" for k, v in rows.items())
         key = "" if score is None else f"{score:.9g}"
         self._cards.append(
-            f'<figure data-order="{number}" data-name="{escape(name)}" data-score="{key}">'
+            f'<figure data-order="{number}" data-name="{escape(name)}" data-score="{key}"{files}>'
             f'<div class="{kind}" tabindex="0" role="button" aria-label="enlarge {escape(name)}">'
             f'{top}</div>{slider}<figcaption title="{escape(name)}">{_breakable(name)}</figcaption>'
             f"<dl>{cells}</dl></figure>"
         )
 
+    def _links(self, new: Tensor, after: Shown, old: Tensor | None, before: Shown | None) -> str:
+        """Return attributes that name the files of two large pictures of one size, if they are."""
+        alike = old is not None and old.shape[1:] == new.shape[1:]
+        if self.folder is None or not alike or max(new.shape[1:]) <= MAX_SIDE:
+            return ""
+        links = ""
+        for side, shown in (("before", before), ("after", after)):
+            if not isinstance(shown, Path):
+                return ""
+            path = os.path.relpath(shown.resolve(), self.folder.resolve())
+            links += f' data-{side}="{quote(os.fsencode(path))}"'
+        return links
+
     def html(self) -> str:
         """Return the whole page."""
         count = f"{len(self)} image{'' if len(self) == 1 else 's'}"
-        return _PAGE.format(
+        return page.PAGE.format(
             title=escape(self.title), about=escape(self.about), count=count,
-            score=escape(self.score), cards="\n".join(self._cards), style=_STYLE, script=_SCRIPT,
-            version=escape(__version__),
+            score=escape(self.score), cards="\n".join(self._cards),
+            style=page.STYLE, script=page.SCRIPT,
+            version=escape(__version__), images="data: file: 'self'" if self.folder else "data:",
         )  # fmt: skip
 
     def write(self, path: Path, *, overwrite: bool = False) -> None:
@@ -111,8 +138,12 @@ def changed_part(before: Tensor, after: Tensor) -> tuple[slice, slice] | None:
     if before.shape[1:] != shape or max(shape) <= MAX_SIDE:
         return None
     # Means of blocks, since JPEG changes single pixels anywhere.
-    differences = (after - before).abs().amax(0)[None, None]
-    blocks = torch.nn.functional.avg_pool2d(differences, BLOCK, ceil_mode=True)[0, 0] > CHANGED
+    means = []
+    for top in range(0, shape[0], 16 * BLOCK):
+        rows = slice(top, top + 16 * BLOCK)
+        differences = (after[:, rows] - before[:, rows]).abs().amax(0, keepdim=True)
+        means.append(F.avg_pool2d(differences, BLOCK, ceil_mode=True)[0])
+    blocks = torch.cat(means) > CHANGED
     part: list[slice] = []
     for flags, length in zip((blocks.any(1), blocks.any(0)), shape, strict=True):
         places = flags.nonzero().flatten().tolist()
@@ -142,12 +173,13 @@ def _image(shown: Shown) -> Tensor:
 
 
 def _uri(image: Tensor) -> str:
-    """Encode an image as a data URL of a PNG, at most ``MAX_SIDE`` pixels a side."""
-    side = max(image.shape[1:])
+    """Encode an image as a data URL of a PNG, or reduced to ``MAX_SIDE`` pixels as a JPEG."""
+    side, kind = max(image.shape[1:]), "PNG"
     if side > MAX_SIDE:
         size = [max(1, round(s * MAX_SIDE / side)) for s in image.shape[1:]]
-        image = torch.nn.functional.interpolate(image[None], size, mode="area")[0]
-    return "data:image/png;base64," + base64.b64encode(encode.encode(image)).decode()
+        image, kind = F.interpolate(image[None], size, mode="area")[0], "JPEG"
+    data = base64.b64encode(encode.encode(image, kind)).decode()
+    return f"data:image/{kind.lower()};base64,{data}"
 
 
 def _breakable(name: str) -> str:
@@ -161,103 +193,3 @@ def _said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-_STYLE = """
-:root { color-scheme: light dark; --page: #fff; --text: #1b1b1b; --edge: #0002; --mark: #e06000 }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #16181b; --text: #e6e6e6; --edge: #fff3; --mark: #ff9a3d } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 1400px; padding: 20px;
-  font: 14px/1.45 system-ui, sans-serif; background: var(--page); color: var(--text) }
-header { display: flex; flex-wrap: wrap; gap: 6px 20px; align-items: baseline;
-  border-bottom: 1px solid var(--edge); padding-bottom: 12px; margin-bottom: 16px }
-h1 { font-size: 20px; margin: 0 } header p { margin: 0; opacity: .75 }
-header span { margin-left: auto } label + label { margin-left: 12px }
-main { display: grid; gap: 16px; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr)) }
-figure { margin: 0; padding: 8px; border: 1px solid var(--edge); border-radius: 6px; min-width: 0 }
-.pair { position: relative; width: 100%; aspect-ratio: 1; overflow: hidden; background: #8882;
-  cursor: zoom-in }
-.pair:focus-visible { outline: 2px solid var(--mark) }
-.pair img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain }
-.small img { image-rendering: pixelated }
-.after { clip-path: inset(0 0 0 var(--cut, 0)) }
-.before ~ .after { --cut: var(--at, 50%) }
-.edge { position: absolute; top: 0; bottom: 0; left: var(--at, 50%); width: 2px;
-  margin-left: -1px; background: var(--mark) }
-input[type=range] { width: 100%; margin: 6px 0 0; accent-color: var(--mark) }
-header input[type=range] { width: 130px; margin: 0; vertical-align: middle }
-figcaption { font-weight: 600; margin-top: 4px; overflow: hidden; text-overflow: ellipsis }
-dl { display: grid; grid-template-columns: auto 1fr; gap: 0 10px; margin: 2px 0 0;
-  font-size: 12.5px; font-variant-numeric: tabular-nums }
-dt { opacity: .7; white-space: nowrap } dd { margin: 0; text-align: right }
-footer { margin-top: 20px; opacity: .6; font-size: 12px }
-dialog { border: 1px solid var(--edge); border-radius: 8px; padding: 12px; max-width: none;
-  background: var(--page); color: var(--text) }
-dialog::backdrop { background: #000b }
-dialog figure { width: min(88vw, 78vh); border: 0; padding: 0 }
-dialog figcaption { overflow-wrap: break-word }
-dialog .pair { cursor: zoom-out }
-"""
-
-_SCRIPT = """
-const main = document.querySelector("main"), all = document.getElementById("all");
-const large = document.querySelector("dialog");
-const cut = (card, value) =>
-  card.querySelector(".pair").style.setProperty("--at", value + "%");
-document.addEventListener("input", event => {
-  const card = event.target.closest("figure");
-  if (card) cut(card, event.target.value);
-});
-all.addEventListener("input", () => {
-  for (const range of main.querySelectorAll("input")) {
-    range.value = all.value; cut(range.closest("figure"), all.value);
-  }
-});
-if (!main.querySelector("input")) all.closest("label").hidden = true;
-const enlarge = card => {
-  const copy = card.cloneNode(true), range = card.querySelector("input");
-  if (range) copy.querySelector("input").value = range.value;
-  large.replaceChildren(copy);
-  large.showModal();
-};
-document.addEventListener("click", event => {
-  const pair = event.target.closest(".pair");
-  if (event.target === large || (pair && large.contains(pair))) large.close();
-  else if (pair) enlarge(pair.closest("figure"));
-});
-document.addEventListener("keydown", event => {
-  if (event.target.matches(".pair") && (event.key === "Enter" || event.key === " ")) {
-    event.preventDefault(); event.target.click();
-  }
-});
-document.getElementById("sort").addEventListener("change", event => {
-  const [key, sign] = event.target.value.split(" "), cards = [...main.children];
-  const number = card => card.dataset[key] === "" ? Infinity : sign * card.dataset[key];
-  cards.sort(key === "name"
-    ? (a, b) => a.dataset.name.localeCompare(b.dataset.name, undefined, { numeric: true })
-    : (a, b) => number(a) - number(b));
-  main.append(...cards);
-});
-"""
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{title}</title><style>{style}</style></head>
-<body><header><h1>{title}</h1><p>{count}</p><p>{about}</p><span>
-<label>sort by <select id="sort"><option value="order 1">order given</option>
-<option value="name 1">name</option><option value="score 1">{score}, rising</option>
-<option value="score -1">{score}, falling</option></select></label>
-<label>all sliders <input id="all" type="range" min="0" max="100" value="50"></label>
-</span></header>
-<main>
-{cards}
-</main>
-<footer>make-it-real {version}. Left of a slider: before; right of it: after. A click enlarges an
-image.</footer>
-<dialog></dialog>
-<script>{script}</script></body></html>
-"""

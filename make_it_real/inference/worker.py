@@ -28,6 +28,7 @@ from make_it_real.inference.jobs import Job
 from make_it_real.inference.naming import face_name
 from make_it_real.inference.projection import LEAST_SIDE, project, project_with_change, weaken
 from make_it_real.inference.report import Result, Status
+from make_it_real.inference.room import Room, pixels_of
 from make_it_real.inference.scoring import percentile
 from make_it_real.inference.settings import Model, Settings
 from make_it_real.inference.writer import EXISTS, Item, Writer, failure
@@ -35,6 +36,8 @@ from make_it_real.models.unet import UNet
 
 # Decoded pictures that wait for f in one worker; at 12 bytes a pixel some 400 MB.
 HELD_PIXELS = 32_000_000
+# Pictures of any size that one worker may have, in pixels; with their results 1.2 GB.
+ROOM = 50_000_000
 # Pictures up to this size cost more Python than decoding.
 SMALL_PIXELS = 65_536
 
@@ -43,9 +46,12 @@ class Worker:
     """Does batches, from files to files. Several threads use it at once."""
 
     def __init__(
-        self, model: Model, settings: Settings, turn: AbstractContextManager[Any], stop: Event
-    ) -> None:
+        self, model: Model, settings: Settings, turn: AbstractContextManager[Any], stop: Event,
+        room: int = ROOM,
+    ) -> None:  # fmt: skip
+        """room: pixels of pictures of any size that all threads together may have in memory."""
         self.model, self.settings, self.turn, self.stop = model, settings, turn, stop
+        self.room = Room(room)
         self.writer = Writer(settings)
         self.closed = False
         self.files, self.small = Lock(), True
@@ -58,8 +64,10 @@ class Worker:
         """Read, project and write one batch, in parts where its pictures are large."""
         results: list[Result] = []
         waiting = deque(jobs)
-        while waiting and not self.stopping():
-            results += self.flush(self.read_some(waiting))
+        pixels = max(map(pixels_of, jobs)) if self.model.any_size else 0
+        with self.room.take(pixels):
+            while waiting and not self.stopping():
+                results += self.flush(self.read_some(waiting))
         return results
 
     def read_some(self, jobs: deque[Job]) -> list[Item | Result]:

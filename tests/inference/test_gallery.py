@@ -45,7 +45,7 @@ def grey(value: float, size: int = 8) -> torch.Tensor:
 def pixels(uri: str | None) -> Image.Image:
     assert uri is not None
     head, data = uri.split(",", 1)
-    assert head == "data:image/png;base64"
+    assert head in ("data:image/png;base64", "data:image/jpeg;base64")
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
@@ -141,6 +141,36 @@ def test_changes_at_the_edges_and_far_apart_are_all_in_the_part() -> None:
     assert (rows.start, columns.stop) == (0, 1200)
     assert rows.stop > 300
     assert columns.start < 800
+
+
+def test_a_large_photograph_links_to_its_files_beside_the_page(tmp_path: Path) -> None:
+    for name, level in (("a #1.png", 0), ("out/a #1.png", 255)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (900, 600), level).save(tmp_path / name)
+    before, after = tmp_path / "a #1.png", tmp_path / "out/a #1.png"
+    page = Gallery("Photos", folder=tmp_path / "out")
+    page.add("files", after, before)
+    page.add("one of them", after, before.read_bytes())
+    page.add("tensors", torch.zeros(1, 900, 900), torch.ones(1, 900, 900))
+    page.add("one size each", after, torch.zeros(1, 900, 600))
+    page.add("alone", after)
+    html = page.html()
+    files, *others = Tags(html).all("figure")
+    assert (files["data-before"], files["data-after"]) == ("../a%20%231.png", "a%20%231.png")
+    assert not any("data-after" in other for other in others)
+    assert "img-src data: file: 'self';" in html
+    assert "img-src data:;" in Gallery("None").html()
+
+
+def test_a_link_says_where_the_part_that_changed_lies(tmp_path: Path) -> None:
+    before, after = changed((1000, 1600), slice(400, 500), slice(1200, 1300))
+    for name, image in (("a.png", before), ("b.png", after)):
+        (tmp_path / name).write_bytes(encode.encode(image))
+    page = Gallery("Photos", folder=tmp_path)
+    page.add("photo", tmp_path / "b.png", tmp_path / "a.png")
+    (figure,) = Tags(page.html()).all("figure")
+    assert int(figure["data-x"] or 0) == pytest.approx(1250, abs=8)
+    assert int(figure["data-y"] or 0) == pytest.approx(450, abs=8)
 
 
 def test_a_name_breaks_behind_its_separators_alone() -> None:
