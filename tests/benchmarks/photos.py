@@ -125,7 +125,8 @@ def folder_job(folder: Path, out: Path, words: list[str]) -> float:
     command = [sys.executable, "-m", "make_it_real", "project", str(folder), "-o", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(Path(make_it_real.__file__).parents[1])}
     start = time.perf_counter()
-    subprocess.run([*command, "-q", "-d", "cpu", *words], check=True, env=environment)
+    command += ["-q", "-d", "cpu", *words]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
