@@ -81,10 +81,8 @@ def _rounded(values: NDArray[Any]) -> Pixels:
 # By the name that figures have.
 PEERS = {
     "opencv-nlm": Peer("OpenCV NLM", ("opencv-python-headless",), ("cv2",), opencv_nlm),
-    "wavelet": Peer(
-        "scikit-image wavelet", ("scikit-image", "pywavelets"), ("skimage", "pywt"), wavelet
-    ),
-    "nl-means": Peer("scikit-image NL-means", ("scikit-image",), ("skimage",), nl_means),
+    "wavelet": Peer("wavelet", ("scikit-image", "pywavelets"), ("skimage", "pywt"), wavelet),
+    "nl-means": Peer("NL-means", ("scikit-image",), ("skimage",), nl_means),
     "bm3d": Peer("BM3D", ("bm3d",), ("bm3d",), bm3d),
 }
 

@@ -69,6 +69,7 @@ DAMAGE = (
     Damage("noise-10-jpeg", 40, (("noise", 10 / 127.5), ("jpeg", 40))),
     _one("salt-and-pepper", 0.04), _one("scratches", 3), _one("poisson", 60), _one("blur", 1),
     _one("downscale", 2), _one("webp", 20), _noise(15, "phone-noise"), _one("dust", 20),
+    _one("fading", 0.6),
     _one("banding", 12), _one("dither", 4), _one("motion-blur", 7), _one("half-tone", 4),
 )  # fmt: skip
 
