@@ -35,6 +35,15 @@ Model = Annotated[
         rich_help_panel=MODEL, help=MODEL_HELP,
     ),
 ]  # fmt: skip
+AUTO = "auto"
+ModelOrAuto = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", envvar="MIR_MODEL", autocompletion=model_names, metavar="MODEL",
+        rich_help_panel=MODEL,
+        help=f"{MODEL_HELP} auto takes photos for photographs, and faces for drawings.",
+    ),
+]  # fmt: skip
 Device = Annotated[
     str,
     typer.Option(

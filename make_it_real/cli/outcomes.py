@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -25,11 +25,11 @@ class Outcomes:
     """Prints each result as it comes, and counts them."""
 
     def __init__(
-        self, share: distributed.Share, path: Path | None, as_json: bool, more: dict[str, Any]
+        self, share: distributed.Share, path: Path | None, as_json: bool, steps: int
     ) -> None:
         from make_it_real.inference.report import Report, part
 
-        self.share, self.as_json, self.more = share, as_json, more
+        self.share, self.as_json, self.steps = share, as_json, steps
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         # Number of inputs by warning; each warning is printed once.
@@ -60,7 +60,7 @@ class Outcomes:
             if result.reason != NO_DETECTOR:
                 console.complain(f"{result.input}: {result.reason}")
         if self.as_json or self.report:
-            fields = line(result, **self.more)
+            fields = line(result, steps=self.steps)
             if self.report:
                 self.report.add(fields)
         if result.encoded is not None:
@@ -71,7 +71,8 @@ class Outcomes:
         elif result.status in WRITTEN:
             # In one write, which print does not guarantee: other processes write there too.
             sys.stdout.write(f"{result.output}\n")
-        notes = list(result.done)
+        notes = [f"{result.why}, so {result.model}"] if result.why else []
+        notes += result.done
         if result.status == "changed" and result.changed_share is not None:
             notes.append(f"{100 * result.changed_share:.3g} % of pixels changed")
         if notes:

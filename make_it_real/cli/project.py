@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,12 @@ from make_it_real.cli.help import FOLDERS, INPUT, OUTPUT
 from make_it_real.cli.inputs import stdin_of
 from make_it_real.cli.outcomes import Outcomes, say_what
 from make_it_real.errors import WeightsError
-from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
+    from make_it_real.inference.choice import Auto
     from make_it_real.inference.jobs import Job, Jobs
     from make_it_real.inference.report import Result
-    from make_it_real.inference.settings import Model as UsedModel
+    from make_it_real.inference.settings import Model
     from make_it_real.models.ign import IGN
     from make_it_real.weights.model_file import ModelInfo
 
@@ -62,7 +62,7 @@ def project(
             "folder, or for one input this .png.",
         ),
     ] = None,
-    model: options.Model = model_file.DEFAULT_MODEL,
+    model: options.ModelOrAuto = options.AUTO,
     device: options.Device = "auto",
     batch: options.Batch = 64,
     tile: options.Tile = None,
@@ -102,6 +102,7 @@ def project(
 ) -> None:
     """Map images onto those that f was trained on: f^steps(x).
 
+    Photographs go to photos, and drawings to faces, unless a model is named.
     A model of photographs repairs pictures as they are, at their own size. For other models
     pictures are turned upright and brought to the model's size and polarity, and what f changes in
     a photograph is pasted back at its own size. A model of faces works on each face in a picture,
@@ -176,7 +177,7 @@ def project(
         console.be_quiet()
     # Where nothing matched, nothing is written.
     book = report if plan.jobs or watch else None
-    show = Outcomes(share, book, as_json, {"steps": steps, "model": model})
+    show = Outcomes(share, book, as_json, steps)
     if share.first:
         for failure in plan.failed:
             if not watch:
@@ -189,17 +190,16 @@ def project(
     # No process writes before all have listed the same files.
     share.meet()
 
-    f, info, fingerprint = options.load_model(model, share.device(device))
-    _check_size(info, fit=fit, invert=invert, crop=restore_size is False, scale=scale, tile=tile)
+    used = _used(
+        model, share.device(device), not no_metadata, steps,
+        fit=fit, invert=invert, crop=restore_size is False, scale=scale, tile=tile,
+    )  # fmt: skip
 
-    from make_it_real.images import encode
     from make_it_real.inference import batch as batching
     from make_it_real.inference.gallery import Gallery
 
     folder = gallery.parent if gallery else None
-    page = Gallery(f"mir project: {info.name}", score="drift before", folder=folder)
-    text = {} if no_metadata else encode.provenance(info.name, fingerprint, steps)
-    used = _model(f, info, text)
+    page = Gallery(f"mir project -m {model}", score="drift before", folder=folder)
     settings = batching.Settings(
         steps=steps,
         strength=strength,
@@ -256,30 +256,48 @@ def project(
     show.finish(show.counts.total() if watch else total, interrupted)
 
 
-def _check_size(
-    info: "ModelInfo", *, fit: str, invert: bool | None, crop: bool, scale: int, tile: int | None
-) -> None:
-    """Refuse options that a model of any size has no use for, and those of no other model."""
-    if info.config["image_size"]:
-        if tile:
-            raise typer.BadParameter(
-                f"--tile is for models of photographs, which {info.name} isn't"
-            )
-        return
-    for given, option in (
-        (fit != "auto", "--fit"),
-        (invert, "--invert"),
-        (crop, "--crop"),
-        (scale > 1, "--scale"),
-    ):
-        if given:
-            raise typer.BadParameter(
-                f"{option} is not for {info.name}, which takes pictures as they are"
-            )
+def _used(model: str, device: str, described: bool, steps: int, **given: Any) -> "Model | Auto":
+    """Load the model of a name, or of "auto" what loads one for each picture.
+
+    described: whether each PNG says which model made it. given: options to check for the model.
+    """
+    from make_it_real import devices
+    from make_it_real.images import encode
+    from make_it_real.inference.choice import Auto
+
+    def load(name: str) -> "Model":
+        f, info, fingerprint = options.load_model(name, device)
+        if model != options.AUTO:
+            _check(info.name, any_size=not info.config["image_size"], **given)
+        text = encode.provenance(info.name, fingerprint, steps) if described else {}
+        return _model(f, info, name, text)
+
+    if model != options.AUTO:
+        return load(model)
+    _check("", any_size=True, **given)
+    return Auto(devices.pick(device), load)
 
 
-def _model(f: "IGN", info: "ModelInfo", text: dict[str, str]) -> "UsedModel":
-    """Return f with what its header says of it. text: for each PNG."""
+def _check(
+    name: str, any_size: bool, *, fit: str, invert: bool | None, crop: bool, scale: int,
+    tile: int | None,
+) -> None:  # fmt: skip
+    """Refuse options that a model of any size has no use for, and those of no other model.
+
+    name: of the model, "" where one is chosen for each picture.
+    """
+    if tile and not any_size:
+        raise typer.BadParameter(f"--tile is for models of photographs, which {name} isn't")
+    why = f"{name}, which takes pictures as they are" if name else "one model: name it by -m"
+    for wrong, option in (
+        (fit != "auto", "--fit"), (invert, "--invert"), (crop, "--crop"), (scale > 1, "--scale"),
+    ):  # fmt: skip
+        if wrong and any_size:
+            raise typer.BadParameter(f"{option} is {'not ' * bool(name)}for {why}")
+
+
+def _model(f: "IGN", info: "ModelInfo", name: str, text: dict[str, str]) -> "Model":
+    """Return f with what its header says of it. name: as it was given. text: for each PNG."""
     from make_it_real.images.framing import described
     from make_it_real.inference.scoring import checked
     from make_it_real.inference.settings import Model
@@ -288,10 +306,4 @@ def _model(f: "IGN", info: "ModelInfo", text: dict[str, str]) -> "UsedModel":
         quantiles = checked(info.calibration) if info.calibration else None
     except WeightsError:
         quantiles = None
-    return Model(f, described(info.framing), quantiles, text)
-
-
-def _provenance(info: "ModelInfo", fingerprint: str, steps: int) -> dict[str, str]:
-    from make_it_real.images import encode
-
-    return encode.provenance(info.name, fingerprint, steps)
+    return Model(f, described(info.framing), name, quantiles, text)

@@ -14,6 +14,7 @@ from threading import Event, Lock
 
 import torch
 
+from make_it_real.inference.choice import Auto
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.report import Result
 from make_it_real.inference.settings import Model as Model
@@ -27,11 +28,12 @@ SWITCH_INTERVAL = 0.0005
 
 
 def run(
-    model: Model, jobs: Iterable[Job], settings: Settings, stop: Event | None = None
+    model: Model | Auto, jobs: Iterable[Job], settings: Settings, stop: Event | None = None
 ) -> Iterator[Result]:
     """Do the jobs in order: yield a Result for each, or for each face that becomes an image.
 
-    stop: once it is set, files that were begun are finished, and other jobs yield nothing.
+    model: one for all pictures, or what chooses one for each. stop: once it is set, files that
+    were begun are finished, and other jobs yield nothing.
     Closing the generator has the same effect.
 
     A worker does all the work of a batch. On the CPU there is a worker for each core, with f on
@@ -42,7 +44,7 @@ def run(
     # Pictures of any size are not batched, and each core has one of its own.
     batches = _batches(iter(jobs), 1 if model.any_size else settings.batch)
     threads = torch.get_num_threads()
-    on_cpu = model.f.device.type == "cpu"
+    on_cpu = model.device.type == "cpu"
     workers = threads if on_cpu else ACCELERATOR_WORKERS
     # A first look ahead tells whether there is work for more than one.
     ahead = list(islice(batches, workers))

@@ -1,10 +1,15 @@
 """Which bundled model a picture goes to, where none is named."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Literal
+
+import torch
 
 from make_it_real.images.decode import Picture
 from make_it_real.images.medium import recognise
+from make_it_real.inference.settings import Model
 
 # Side of the images that ``faces`` is trained on.
 FACES_SIDE = 64
@@ -33,3 +38,27 @@ def choose(picture: Picture) -> Choice:
     if medium.drawing:
         return Choice("faces", f"drawing: {medium.why}")
     return Choice("photos", f"photograph: {medium.why}")
+
+
+class Auto:
+    """A model for each picture, as ``choose`` says. Several threads use it at once.
+
+    device: where all of them are. load: loads one by its name, which is done when a first picture
+    goes there.
+    """
+
+    # Photographs are not batched.
+    any_size = True
+
+    def __init__(self, device: torch.device, load: Callable[[str], Model]) -> None:
+        self.device, self._load = device, load
+        self._loaded: dict[str, Model] = {}
+        self._lock = Lock()
+
+    def __call__(self, picture: Picture) -> tuple[Model, str]:
+        """Return the model for a picture, and why it is that. Raises WeightsError."""
+        choice = choose(picture)
+        with self._lock:
+            if choice.model not in self._loaded:
+                self._loaded[choice.model] = self._load(choice.model)
+            return self._loaded[choice.model], choice.why

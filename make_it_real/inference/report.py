@@ -30,6 +30,7 @@ class Result:
     the fitted input among the images that the model was trained on (``scoring.Scores``), of
     several faces the highest; None where the model has no calibration. changed_share: of the
     pixels of what was written, those in which f changed a level.
+    model, why: the model that the picture went to, and why it was chosen, where mir chose.
     seconds: reading, fitting and writing it, and its share of its batch's time in f.
     face: number of the face, where each face of the input has its own result. encoded: bytes of
     the image file, where they go to stdout. before: the face that f was applied to, (C, S, S),
@@ -47,6 +48,8 @@ class Result:
     drift_after: float | None = None
     percentile: float | None = None
     changed_share: float | None = None
+    model: str = ""
+    why: str = ""
     seconds: float = 0.0
     face: int = 1
     encoded: bytes | None = field(default=None, repr=False)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from make_it_real.images.decode import MAX_PIXELS
 from make_it_real.images.framing import Fit, Framing
 from make_it_real.models.ign import IGN
@@ -12,14 +14,20 @@ from make_it_real.models.ign import IGN
 class Model:
     """f, and what its file says of it.
 
-    quantiles: of its calibration (``scoring.checked``), for each input's percentile, which costs
-    nothing; None without. text: written into each PNG as text chunks.
+    name: as it was named, for reports. quantiles: of its calibration (``scoring.checked``), for
+    each input's percentile, which costs nothing; None without. text: written into each PNG as text
+    chunks.
     """
 
     f: IGN
     framing: Framing
+    name: str = ""
     quantiles: list[float] | None = None
     text: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return self.f.device
 
     @property
     def any_size(self) -> bool:

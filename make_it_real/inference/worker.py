@@ -24,6 +24,7 @@ from make_it_real.images.framing import Fitted, fit_all
 from make_it_real.images.paste_back import outcome
 from make_it_real.images.pixels import mean_abs
 from make_it_real.inference import whole
+from make_it_real.inference.choice import Auto
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.naming import face_name
 from make_it_real.inference.projection import LEAST_SIDE, project, project_with_change, weaken
@@ -46,8 +47,8 @@ class Worker:
     """Does batches, from files to files. Several threads use it at once."""
 
     def __init__(
-        self, model: Model, settings: Settings, turn: AbstractContextManager[Any], stop: Event,
-        room: int = ROOM,
+        self, model: Model | Auto, settings: Settings, turn: AbstractContextManager[Any],
+        stop: Event, room: int = ROOM,
     ) -> None:  # fmt: skip
         """room: pixels of pictures of any size that all threads together may have in memory."""
         self.model, self.settings, self.turn, self.stop = model, settings, turn, stop
@@ -119,10 +120,10 @@ class Worker:
             if not settings.overwrite and os.path.lexists(job.output):
                 status: Status = "skipped" if job.within else "failed"
                 return Result(source, target, status, EXISTS)
-        model = self.model
         try:
             data = read_bytes(job.source) if job.data is None else job.data
             picture = read(data, max_pixels=settings.max_pixels)
+            model, why = self.model(picture) if isinstance(self.model, Auto) else (self.model, "")
             fitted, reason, notes = self.fit(picture, model)
         except Exception as error:
             return Result(source, target, "failed", failure(error))
@@ -135,7 +136,9 @@ class Worker:
             cautions += (f"stdout takes one image, so of {len(fitted)} faces only the largest",)
             fitted = fitted[:1]
         seconds = time.perf_counter() - start
-        return Item(job, data, picture, model, fitted, restore, reason, cautions, notes, seconds)
+        return Item(
+            job, data, picture, model, why, fitted, restore, reason, cautions, notes, seconds
+        )
 
     def fit(
         self, picture: Picture, model: Model
@@ -166,7 +169,7 @@ class Worker:
         start, settings, job = time.perf_counter(), self.settings, item.job
         result = Result(
             str(job.source), str(job.output), "changed", item.reason,
-            warnings=item.warnings, done=item.notes,
+            warnings=item.warnings, done=item.notes, model=item.model.name, why=item.why,
         )  # fmt: skip
         done = None
         try:
@@ -264,6 +267,8 @@ class Worker:
                 warnings=() if part.start else item.warnings,
                 inverted=any(fitted.inverted for fitted, _ in some),
                 done=first.done if first else item.notes,
+                model=item.model.name,
+                why=item.why,
                 face=part.start + 1,
                 before=first.image if first and keep else None,
             )

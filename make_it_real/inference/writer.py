@@ -26,15 +26,17 @@ EXISTS = "the output exists; --overwrite replaces it"
 class Item:
     """A job on its way, with its picture, the model for it, and the images that it was fitted to.
 
-    data: the picture's file. fitted: none where a model of faces has nothing to do, and reason
-    says why; and none for a model of any size. restore: the result is the whole picture. warnings,
-    notes: of reading and fitting. seconds: what that took.
+    data: the picture's file. why: why that model was chosen, where mir chose. fitted: none where a
+    model of faces has nothing to do, and reason says why; and none for a model of any size.
+    restore: the result is the whole picture. warnings, notes: of reading and fitting. seconds: what
+    that took.
     """
 
     job: Job
     data: bytes
     picture: Picture
     model: Model
+    why: str
     fitted: tuple[Fitted, ...]
     restore: bool
     reason: str
