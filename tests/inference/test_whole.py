@@ -99,7 +99,7 @@ def test_large_pictures_go_in_tiles(
     monkeypatch.setattr(tiles, "WHOLE_PIXELS", 10_000)
     monkeypatch.setattr(tiles, "SIDE", 64)
     shapes = []
-    any_size_f.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
+    any_size_f.first.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
     _, cut = one(any_size_f, pixels, output="tiles")
     assert len(shapes) == 12
     assert np.array_equal(cut, entire)
