@@ -128,7 +128,7 @@ def _shadow(colour: Tensor, paper: Tensor, marked: Tensor, amount: Tensor) -> Te
     window = F.pad(amount[None], (1, 1, 1, 1), mode="replicate")
     edge = (F.max_pool2d(window, 3, 1) + F.max_pool2d(-window, 3, 1))[0]
     free = F.pad(~marked | (neutral & (edge < 0.05)), (1, 1, 1, 1), value=True)
-    labels = _components(free)
+    labels = components(free)
     return marked & (labels == labels[0, 0])[1:-1, 1:-1]
 
 
@@ -152,7 +152,7 @@ def _filled(marked: Tensor, empty: Tensor) -> tuple[Tensor, bool]:
             reach = round(GAPS[-1] * size)
             thick = _grown(marked, reach)
             mask, outline = ~_grown(~(_between(thick, 0) & _between(thick, 1)), reach), True
-    labels = _components(mask)
+    labels = components(mask)
     sizes = labels.flatten().bincount()
     sizes[0] = 0
     return (sizes >= 0.08 * sizes.max())[labels][2:-2, 2:-2], outline
@@ -165,7 +165,7 @@ def _enclosed(marked: Tensor, empty: Tensor, size: int, gap: int) -> tuple[Tenso
     behind a handle or between straps do not; small ones and those far inside, as in a print, do.
     """
     inset, empty = (F.pad(m, (gap,) * 4) for m in (marked, empty))
-    patches = _components(~_grown(inset, gap))
+    patches = components(~_grown(inset, gap))
     count = int(patches.max()) + 1
     outside = patches == patches[0, 0]
     areas = patches.flatten().bincount(minlength=count)
@@ -205,7 +205,7 @@ def _grown(mask: Tensor, reach: int) -> Tensor:
     return F.max_pool2d(rows, (1, side), 1, (0, reach))[0] > 0
 
 
-def _components(mask: Tensor) -> Tensor:
+def components(mask: Tensor) -> Tensor:
     """Label connected pixels of a mask (H, W), 4-neighbours: 0 off the mask, else 1, 2, …"""
     h, w = mask.shape
     labels = torch.arange(1, h * w + 1).view(h, w) * mask
