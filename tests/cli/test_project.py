@@ -250,7 +250,7 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
     lines = {line["input"]: line for line in map(json.loads, result.stdout.splitlines())}
     keys = {
         "input", "output", "status", "reason", "warnings", "inverted", "done",
-        "drift_before", "drift_after", "percentile", "changed_share", "seconds", "steps", "model",
+        "drift_before", "drift_after", "percentile", "changed_share", "seconds", "steps", "model", "why",
         "face",
     }  # fmt: skip
     assert {frozenset(line) for line in lines.values()} == {frozenset(keys)}
