@@ -19,11 +19,7 @@ from make_it_real.images.pixels import to_channels
 SIDE, COARSE_SIDE = 192, 64
 # What is narrower than a share of the longer side lies on the ground, what is wider belongs to it.
 # NARROW is for strokes: a shadow on the paper belongs to the ground. WIDE is for shading, such as
-<<<<<<< HEAD
-# dark hair. In a picture of less than TINY pixels all edges are steep, and strokes may be wider.
-=======
 # dark hair. In a picture of less than TINY pixels edges are steep, and strokes may be wider.
->>>>>>> auto
 NARROW, WIDE, TINY_WIDE, TINY = 0.15, 0.3, 0.5, 128
 # Least share of bare ground: in a shaded drawing, in one of strokes, and around what is drawn, so
 # that a white border does not count. Photographs have 0.36 of something like it, a sky or a wall.
@@ -33,13 +29,8 @@ FAINT = 0.08
 # Least steepness of strokes: change of brightness from one pixel to the next, as a share of the
 # contrast, in the median. Photographs have 0.1, strokes 0.3 and more.
 STEEP = 0.2
-<<<<<<< HEAD
-# Most that the ground's tint varies, as a share of its brightness, or of DARKEST if that is more.
-# On paper and boards it varies by 0.03 at most, over a sky and what is under it by 0.05 and more.
-=======
 # Most that the ground's tint varies, as a share of its brightness (of DARKEST if that is more). On
 # paper and boards it varies by 0.03 at most, over a sky and what is under it by 0.05 and more.
->>>>>>> auto
 TINTED, DARKEST = 0.05, 0.25
 # Least share that the largest connected mark has of all. Text and points of light have less.
 LARGEST = 0.2

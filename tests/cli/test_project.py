@@ -250,8 +250,8 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
     lines = {line["input"]: line for line in map(json.loads, result.stdout.splitlines())}
     keys = {
         "input", "output", "status", "reason", "warnings", "inverted", "done",
-        "drift_before", "drift_after", "percentile", "changed_share", "seconds", "steps", "model", "why",
-        "face",
+        "drift_before", "drift_after", "percentile", "changed_share", "seconds", "steps", "model",
+        "face", "why",
     }  # fmt: skip
     assert {frozenset(line) for line in lines.values()} == {frozenset(keys)}
     good = lines["a.png"]
@@ -270,6 +270,7 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
         "percentile": None,
         "steps": 2,
         "model": str(tiny_model),
+        "why": "",
         "face": 1,
     }
     assert (lines["bad.png"]["status"], lines["bad.png"]["drift_before"]) == ("failed", None)
