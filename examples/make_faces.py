@@ -72,7 +72,7 @@ def main() -> None:
     draw.text((GAP, y + GAP), "out of noise: mir generate -m faces", font=font)
     for seed, image in enumerate(make_it_real.generate(f, range(ROWS * columns))):
         paste(image, seed % columns, seed // columns, y + 30)
-    sheet.save(HERE / "faces.jpg", quality=88)
+    sheet.save(HERE / "faces.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":

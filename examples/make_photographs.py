@@ -3,7 +3,7 @@
     python examples/make_photographs.py [--model photos] [--folder FOLDER]
 
 The photographs in ``examples/photographs`` and ``examples/portraits`` are free to use. FOLDER gets
-the damaged pictures and f of them, whole; without it only ``examples/photographs.jpg`` is written,
+the damaged pictures and f of them, whole; without it only ``examples/photographs.webp`` is written,
 with a part of each at its own size, before and after. Prints how far each is from its original.
 """
 
@@ -83,7 +83,7 @@ def main() -> None:
             asked.folder.mkdir(parents=True, exist_ok=True)
             for word, image in (("damaged", y), ("real", fy)):
                 encode.to_pillow(image[0]).save(asked.folder / f"{Path(file).stem}-{word}.png")
-    sheet(columns).save(HERE / "photographs.jpg", quality=88)
+    sheet(columns).save(HERE / "photographs.webp", quality=84, method=6)
 
 
 if __name__ == "__main__":
