@@ -15,7 +15,7 @@ from make_it_real.degradations.life import damaged, rounded
 from make_it_real.images.pixels import LUMA
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.training.config import PhotographConfig
-from make_it_real.training.losses import Terms, distance, distance_rms
+from make_it_real.training.losses import Terms, distance, distance_charbonnier
 from make_it_real.training.objective import Objective, average, frozen_copy, update, zero_grad
 
 # One in so many of f's results is given to f again.
@@ -71,14 +71,14 @@ class PhotographObjective(Objective):
     def losses(self, d: Draw) -> Terms:
         """Compute L_rec = D(f(x), x), L_restore = D(f(Ax), y), L_idem = |f(s) − s|.
 
-        s is f(Ax) of some crops, rounded to 8 bits, without gradient: f should leave alone what it
-        reads again from a file.
+        D is ``distance_charbonnier``. s is f(Ax) of some crops, rounded to 8 bits, without
+        gradient: f should leave alone what it reads again from a file.
         """
         f = self.fast("f")
         fx, f_Ax = f(torch.cat([d.x, d.Ax])).split([len(d.x), len(d.Ax)])
-        terms = {"restore": distance_rms(f_Ax, d.y)}
+        terms = {"restore": distance_charbonnier(f_Ax, d.y)}
         if len(d.x):
-            terms["rec"] = distance_rms(fx, d.x)
+            terms["rec"] = distance_charbonnier(fx, d.x)
         if self.config.lambdas.idem:
             s = rounded(f_Ax.detach().float()[::AGAIN])
             terms["idem"] = distance(f(s), s)

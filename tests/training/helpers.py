@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
 from make_it_real.data.dataset import ImageSet
+from make_it_real.data.photographs import PhotographSet
 from make_it_real.models.ign import IGNConfig
 from make_it_real.training import checkpoint
 from make_it_real.training.adversarial import AdversarialObjective
@@ -26,6 +28,10 @@ CONFIG = AdversarialConfig(
     steps=8, decay_steps=3, batch=16, ramp=2, critic_widths=(8, 16), penalty_every=2
 )
 IGN_CONFIG = IGNTrainingConfig(steps=6, batch=16)
+RESTORER = IGNConfig(
+    0, 3, widths=(8, 16), blocks=2, dead_zone=0.0, rest=0.008, rest_radius=2, architecture="unet",
+    source="none",
+)  # fmt: skip
 OPTIONS = ["--size", "12", "--channels", "1", "--batch", "16", "--device", "cpu"]
 
 
@@ -42,6 +48,14 @@ def pictures(n: int = 6, size: int = 12, channels: int = 1) -> ImageSet:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (n, channels, size, size), generator=generator)
     return ImageSet(pixels.byte(), None, "noise")
+
+
+def scenes(n: int = 4, height: int = 52, width: int = 70) -> PhotographSet:
+    """n smooth colour pictures of even parts with sharp edges."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(n, 3, 5, 6, generator=generator)
+    smooth = F.interpolate(coarse, (height, width), mode="bilinear")
+    return PhotographSet([*(255 * (smooth * 6).round() / 6).byte()], "scenes")
 
 
 def _images(model: IGNConfig) -> ImageSet:

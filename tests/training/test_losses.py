@@ -42,6 +42,27 @@ def test_distance_is_the_mean_absolute_difference() -> None:
     assert float(losses.distance(a, a)) == 0
 
 
+def test_the_smooth_distance_equals_a_float64_reference() -> None:
+    a, b = images(0), images(1)
+    each = [
+        math.sqrt(sum((p - q) ** 2 for p, q in zip(numbers(x), numbers(y), strict=True)) / 32
+                  + losses.SMOOTH**2) - losses.SMOOTH
+        for x, y in zip(a, b, strict=True)
+    ]  # fmt: skip
+    assert losses.distance_charbonnier(a, b).item() == pytest.approx(sum(each) / 3, rel=1e-6)
+
+
+def test_the_slope_of_the_smooth_distance_shrinks_with_the_error_to_0() -> None:
+    """L1's slope stays the same until 0."""
+    slopes = []
+    for error in (0.0, 1e-4, 2e-4):
+        size = torch.tensor(error, requires_grad=True)
+        losses.distance_charbonnier(size.expand(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)).backward()
+        assert size.grad is not None
+        slopes.append(size.grad.item())
+    assert slopes == pytest.approx([0, 1e-4 / losses.SMOOTH, 2e-4 / losses.SMOOTH], rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("loss", "sign"), [(losses.loss_real, 1.0), (losses.loss_critic, -1.0)], ids=["f", "critic"]
 )
