@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 from make_it_real.data.image_folder import Decoding, decode
 from make_it_real.errors import DataError, ImageError
 from make_it_real.images.decode import Picture
-from make_it_real.images.pixels import on_white, scaled, to_channels, to_pixels
+from make_it_real.images.pixels import on_white, scaled, to_channels, to_images, to_pixels
+from make_it_real.models.tone import sample
 
 # Side of the middles that stand for the photographs where all must be of one size.
 MIDDLE = 128
@@ -50,6 +51,14 @@ class PhotographSet:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """What a tone reads of each photograph: the pixels of a grid over all of it.
+
+        uint8 (N, 3, SIDE, SIDE), with ``tone.SIDE``.
+        """
+        return torch.cat([to_pixels(sample(to_images(each[None]))) for each in self.pictures])
 
     def crops(self, n: int, side: int, *, turned: bool, generator: torch.Generator) -> Tensor:
         """Draw n crops, uint8 (n, 3, side, side): each pixel of the set is as likely as another.

@@ -123,6 +123,8 @@ PHOTOGRAPH_DAMAGE: Mapping[str, float] = {
     "jpeg-twice": 2, "blur": 11, "low-resolution": 3, "downscale": 6, "scratches": 3.5, "dust": 2,
     "creases": 0.5, "holes": 0.5, "sharpen": 0.5,
 }  # fmt: skip
+# Of photographs seen whole, for what undoes it by curves.
+TONE_DAMAGE: Mapping[str, float] = {"fading": 4, "cast": 1, "contrast": 1}
 
 
 def kept_out(channels: int, *, any_size: bool = False) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from make_it_real.training.ign import IGNObjective
 from make_it_real.training.objective import Objective
 from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.restoration import RestorationObjective
+from make_it_real.training.tone import ToneObjective
 from make_it_real.training.trainer import Trainer, share
 from make_it_real.weights import model_file
 from make_it_real.weights.safetensors_file import (
@@ -53,7 +54,8 @@ def build(model: IGNConfig, config: TrainingConfig, device: torch.device) -> Obj
     if isinstance(config, IGNTrainingConfig):
         return IGNObjective(model, config, device)
     if isinstance(config, PhotographConfig):
-        return PhotographObjective(model, config, device)
+        chosen = ToneObjective if config.tone_alone else PhotographObjective
+        return chosen(model, config, device)
     assert isinstance(config, AdversarialConfig)
     if config.critic_every == 0:
         return RestorationObjective(model, config, device)

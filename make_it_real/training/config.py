@@ -45,7 +45,7 @@ class PhotographLambdas:
 
     rec: float = 1.25
     restore: float = 8.75
-    idem: float = 0.5
+    idem: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,10 @@ class PhotographConfig(TrainingConfig):
         share of the crops that lose their colour first. off_grid: share of the crops that are cut
         out after the damage, so that JPEG's blocks do not begin at their edges.
     flip: whether crops are mirrored and transposed at random.
-    clip: largest norm of f's gradient.
-    ema: decay of the averaged weights, which are those of the finished model.
+    clip: largest norm of f's gradient. ema: decay of the averaged weights, which are those of the
+        finished model.
+    tone_alone: whether f's tone alone is trained, on whole pictures (``tone.py``): crop, life,
+        grey, off_grid and damage then mean nothing.
     """
 
     objective: ClassVar[str] = "photographs"
@@ -220,6 +222,7 @@ class PhotographConfig(TrainingConfig):
     warm_up: int = 200
     clip: float = 1.0
     ema: float = 0.999
+    tone_alone: bool = False
     lambdas: PhotographLambdas = field(default_factory=PhotographLambdas)
 
     def __post_init__(self) -> None:

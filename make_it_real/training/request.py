@@ -109,6 +109,8 @@ def read_settings(
     repair = saved is not None and getattr(saved.config, "critic_every", None) == 0
     if settings.get("critic_every") == 0 and request.start is None and not repair:
         raise SettingsError("critic_every is 0 in runs that begin --from a model")
+    if settings.get("tone_alone") and request.start is None and saved is None:
+        raise SettingsError("tone_alone is true in runs that begin --from a model")
     if saved is not None:
         if settings.get("steps", saved.step) < saved.step:
             raise SettingsError(f"steps: the run has done {saved.step:,} already")

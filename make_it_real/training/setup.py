@@ -132,6 +132,8 @@ def _introduce(trainer: Trainer[Any], images: Images, tell: Tell) -> None:
     what = f"images of {shape}"
     if isinstance(trainer.config, PhotographConfig):
         what = f"photographs in crops of {trainer.config.crop}×{trainer.config.crop}"
+        if trainer.config.tone_alone:
+            what = "whole photographs"
     tell(Notice(
         f"{len(images):,} {what}, "
         f"f of {sum(p.numel() for p in f.parameters()):,} parameters, on {trainer.device}"

@@ -70,13 +70,15 @@ class Trainer(Generic[Chosen]):
     def batch(self, pixels: Tensor | PhotographSet, n: int) -> Tensor:
         """Draw x, a random batch (n, C, H, W) in [−1, 1], from the pixels (N, C, H, W).
 
-        Of photographs these are crops.
+        Of photographs these are crops, or the places of whole ones for their tone.
         """
         if isinstance(pixels, PhotographSet):
             assert isinstance(self.config, PhotographConfig)
-            side, turned = self.config.drawn_side, self.config.flip
-            crops = pixels.crops(n, side, turned=turned, generator=self.generator)
-            return to_images(crops.to(self.device))
+            if not self.config.tone_alone:
+                side, turned = self.config.drawn_side, self.config.flip
+                crops = pixels.crops(n, side, turned=turned, generator=self.generator)
+                return to_images(crops.to(self.device))
+            pixels = pixels.places
         index = torch.randint(len(pixels), (n,), generator=self.generator, device=self.device)
         x = to_images(fetched(pixels, index, self.device))
         if self.config.flip:

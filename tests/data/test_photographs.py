@@ -124,6 +124,15 @@ def test_middles_are_of_one_size() -> None:
     assert tuple(small.pixels.shape) == (2, 3, 31, 31)
 
 
+def test_places_are_a_grid_over_each_whole_picture() -> None:
+    found = PhotographSet([places(288, 192), places(96, 96)], "x")
+    assert tuple(found.places.shape) == (2, 3, 96, 96)
+    assert torch.equal(found.places[1], found.pictures[1])
+    # Each place lies in the middle of 3×2 pixels: between columns 0 and 1, in row 1.
+    assert found.places[0, :2, 0, 0].tolist() in ([1, 0], [1, 1])
+    assert found.places[0, :2, 9, 9].tolist() in ([28, 18], [28, 19])
+
+
 def test_crops_are_windows_of_the_pictures() -> None:
     found = PhotographSet([places(40, 60, 1), places(33, 16, 2)], "x")
     crops = found.crops(200, 16, turned=False, generator=torch.Generator().manual_seed(0))

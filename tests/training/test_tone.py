@@ -1,0 +1,199 @@
+"""The tone of photographs: what a step draws, that it is learnt and nothing else, and its stage."""
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from make_it_real.degradations.life import rounded
+from make_it_real.errors import SettingsError
+from make_it_real.models.tone import SIDE
+from make_it_real.models.unet import UNet
+from make_it_real.training import checkpoint, recipe, run, tone
+from make_it_real.training.config import PhotographConfig
+from make_it_real.training.events import Logged
+from make_it_real.training.losses import distance_charbonnier
+from make_it_real.training.photographs import PhotographObjective
+from make_it_real.training.request import Request
+from make_it_real.training.run import Run
+from make_it_real.training.setup import open_run
+from make_it_real.training.tone import ToneObjective
+from make_it_real.training.trainer import Trainer, train
+from make_it_real.weights import model_file
+from tests.training.helpers import CPU, RESTORER, copied, same_state, scenes
+
+MODEL = replace(RESTORER, tone=True)
+
+
+def begun(**changes: Any) -> Trainer[ToneObjective]:
+    settings: dict[str, Any] = {
+        "steps": 40, "decay_steps": 20, "warm_up": 0, "batch": 10, "lr": 4e-3, "clean": 0.4,
+        "tone_alone": True, "lambdas": {"rec": 0.4, "restore": 0.6},
+    }  # fmt: skip
+    return Trainer(ToneObjective(MODEL, PhotographConfig(**settings | changes), CPU))
+
+
+def tone_of(f: nn.Module) -> nn.Module:
+    assert isinstance(f, UNet)
+    return f.tone
+
+
+# --- A step ---
+
+
+def test_a_draw_has_windows_of_whole_pictures_clean_ones_and_faded_ones() -> None:
+    trainer, images = begun(), scenes()
+    sides = set()
+    for step in range(20):
+        (draw,) = trainer.draw(images, step)
+        assert (len(draw.x), len(draw.y), len(draw.Ax)) == (4, 6, 6)
+        sides.add(draw.x.shape[-1])
+        for each in (draw.x, draw.y, draw.Ax):
+            assert each.shape[-2] == each.shape[-1]
+            torch.testing.assert_close(rounded(each), each)
+        assert (draw.Ax != draw.y).flatten(1).any(1).all()
+    assert tone.LEAST // 2 <= min(sides) < max(sides) <= SIDE // 2
+
+
+def test_half_of_the_pictures_are_of_another_exposure() -> None:
+    (draw,) = begun(batch=200, clean=0.99, flip=False).draw(scenes(1), 0)
+    means = draw.x.mean((1, 2, 3))
+    plain = means.median()
+    plainly = (means - plain).abs() < 1e-3
+    assert float(plainly.float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert float(means.min()) < float(plain) - 0.1 < float(plain) + 0.1 < float(means.max())
+
+
+def test_the_terms_are_distances_of_what_the_tone_proposes() -> None:
+    trainer = begun()
+    f = trainer.objective.f
+    assert isinstance(f, UNet)
+    last = f.tone.layers[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.constant_(last.bias, 0.1)
+    (draw,) = trainer.draw(scenes(), 0)
+    terms = trainer.objective.losses(draw)
+    assert terms.keys() == {"rec", "restore"}
+    proposed = f.tone.proposal(torch.cat([draw.x, draw.Ax]))
+    torch.testing.assert_close(terms["rec"], distance_charbonnier(proposed[:4], draw.x))
+    torch.testing.assert_close(terms["restore"], distance_charbonnier(proposed[4:], draw.y))
+
+
+def test_a_short_training_undoes_some_fading_and_changes_no_other_parameter() -> None:
+    trainer, images = begun(), scenes()
+    before = copied(trainer.objective.f)
+    (held,) = trainer.draw(images, 0)
+    for _ in train(trainer, images):
+        pass
+    untrained = {name for name in before if not name.startswith("tone.")}
+    for f in (trainer.objective.f, trainer.objective.f_ema):
+        after = copied(f)
+        assert {name for name in before if torch.equal(before[name], after[name])} == untrained
+    with torch.no_grad():
+        restore = trainer.objective.losses(held)["restore"]
+    assert float(restore) < 0.7 * float(distance_charbonnier(held.Ax, held.y))
+
+
+def test_photographs_train_all_but_the_tone() -> None:
+    config = PhotographConfig(batch=4, crop=24, lr=1e-2, warm_up=0)
+    trainer = Trainer(PhotographObjective(MODEL, config, CPU))
+    before = copied(trainer.objective.f)
+    trainer.train_step(scenes())
+    after = copied(trainer.objective.f)
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith("tone.")} <= same
+    assert "last.weight" not in same
+
+
+def test_it_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    trainer, images = begun(steps=6), scenes()
+    for _ in range(3):
+        trainer.train_step(images)
+    checkpoint.save(trainer, tmp_path / "c.safetensors")
+    again = checkpoint.load(tmp_path / "c.safetensors", CPU)
+    for each in (trainer, again):
+        for _ in train(each, images):
+            pass
+    assert isinstance(again.objective, ToneObjective)
+    assert same_state(trainer, again)
+
+
+def test_a_model_without_tone_is_refused() -> None:
+    with pytest.raises(ValueError, match="the model has no tone"):
+        ToneObjective(RESTORER, PhotographConfig(tone_alone=True), CPU)
+
+
+# --- The recipe ---
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for i, picture in enumerate(scenes().pictures):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe of photographs with a small network, and a log of each step."""
+    found = replace(recipe.load("photos"), model=MODEL)
+    monkeypatch.setattr(recipe, "load", lambda name: found)
+    monkeypatch.setattr(run, "LOG_EVERY", 1)
+
+
+def opened(folder: Path, album: Path, **changes: Any) -> Run:
+    request = Request(folder, [album], cached=False, **changes)
+    return open_run(request, CPU, lambda event: None)
+
+
+SETTINGS = ["steps=3", "decay_steps=1", "batch=6", "crop=24"]
+
+
+@pytest.mark.usefixtures("small")
+def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    running = opened(folder, album, recipe="photos", settings=SETTINGS)
+    assert [stage.steps for stage in running.stages] == [3, 3, 3]
+    stop = Event()
+    tones = [copied(tone_of(running.trainer.objective.f_ema))]
+
+    def tell(event: object) -> None:
+        if isinstance(event, Logged) and event.line["step"] == 4:
+            assert event.line.keys() >= {"rec", "restore"}
+            assert "idem" not in event.line
+            stop.set()
+
+    running.tell = tell
+    assert running.follow(stop, 1e9)
+    again = opened(folder, album, resume=True)
+    assert isinstance(again.trainer.objective, ToneObjective)
+    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 3  # noqa: B009
+    assert not again.follow(Event(), 1e9)
+    end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
+    assert (end.config.stage, end.step) == (2, 3)
+    tones.append(copied(tone_of(end.objective.f_ema)))
+    assert not torch.equal(tones[0]["layers.4.weight"], tones[1]["layers.4.weight"])
+    info = model_file.inspect(folder / "model.safetensors")
+    assert (info.steps, info.objective) == (9, "restoration of photographs")
+    assert not info.training["tone_alone"]
+
+
+@pytest.mark.usefixtures("small")
+def test_the_tone_alone_goes_on_from_a_model(album: Path, tmp_path: Path) -> None:
+    settings = ["tone_alone=true", *SETTINGS]
+    with pytest.raises(SettingsError, match="begin --from a model"):
+        opened(tmp_path / "run", album, objective="photographs", settings=settings)
+    first = opened(tmp_path / "a", album, recipe="photos", settings=[*SETTINGS, "steps=1"])
+    first.follow(Event(), 1e9)
+    second = opened(tmp_path / "b", album, start=str(tmp_path / "a"), settings=settings)
+    assert isinstance(second.trainer.objective, ToneObjective)
+    second.follow(Event(), 1e9)
+    with pytest.raises(SettingsError, match="tone_alone: a run keeps what it was begun with"):
+        opened(tmp_path / "b", album, resume=True, settings=["tone_alone=false"])
