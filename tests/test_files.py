@@ -156,7 +156,7 @@ def exported(path: Path, tiny_f: IGN) -> None:
     def write(temporary: Path) -> None:
         temporary.write_bytes(b"f")
 
-    export._export(tiny_f.eval(), path, write, lambda temporary, z: tiny_f(z))
+    export._export(tiny_f.eval(), path, write, lambda temporary: tiny_f)
 
 
 WRITERS: list[tuple[Callable[[Path, IGN], None], type[Exception]]] = [

@@ -171,7 +171,7 @@ def test_grey_images_take_the_mean_change_and_rest_bit_for_bit() -> None:
 def test_tiles_are_toned_by_the_whole_picture() -> None:
     """One half dark, one half bright: the curves are those of both, in every tile."""
     f = network(tone=True)
-    f.tone.layers[-1].bias.data[:3] += 0.5
+    f.tone.get_parameter("layers.4.bias").data[:3] += 0.5
     x = torch.cat([torch.full((1, 3, 64, 128), -0.8), torch.full((1, 3, 64, 128), 0.7)], 2)
     x = x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     whole = project(f, x)

@@ -46,9 +46,9 @@ def test_a_small_change_is_not_made_at_all() -> None:
     net, x = Tone().requires_grad_(False), picture(tone.SIDE, tone.SIDE)
     small = curves(b=[0.01] * 3, share=[0.0])
     assert torch.equal(net.apply_curves(x, small), x)
-    net.layers[-1].bias.data[6:9] = 0.02
+    net.get_parameter("layers.4.bias").data[6:9] = 0.02
     assert float(net.curves(x)[0, 10]) == 0
-    net.layers[-1].bias.data[6:9] = 2.0
+    net.get_parameter("layers.4.bias").data[6:9] = 2.0
     assert float(net.curves(x)[0, 10]) == 1
 
 

@@ -81,7 +81,7 @@ def test_the_local_gate_is_the_root_mean_square_of_a_square() -> None:
 
 def test_in_training_nothing_is_bounded_or_gated() -> None:
     f = network(rest=0.5, rest_radius=1)
-    f.last.bias.data.fill_(3.0)
+    f.get_parameter("last.bias").data.fill_(3.0)
     assert f.train()(noise(1, 8, 8)).max() > 1.5
 
 
@@ -113,7 +113,7 @@ def test_the_tone_is_undone_before_the_rest() -> None:
     """f is that of the toned picture, and of a part by the curves of the whole."""
     f, x = network(tone=True, rest=0.01, rest_radius=1), noise(1, 24, 24)
     assert torch.equal(f(x), f.within(x, None))
-    f.tone.layers[-1].bias.data[:3] = 0.4
+    f.tone.get_parameter("layers.4.bias").data[:3] = 0.4
     curves = f.curves(x)
     assert curves is not None
     toned = f.tone.apply_curves(x, curves)
