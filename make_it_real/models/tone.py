@@ -90,6 +90,6 @@ def _curved(images: Tensor, read: Tensor) -> Tensor:
     """Apply b, w, g and s (N, 10 or more) in full to images (N, 3, H, W)."""
     b, w, g = (read[:, i : i + 3, None, None] for i in (0, 3, 6))
     v = (images + 1) / 2
-    v = ((v - b) / (w - b).clamp_min(0.15)).clamp(1e-3, 1) ** g
+    v = ((v - b) / (w - b).clamp_min(0.15)).clamp(1e-3, 1.0) ** g
     grey = v.mean(1, keepdim=True)
     return torch.lerp(grey, v, read[:, 9, None, None, None]).clamp(0, 1) * 2 - 1
