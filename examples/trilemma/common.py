@@ -14,6 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from make_it_real.devices import fast_bf16
+
 BATCH = 64
 CLASSES = 10
 EMA = 0.999
@@ -61,7 +63,8 @@ class System:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16)
+    """Compute in bfloat16 where the device is fast at it; a CPU without it is 20 times slower."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device))
 
 
 def clock(device: torch.device) -> float:

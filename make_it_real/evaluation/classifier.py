@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from make_it_real.data.dataset import ImageSet
+from make_it_real.devices import fast_bf16
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.images.pixels import to_images
 from make_it_real.weights.safetensors_file import save_tensors
@@ -95,7 +96,7 @@ def train_digits(
         order = torch.randperm(len(images), generator=generator)
         for index in order[: len(images) // batch * batch].view(-1, batch):
             x = _jitter(to_images(images.pixels[index]), generator, jitter)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16(torch.device("cpu"))):
                 logits = net(x)
             loss = F.cross_entropy(logits.float(), images.labels[index], label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
