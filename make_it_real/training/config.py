@@ -197,11 +197,9 @@ class PhotographConfig(TrainingConfig):
         share of the damaged crops that get several of these, in the order of ``life.LIFE``. grey:
         share of the crops that lose their colour first. off_grid: share of the crops that are cut
         out after the damage, so that JPEG's blocks do not begin at their edges.
-    flip: whether crops are mirrored and transposed at random.
-    clip: largest norm of f's gradient. ema: decay of the averaged weights, which are those of the
-        finished model.
-    tone_alone: whether f's tone alone is trained, on whole pictures (``tone.py``): crop, life,
-        grey, off_grid and damage then mean nothing.
+    flip: whether crops are mirrored and transposed at random. clip: largest norm of f's gradient.
+    ema: decay of the averaged weights, which are those of the finished model.
+    tone_alone: whether f's tone alone is trained, on whole pictures with damage of its own.
     """
 
     objective: ClassVar[str] = "photographs"

@@ -1,7 +1,7 @@
 """The tone of photographs: f learns to undo fading and casts of whole pictures, and no more.
 
-Only f.tone is trained, which reads no more of a picture than its histograms. The losses are those
-of the restorer of photographs, without f's own results.
+Only f.tone is trained, which reads no more of a picture than its histograms. It repairs pictures
+with a known target and leaves clean ones alone, as the restorer of photographs does with crops.
 """
 
 from contextlib import AbstractContextManager
@@ -15,7 +15,7 @@ from make_it_real.models.ign import IGNConfig
 from make_it_real.models.tone import SIDE
 from make_it_real.models.unet import UNet
 from make_it_real.training.config import PhotographConfig
-from make_it_real.training.losses import Terms, distance_charbonnier
+from make_it_real.training.losses import Terms, distance
 from make_it_real.training.photographs import Draw, PhotographObjective
 
 # Every second place of a window is seen, of so many places a side at least: a thousand pictures
@@ -55,12 +55,15 @@ class ToneObjective(PhotographObjective):
         return Draw(step, x[:kept], x[kept:], self._damaged(x[kept:], generator))
 
     def losses(self, d: Draw) -> Terms:
-        """Compute L_rec = D(t(x), x) and L_restore = D(t(Ax), y), where t is f.tone's proposal."""
+        """Compute L_rec = D(t(x), x) and L_restore = D(t(Ax), y), where t is f.tone's proposal.
+
+        D is L1: its kink at 0 holds good pictures still, and fading is far from it.
+        """
         assert isinstance(self.f, UNet)
         t = self.f.tone.proposal
-        terms = {"restore": distance_charbonnier(t(d.Ax), d.y)}
+        terms = {"restore": distance(t(d.Ax), d.y)}
         if len(d.x):
-            terms["rec"] = distance_charbonnier(t(d.x), d.x)
+            terms["rec"] = distance(t(d.x), d.x)
         return terms
 
     def autocast(self) -> AbstractContextManager[None]:
