@@ -494,7 +494,12 @@ def zoo(here: Path) -> Path:
 
 
 def pixels(path: Path) -> tuple[Array, Array | None]:
-    """(rgb, alpha) in 0–255 of an output; the PNGs that are written are of four modes only."""
+    """(rgb, alpha) in 0–255 of an output; the 8-bit PNGs that are written have four modes only."""
+    if path.read_bytes()[24] == 16:
+        # Pillow drops the lower half of 16 bits.
+        picture = decode.read(path)
+        colours = picture.colour.expand(3, -1, -1).permute(1, 2, 0).double().numpy() * 255
+        return colours, None if picture.alpha is None else picture.alpha.double().numpy() * 255
     with Image.open(path, formats=["PNG"]) as image:
         assert image.mode in ("L", "LA", "RGB", "RGBA")
         values = np.asarray(image).astype(np.float64).reshape(image.height, image.width, -1)
