@@ -15,7 +15,7 @@ BINS = 24
 WIDTH = 96
 # A picture is left as it is if the root mean square of the change is up to this, in image units,
 # and changed in full from RAMP times this on.
-REST = 0.12
+REST = 0.15
 RAMP = 1.1
 
 
