@@ -53,5 +53,6 @@ def test_the_wheel_carries_the_weights_and_their_card_and_no_tests(installed: Pa
         "README.md", "clothes-classifier.safetensors", "digits-classifier.safetensors",
         "faces.safetensors", "faces.critic.safetensors", "fashion.safetensors",
         "fashion.critic.safetensors", "mnist.safetensors", "mnist.critic.safetensors",
+        "photos.safetensors",
     }  # fmt: skip
     assert not any(name.startswith(("tests", "examples", "weights")) for name in names)
