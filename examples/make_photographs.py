@@ -11,14 +11,13 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
 import make_it_real
-from make_it_real.degradations.kinds import degraded
 from make_it_real.evaluation.metrics import psnr
+from make_it_real.evaluation.photographs import Damage
 from make_it_real.images import decode, encode
 from make_it_real.images.pixels import to_images, to_pixels
 
@@ -28,8 +27,7 @@ GAP = 6
 TITLE = 24
 
 # Name, photograph, left and top of the part that is shown, and the damage in order.
-Damage = tuple[tuple[str, float], ...]
-SITUATIONS: tuple[tuple[str, str, tuple[int, int], Damage], ...] = (
+SITUATIONS: tuple[tuple[str, str, tuple[int, int], tuple[tuple[str, float], ...]], ...] = (
     ("a noisy evening", "photographs/rocket.jpg", (190, 175),
      (("phone-noise", 0.12), ("poisson", 120), ("jpeg", 85))),
     ("through three chats", "photographs/chelsea.jpg", (60, 20),
@@ -41,14 +39,6 @@ SITUATIONS: tuple[tuple[str, str, tuple[int, int], Damage], ...] = (
     ("small, from the web", "photographs/coffee.jpg", (150, 20),
      (("downscale", 2), ("jpeg", 60))),
 )  # fmt: skip
-
-
-def damage(image: Tensor, kinds: Damage, seed: int) -> Tensor:
-    """Damage an image (1, 3, H, W) by one kind after the other, rounded to 8 bits each time."""
-    generator = torch.Generator().manual_seed(seed)
-    for kind, level in kinds:
-        image = to_images(to_pixels(degraded(image, kind, level, generator=generator)))
-    return image
 
 
 def sheet(columns: Iterable[tuple[str, tuple[int, int], Tensor, Tensor]]) -> Image.Image:
@@ -75,7 +65,7 @@ def main() -> None:
     columns = []
     for seed, (name, file, corner, kinds) in enumerate(SITUATIONS):
         x = decode.read(HERE / file).colour[None] * 2 - 1
-        y = damage(x, kinds, seed)
+        y = to_images(Damage(name, None, kinds)(to_pixels(x), seed))
         fy = make_it_real.project(f, y)
         print(f"{name}: {psnr(y, x).item():.2f} dB, after f {psnr(fy, x).item():.2f} dB")
         columns.append((name, corner, y, fy))

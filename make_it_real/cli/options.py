@@ -4,7 +4,7 @@ Nothing here imports torch, so that --help and wrong usage answer at once.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -147,13 +147,20 @@ def load_model(model: str, device: str, *, makes: bool = False) -> "tuple[IGN, M
 
 def check_frame(info: "ModelInfo", fit: "FitWord", invert: bool | None) -> None:
     """Refuse options that say how a picture is framed for a model that takes it as it is."""
-    if info.config.get("image_size") != 0:
-        return
-    for given, option in ((fit != "auto", "--fit"), (invert is not None, "--invert")):
-        if given:
-            raise typer.BadParameter(
-                f"{option} is not for {info.name}, which takes pictures as they are"
-            )
+    if info.config.get("image_size") == 0:
+        refuse(((fit != "auto", "--fit"), (invert is not None, "--invert")), as_they_are(info.name))
+
+
+def as_they_are(name: str) -> str:
+    """Say why an option is refused for a model of any size."""
+    return f"is not for {name}, which takes pictures as they are"
+
+
+def refuse(given: Iterable[tuple[object, str]], why: str) -> None:
+    """Raise BadParameter for the first option that was given. given: (whether it was, its name)."""
+    for was_given, option in given:
+        if was_given:
+            raise typer.BadParameter(f"{option} {why}")
 
 
 Gallery = Annotated[

@@ -288,12 +288,13 @@ def _check(
     """
     if tile and not any_size:
         raise typer.BadParameter(f"--tile is for models of photographs, which {name} isn't")
-    why = f"{name}, which takes pictures as they are" if name else "one model: name it by -m"
-    for wrong, option in (
-        (fit != "auto", "--fit"), (invert, "--invert"), (crop, "--crop"), (scale > 1, "--scale"),
-    ):  # fmt: skip
-        if wrong and any_size:
-            raise typer.BadParameter(f"{option} is {'not ' * bool(name)}for {why}")
+    if any_size:
+        given = (
+            (fit != "auto", "--fit"), (invert, "--invert"), (crop, "--crop"),
+            (scale > 1, "--scale"),
+        )  # fmt: skip
+        why = options.as_they_are(name) if name else "is for one model: name it by -m"
+        options.refuse(given, why)
 
 
 def _model(f: "IGN", info: "ModelInfo", name: str, text: dict[str, str]) -> "Model":

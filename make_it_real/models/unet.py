@@ -48,18 +48,21 @@ class UNet(IGN):
     def forward(self, images: Tensor) -> Tensor:
         if self.training or not self.config.tone:
             return super().forward(images)
-        return self.within(images, self.curves(images))
+        return self.within(images, self.curves(sample(images)))
 
     def with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
         if not self.config.tone:
             return super().with_change(images)
-        return self.within_with_change(images, self.curves(images))
+        return self.within_with_change(images, self.curves(sample(images)))
 
-    def curves(self, images: Tensor) -> Tensor | None:
-        """Read the curves of tone of images (N, 1 or 3, H, W), which must be whole: (N, 11)."""
+    def curves(self, places: Tensor) -> Tensor | None:
+        """Read the curves of tone, (N, 11), of whole images, as ``tone.sample`` takes their places.
+
+        places: (N, 1 or 3, S, S). Returns None for a model without a tone.
+        """
         if not self.config.tone:
             return None
-        return self.tone.curves(sample(images).expand(-1, self.config.channels, -1, -1))
+        return self.tone.curves(places.expand(-1, self.config.channels, -1, -1))
 
     def within(self, images: Tensor, curves: Tensor | None) -> Tensor:
         """Compute f of images (N, C, H, W) that may be parts of those that ``curves`` are of."""

@@ -34,7 +34,7 @@ def begin_from(
     changes: fields of ``AdversarialConfig``. Raises WeightsError, and ValueError where the model
     can't be built at the images' size.
     """
-    old, info = pretrained.load(path), model_file.inspect(path)
+    old = pretrained.load(path)
     channels, size = images.pixels.shape[1:3]
     source = source or old.config.source
     model = replace(old.config, image_size=size, channels=channels, source=source)
@@ -42,7 +42,7 @@ def begin_from(
     C = load_critic(beside) if beside.is_file() else None
     if C is not None:
         changes["critic_widths"] = C.widths
-    start = f"{info.name}, sha256 {model_file.fingerprint(path)}"
+    start = origin(path)
     config = default_config(model, start=start, **changes)
     trainer = begin(build(model, config, device), images)
     notes = [f"f starts from {start}…"]
@@ -62,6 +62,11 @@ def begin_from(
         )
         head_start(trainer, trainer.objective, images, HEAD_START)
     return trainer, notes
+
+
+def origin(path: Path) -> str:
+    """Say which model file a training starts from: its name and the beginning of its hash."""
+    return f"{model_file.inspect(path).name}, sha256 {model_file.fingerprint(path)}"
 
 
 def next_stage(trainer: Trainer[Any], config: TrainingConfig) -> Trainer[Any]:

@@ -235,9 +235,7 @@ def _begun_photographs(
         model = old.config
         if model.image_size:
             raise ValueError("--from: a model of one size, not one for photographs of any size")
-        settings["start"] = (
-            f"{model_file.inspect(start).name}, sha256 {model_file.fingerprint(start)}"
-        )
+        settings["start"] = finetune.origin(start)
         tell(Notice(f"f starts from {settings['start']}…"))
     config = configs.with_settings(PhotographConfig(), settings)
     images = _load_photographs(request, config)
