@@ -167,13 +167,26 @@ def degraded(
     return damage.apply(images, levels, generator)
 
 
-def randomly_degraded(
-    images: Tensor, weights: Mapping[str, float], *, generator: torch.Generator
-) -> Tensor:
-    """Degrade each image (N, C, H, W) by a kind drawn by its weight, at a level from its range."""
-    out = images.clone()
+def draw_kinds(n: int, weights: Mapping[str, float], *, generator: torch.Generator) -> Tensor:
+    """Draw a kind for each of n images by its weight: its number among ``weights``, (n,)."""
     shares = torch.tensor(list(weights.values()), dtype=torch.float32, device=generator.device)
-    drawn = torch.multinomial(shares, len(images), replacement=True, generator=generator)
+    return torch.multinomial(shares, n, replacement=True, generator=generator)
+
+
+def randomly_degraded(
+    images: Tensor,
+    weights: Mapping[str, float],
+    *,
+    generator: torch.Generator,
+    drawn: Tensor | None = None,
+) -> Tensor:
+    """Degrade each image (N, C, H, W) by a kind drawn by its weight, at a level from its range.
+
+    drawn: the kinds as ``draw_kinds`` gave them, where they are known already.
+    """
+    out = images.clone()
+    if drawn is None:
+        drawn = draw_kinds(len(images), weights, generator=generator)
     # tolist waits for the GPU: once for all kinds.
     counts = torch.bincount(drawn, minlength=len(weights)).tolist()
     for kind, chosen in zip(weights, drawn.argsort(stable=True).split(counts), strict=True):

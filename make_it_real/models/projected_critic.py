@@ -43,7 +43,7 @@ class Head(nn.Sequential):
 
 
 class Features(nn.Module):
-    """The features of the backbone, mixed at random across channels and resolutions.
+    """The backbone, and how its features are mixed at random across channels and resolutions.
 
     Nothing in it is trained, and its random weights are always the same.
     """
@@ -63,14 +63,13 @@ class Features(nn.Module):
         self.down = nn.ParameterList(mixing(WIDTHS[i], WIDTHS[i + 1], 1) for i in range(3))
         self.smooth = nn.ParameterList(mixing(WIDTHS[i], WIDTHS[i], 3) for i in range(3))
 
-    def forward(self, images: Tensor, scales: Tensor) -> list[Tensor]:
-        """Images (N, 3, s, s) → four features (N, c, s', s'), the finest first.
+    def forward(self, features: list[Tensor], scales: Tensor) -> list[Tensor]:
+        """The backbone's features → as many mixtures (N, c, s', s'), the finest first.
 
         scales: what each is divided by, (4,). Scales of 0 are first set, in place, to the
-        deviations of these images' features.
+        deviations of these features.
         """
         # Mix across channels.
-        features = self.backbone(images.contiguous(memory_format=torch.channels_last))
         mixed = [F.conv2d(h, kernel) for h, kernel in zip(features, self.across, strict=True)]
         # The scales are chosen on the device: asking whether they are set would wait for it.
         deviations = torch.stack([h.detach().float().std() for h in mixed])
@@ -109,14 +108,25 @@ class ProjectedCritic(nn.Module):
         self.fixed._apply(fn)  # type: ignore[no-untyped-call]
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
-    def features(self, images: Tensor, side: int) -> list[Tensor]:
-        """Compute the mixed features of images (N, C, S, S) in [−1, 1], enlarged to ``side``.
+    def backbone(self, images: Tensor, side: int) -> list[Tensor]:
+        """Compute the backbone's features of images (N, C, S, S) in [−1, 1], enlarged to ``side``.
 
         C is 1 or 3. Returns four features (N, c, s, s), the finest first.
         """
         images = F.interpolate(images.float().expand(-1, 3, -1, -1), (side, side), mode="bilinear")
-        features: list[Tensor] = self.fixed(images, self.scales)
+        features: list[Tensor] = self.fixed.backbone(
+            images.contiguous(memory_format=torch.channels_last)
+        )
         return features
+
+    def mix(self, features: list[Tensor]) -> list[Tensor]:
+        """Mix the backbone's features to those that the heads see, as many."""
+        mixed: list[Tensor] = self.fixed(features, self.scales)
+        return mixed
+
+    def features(self, images: Tensor, side: int) -> list[Tensor]:
+        """Compute the mixed features of images (N, C, S, S) at once."""
+        return self.mix(self.backbone(images, side))
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Compute logits (N, h, w) from the features of each resolution."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from make_it_real.degradations.kinds import randomly_degraded
+from make_it_real.degradations.kinds import draw_kinds, randomly_degraded
 from make_it_real.training.config import AdversarialConfig
 
 # Largest shift and side of the hole, in shares of the image's side; largest change of brightness.
@@ -76,14 +76,16 @@ class Draw:
     """What an adversarial step draws.
 
     step: its number, from 0. x, z: (B, C, S, S). Ax: the first images of x, damaged (up to B,
-    C, S, S). change: augmentation of the critic's images. rest: how often f is applied to f(z)
-    before noise ε is added, which is ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
+    C, S, S). fidelity: the weight of L_restore of each, as many. change: augmentation of the
+    critic's images. rest: how often f is applied to f(z) before noise ε is added, which is
+    ``sigma`` (B/4,) times ``white`` (B/4, C, S, S).
     """
 
     step: int
     x: Tensor
     z: Tensor
     Ax: Tensor
+    fidelity: Tensor
     change: Augmentation | None
     rest: int
     sigma: Tensor
@@ -94,10 +96,24 @@ class Draw:
         return images if self.change is None else self.change[slice(len(images))](images)
 
 
-def degraded(x: Tensor, z: Tensor, config: AdversarialConfig, generator: torch.Generator) -> Tensor:
-    """Damage images x (N, C, S, S), each in a random way, some in two; some are mixed with z."""
+def degraded(
+    x: Tensor, z: Tensor, config: AdversarialConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Damage images x (N, C, S, S), each in a random way, some in two; some are mixed with z.
+
+    Returns the damaged images and the fidelity that the config asks of each, (N,): the lesser one
+    of an image that is damaged twice.
+    """
+    fidelity = torch.tensor([config.fidelity.get(kind, 1.0) for kind in config.damage])
+    fidelity = fidelity.to(x)
     coins = torch.rand(3, len(x), 1, 1, 1, generator=generator, device=generator.device)
-    once = randomly_degraded(x, config.damage, generator=generator)
-    once = torch.where(coins[0] < config.blend, torch.lerp(x, z, coins[1]), once)
-    twice = randomly_degraded(once, config.damage, generator=generator)
-    return torch.where(coins[2] < config.twice, twice, once)
+    drawn = draw_kinds(len(x), config.damage, generator=generator)
+    once = randomly_degraded(x, config.damage, generator=generator, drawn=drawn)
+    blended = coins[0] < config.blend
+    once = torch.where(blended, torch.lerp(x, z, coins[1]), once)
+    asked = torch.where(blended.flatten(), 1.0, fidelity[drawn])
+    drawn = draw_kinds(len(x), config.damage, generator=generator)
+    twice = randomly_degraded(once, config.damage, generator=generator, drawn=drawn)
+    again = coins[2] < config.twice
+    asked = torch.where(again.flatten(), torch.minimum(asked, fidelity[drawn]), asked)
+    return torch.where(again, twice, once), asked

@@ -57,7 +57,7 @@ def build(model: IGNConfig, config: TrainingConfig, device: torch.device) -> Obj
         chosen = ToneObjective if config.tone_alone else PhotographObjective
         return chosen(model, config, device)
     assert isinstance(config, AdversarialConfig)
-    if config.critic_every == 0:
+    if config.held or config.critic_every == 0:
         return RestorationObjective(model, config, device)
     return AdversarialObjective(model, config, device)
 
@@ -132,7 +132,9 @@ def load(path: Path, device: torch.device, **changes: Any) -> Trainer[Any]:
             kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         trainer = Trainer(build(model, config, device))
         for name, net in trainer.objective.named_children():
-            net.load_state_dict(_under(kept, name))
+            # A projected critic that the run has not had so far begins anew.
+            if (known := _under(kept, name)) or name != "P":
+                net.load_state_dict(known)
         for name, optimizer in trainer.optimizers.items():
             _load_moments(optimizer, _under(kept, f"opt_{name}"))
         trainer.step = saved.step

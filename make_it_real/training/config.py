@@ -28,6 +28,8 @@ class AdversarialLambdas:
     idem: float = 5.0
     idem_inner: float = 1.0
     restore: float = 5.0
+    perceptual: float = 0.0
+    rest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,13 @@ class AdversarialConfig(TrainingConfig):
         which f(z) gains more.
     critic_every: number of steps from one with critics to the next. Steps between train L_rec and
         L_restore only, on whole batches of damaged images, and are several times cheaper. 0:
-        there are no critics, and f should generate what it did at the start (``restoration.py``).
-    projected: weight of the projected critic (``projected_critic.py``) on f(z), where C has 1; 0
-        means that there is none.
+        there are no critics, and f(z) is held.
+    projected: weight of the projected critic (``projected_critic.py``) on what f makes, where C has
+        1; 0 means that there is none.
+    held: whether f should go on generating what it did at the start, while critics judge its
+        repairs alone (``restoration.py``).
+    fidelity: weight of L_restore for each kind of damage, 1 for those not named. A faint blur has
+        one answer, a sketch has many.
     """
 
     objective: ClassVar[str] = "adversarial"
@@ -141,6 +147,8 @@ class AdversarialConfig(TrainingConfig):
     kept: int = 1
     critic_every: int = 1
     projected: float = 0.0
+    held: bool = False
+    fidelity: Mapping[str, float] = field(default_factory=dict)
     lambdas: AdversarialLambdas = field(default_factory=AdversarialLambdas)
 
     def __post_init__(self) -> None:
@@ -157,6 +165,16 @@ class AdversarialConfig(TrainingConfig):
             raise ValueError("critic_every must be at least 0")
         if not 0 <= self.projected < float("inf"):
             raise ValueError("projected must be at least 0")
+        for kind, weight in self.fidelity.items():
+            if kind not in self.damage:
+                raise ValueError(f"fidelity is of a kind that is not among the damage: {kind}")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"fidelity of {kind} must be at least 0")
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether P, or at least its backbone, is needed."""
+        return bool(self.critic_every and (self.projected or self.lambdas.perceptual))
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().mean()
 
 
+def loss_restore(f_Ax: Tensor, x: Tensor, fidelity: Tensor) -> Tensor:
+    """Compute D(f(Ax), x) of images (N, C, H, W), each weighed by its fidelity, (N,)."""
+    return (fidelity * mean_abs(f_Ax, x)).mean()
+
+
 def distance_charbonnier(a: Tensor, b: Tensor) -> Tensor:
     """Compute the mean over images of √(mean (a − b)² + ε²) − ε, a scalar, with ε = ``SMOOTH``.
 
@@ -100,17 +105,51 @@ def loss_projected(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     ).sum()
 
 
-def led(loss: Tensor, images: Tensor, gradient: Tensor, other: Tensor, weight: float) -> Tensor:
-    """Return ``loss`` with another gradient with respect to images: g + weight·(|g|/|o|)·o.
+def led(loss: Tensor, images: Tensor, gradient: Tensor) -> Tensor:
+    """Return ``loss`` with a gradient with respect to images that was computed before.
 
-    images, gradient g, other o: (N, C, H, W). |·| is the mean norm over images, so o counts
-    ``weight`` times as much as g, whatever its own scale. Two losses combined this way need one
-    backward pass through f, and one through each critic.
+    images, gradient: (N, C, H, W). Losses of f's images that are differentiated down to the images
+    and led on from there need one backward pass through f together.
+    """
+    way = (images * gradient.detach()).sum()
+    return loss.detach() + way - way.detach()
+
+
+def beside(gradient: Tensor, other: Tensor, weight: float) -> Tensor:
+    """Compute g + weight·(|g|/|o|)·o of gradients g and o with respect to images, (N, C, H, W).
+
+    |·| is the mean norm over images, so o counts ``weight`` times as much as g, whatever its own
+    scale.
     """
     size, other_size = (g.flatten(1).norm(dim=1).mean() for g in (gradient, other))
     total: Tensor = gradient + weight * size / other_size.clamp_min(1e-20) * other
-    way = (images * total.detach()).sum()
-    return loss.detach() + way - way.detach()
+    return total
+
+
+def loss_perceptual(y: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+    """Compute the mean |y − x| of features (N, c, h, w), summed over the first three resolutions.
+
+    Each position's features are first scaled to a mean square of 1, as Zhang et al. 2018 (LPIPS)
+    do. Fine features tell whether textures and edges are as in x, which a distance of pixels
+    hardly does.
+    """
+
+    def scaled(h: Tensor) -> Tensor:
+        return h / (h.square().mean(1, keepdim=True).sqrt() + 1e-3)
+
+    pairs = zip(y[:3], x[:3], strict=True)
+    return torch.stack([distance(scaled(a.float()), scaled(b.float())) for a, b in pairs]).sum()
+
+
+def loss_rest(change: Tensor, margin: float) -> Tensor:
+    """Compute how far the root mean square of changes (N, C, H, W) exceeds ``margin``, the mean.
+
+    f's gate leaves an image alone whose change is small. L1 shrinks all changes alike; this pulls
+    down those few that would still move.
+    """
+    rms = (change.float().square().mean((1, 2, 3)) + 1e-8).sqrt()
+    excess: Tensor = F.relu(rms - margin)
+    return excess.mean()
 
 
 def gradient_penalty(C: Network, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from make_it_real.errors import SettingsError, one_line
 from make_it_real.models.ign import IGNConfig
-from make_it_real.training.config import CONFIGS, TrainingConfig
+from make_it_real.training.config import CONFIGS, AdversarialConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Recipe:
     model: IGNConfig
     stages: tuple[TrainingConfig, ...]
     first: Mapping[str, Any]
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether a stage needs an ImageNet network's features: the extra ``lite1``."""
+        return any(isinstance(s, AdversarialConfig) and s.needs_features for s in self.stages)
 
 
 def names() -> list[str]:
@@ -93,10 +98,13 @@ def stages(config: TrainingConfig) -> list[TrainingConfig]:
 
 
 def choose(image_size: int, channels: int) -> Recipe | None:
-    """Find the recipe for images of this size and number of channels that starts from no model."""
+    """Find the recipe for images of this size and number of channels that starts from no model.
+
+    Recipes that need an extra are not chosen unasked.
+    """
     for name in names():
         recipe = load(name)
         shape = recipe.model.image_size, recipe.model.channels
-        if shape == (image_size, channels) and not recipe.start:
+        if shape == (image_size, channels) and not (recipe.start or recipe.needs_features):
             return recipe
     return None

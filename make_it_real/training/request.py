@@ -7,7 +7,7 @@ from typing import Any
 
 from make_it_real.errors import SettingsError
 from make_it_real.training import checkpoint, recipe, resume
-from make_it_real.training.config import PhotographConfig
+from make_it_real.training.config import AdversarialConfig, PhotographConfig, TrainingConfig
 from make_it_real.training.folder import CHECKPOINT, check_empty
 from make_it_real.training.settings import parse_settings
 
@@ -106,9 +106,9 @@ def read_settings(
         settings = parse_settings(objective, request.settings)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    repair = saved is not None and getattr(saved.config, "critic_every", None) == 0
-    if settings.get("critic_every") == 0 and request.start is None and not repair:
-        raise SettingsError("critic_every is 0 in runs that begin --from a model")
+    held = settings.get("held") or settings.get("critic_every") == 0
+    if held and request.start is None and not (saved is not None and _is_held(saved.config)):
+        raise SettingsError("f(z) is held, by held or critic_every 0, in runs --from a model")
     if settings.get("tone_alone") and request.start is None and saved is None:
         raise SettingsError("tone_alone is true in runs that begin --from a model")
     if saved is not None:
@@ -117,3 +117,7 @@ def read_settings(
         resume.check_kept(saved, settings)
         settings = {name: v for name, v in settings.items() if name not in resume.kept(saved)}
     return settings
+
+
+def _is_held(config: TrainingConfig) -> bool:
+    return isinstance(config, AdversarialConfig) and (config.held or config.critic_every == 0)

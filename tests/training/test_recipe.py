@@ -41,10 +41,13 @@ def test_a_recipe_is_chosen_by_the_images() -> None:
     assert digits.name == "mnist"
     assert recipe.choose(28, 3) is None
     assert recipe.choose(30, 1) is None
+    # Needs an extra, so it is not chosen unasked.
+    assert recipe.load("faces").needs_features
+    assert recipe.choose(64, 3) is None
 
 
 def test_what_is_no_recipe_is_refused() -> None:
-    with pytest.raises(SettingsError, match="no recipe 'mnits': there are fashion, mnist"):
+    with pytest.raises(SettingsError, match="no recipe 'mnits': there are faces, fashion, mnist"):
         recipe.load("mnits")
     fields = {"data": "x", "licence": "", "model": {"image_size": 28, "channels": 1}}
     for stages in ([{"objective": "none"}], [{"objective": "adversarial", "stepz": 3}]):

@@ -158,7 +158,7 @@ def test_all_tensors_of_a_draw_are_found() -> None:
     assert draw.change is not None
     found = list(trainers._tensors(draws))
     assert {id(t) for t in found} >= {id(draw.x), id(draw.white), id(draw.change.hole)}
-    assert len(found) == 2 * 8
+    assert len(found) == 2 * 9
 
 
 @pytest.mark.parametrize(("free", "moved"), [(3 * 400, True), (3 * 400 - 1, False)])

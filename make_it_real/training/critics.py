@@ -1,0 +1,138 @@
+"""The critics that judge f's images: C of pixels and P of ImageNet features.
+
+They judge f(z) and f of damaged images alike, and are trained beside f on what it makes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from make_it_real.degradations.kinds import check_damage
+from make_it_real.models.critic import Critic
+from make_it_real.models.ign import IGN, IGNConfig, place
+from make_it_real.models.projected_critic import SIDES, ProjectedCritic
+from make_it_real.training.config import AdversarialConfig
+from make_it_real.training.losses import (
+    Terms,
+    beside,
+    frozen,
+    gradient_penalty,
+    led,
+    loss_critic,
+    loss_perceptual,
+    loss_projected,
+    loss_real,
+    loss_real_projected,
+)
+from make_it_real.training.objective import Objective, frozen_copy
+
+Show = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Images of f, and what the critics see of them.
+
+    images: with their gradient to f, (n, C, S, S). leaf: a copy without, from which the critics'
+    gradients are taken. backbone, mixed: the features of P's backbone for the leaf, and their
+    mixtures that P's heads see, each the finest first; empty without P.
+    """
+
+    images: Tensor
+    leaf: Tensor
+    backbone: list[Tensor]
+    mixed: list[Tensor]
+
+
+def others(C_x: Tensor) -> Tensor:
+    """Return logits (N,) in another order, N a multiple of 4: each image gets another one's.
+
+    A restored image should not be compared with its own original. The order changes within groups
+    of four, so that a part of a batch has the same pairs as the whole.
+    """
+    return C_x.view(-1, 4).roll(1, 1).flatten()
+
+
+class CriticObjective(Objective):
+    """f, its average f_ema, the critic C and, where the config needs it, the projected critic P.
+
+    P's backbone also gives the features of the perceptual loss.
+    """
+
+    config: AdversarialConfig
+
+    def __init__(self, model: IGNConfig, config: AdversarialConfig, device: torch.device) -> None:
+        check_damage(config.damage, model.channels)
+        super().__init__(model, config, device)
+        self.f_ema = frozen_copy(self.f)
+        self.C = place(Critic(model.image_size, model.channels, config.critic_widths), device)
+        self.P = place(ProjectedCritic(), device) if config.needs_features else None
+        if config.critic_every:
+            self.trained = ("f", "C") if self.P is None else ("f", "C", "P")
+
+    @property
+    def shipped(self) -> IGN:
+        return self.f_ema
+
+    @property
+    def lambdas_critics(self) -> dict[str, float]:
+        """Weights of the terms of the critics' loss."""
+        return {"critic": 1.0, "penalty": self.config.gamma / 2, "projected": 1.0}
+
+    def has_critics(self, step: int) -> bool:
+        """Tell whether a step, numbered from 0, trains with critics."""
+        return bool(self.config.critic_every) and (step + 1) % self.config.critic_every == 0
+
+    def turn(self, step: int) -> int:
+        """Count the steps with critics before this one."""
+        return step // self.config.critic_every
+
+    def judged(self, images: Tensor, show: Show, step: int) -> Judged:
+        """Let P's backbone see images (n, C, S, S). show: the augmentation of the critics' images.
+
+        The side at which it sees them differs from step to step.
+        """
+        leaf = images.detach().float().requires_grad_(images.requires_grad)
+        if self.P is None:
+            return Judged(images, leaf, [], [])
+        backbone = self.P.backbone(show(leaf), SIDES[self.turn(step) % len(SIDES)])
+        return Judged(images, leaf, backbone, self.P.mix(backbone))
+
+    def loss_real(self, y: Judged, show: Show, C_x: Tensor) -> Tensor:
+        """Compute how much more real C finds x than y, (n,) logits of x, led by P where it is."""
+        loss = loss_real(C_x, self.fast("C")(show(y.leaf)))
+        (total,) = torch.autograd.grad(loss, y.leaf)
+        if self.P is None or not self.config.projected:
+            return led(loss, y.images.float(), total)
+        with frozen(self.P):
+            loss_P = loss_real_projected(self.P(y.mixed))
+        (other,) = torch.autograd.grad(loss_P, y.leaf, retain_graph=True)
+        return led(loss, y.images.float(), beside(total, other, self.config.projected))
+
+    def loss_perceptual(self, y: Judged, x: Judged) -> Tensor:
+        """Compute the distance of the backbone's features of y and of the first images of x."""
+        loss = loss_perceptual(y.backbone, [h[: len(y.leaf)] for h in x.backbone])
+        (gradient,) = torch.autograd.grad(loss, y.leaf, retain_graph=True)
+        return led(loss, y.images.float(), gradient)
+
+    def terms_critics(
+        self, x: Judged, fake: Tensor, made: Sequence[Judged], show: Show, step: int
+    ) -> Terms:
+        """Compute the critics' terms on x and on f's outputs, without gradient to f.
+
+        fake: the images that C is shown, as many as x. made: what P is shown.
+        """
+        C, real = self.fast("C"), show(x.leaf)
+        fake = show(fake.detach())
+        terms = {"critic": loss_critic(C(real), C(fake))}
+        if self.turn(step) % self.config.penalty_every == 0:
+            # Compiled networks can't be differentiated twice.
+            terms["penalty"] = gradient_penalty(self.C, real) + gradient_penalty(self.C, fake)
+        if self.P is not None and self.config.projected:
+            mixed = [
+                torch.cat(each).detach() for each in zip(*(y.mixed for y in made), strict=True)
+            ]
+            terms["projected"] = loss_projected(self.P(x.mixed), self.P(mixed))
+        return terms
