@@ -64,15 +64,10 @@ def edges(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     steep, flat = y.abs() > 2.4 * x.abs(), x.abs() > 2.4 * y.abs()
     across = torch.where(x * y > 0, beside(1, 1), beside(1, -1))
     across = torch.where(steep, beside(1, 0), torch.where(flat, beside(0, 1), across))
-    steepest = slope.amax((1, 2, 3), keepdim=True)
+    # What rounding leaves of an even image's slopes is no edge.
+    steepest = slope.amax((1, 2, 3), keepdim=True).clamp_min(0.01)
     edge = (slope >= across) & (slope > per_image(levels) * steepest)
     return torch.where(edge, -1.0, 1.0).to(images).expand_as(images).clone()
-
-
-def spans(images: Tensor) -> tuple[float, float]:
-    """Height and width of images in pixels of ``SIDE``."""
-    h, w = images.shape[2:]
-    return SIDE * h / min(h, w), SIDE * w / min(h, w)
 
 
 def places_of(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,6 +75,15 @@ def places_of(images: Tensor) -> tuple[Tensor, Tensor]:
     unit = min(images.shape[2:]) / SIDE
     rows, columns = (
         (torch.arange(side, device=images.device, dtype=images.dtype) + 0.5) / unit
+        for side in images.shape[2:]
+    )
+    return rows[:, None], columns
+
+
+def sides_of(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (H, 1) and columns (W,) of the pixels' centres, from −1 to 1 across the image."""
+    rows, columns = (
+        (torch.arange(side, device=images.device, dtype=images.dtype) * 2 + 1) / side - 1
         for side in images.shape[2:]
     )
     return rows[:, None], columns
@@ -108,7 +112,8 @@ def warped(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor
     """Put proportions a little wrong: by about level pixels, smoothly, and all of it a little."""
     n, _, h, w = images.shape
     bends = F.interpolate(randn((n, 2, 5, 5), generator).to(images), (h, w), mode="bicubic")
-    y, x = (2 * places / side - 1 for places, side in zip(places_of(images), spans(images)))
+    y, x = sides_of(images)
+    # A pixel of ``SIDE``, as a share of half of the shorter side.
     far = per_image(levels) * 2 / SIDE
     moved = bends * between(images, 0.1, 1.3, generator) * far
     grid = torch.stack([
@@ -202,15 +207,15 @@ def _streaks(grey: Tensor, generator: torch.Generator) -> Tensor:
 def _left_white(images: Tensor, generator: torch.Generator) -> Tensor:
     """Share of each place that is left white, (N, 1, H, W): what surrounds the middle, or nothing.
 
-    It is an oval's outside, in most of the images only as far as it has the colours of the sides.
+    It is an oval's outside, or what has the colours of the sides, or both.
     """
     n, _, h, w = images.shape
-    y, x = (2 * places / side - 1 for places, side in zip(places_of(images), spans(images)))
+    y, x = sides_of(images)
     across = (x - between(images, -0.08, 0.08, generator)) / between(images, 0.7, 1.05, generator)
     down = (y - between(images, 0.0, 0.2, generator)) / between(images, 0.85, 1.3, generator)
     bend = F.interpolate(randn((n, 1, 7, 7), generator).to(images), (h, w), mode="bicubic")
     outside = across.square() + down.square() - 1 + 0.15 * bend
-    outside = outside * between(images, 1.5, 5, generator)
+    outside = outside * between(images, 2, 6, generator)
     # What continues the left and the right edge is background; hair and shoulders are not.
     edge = max(1, w // 16)
     left, right = (
@@ -221,8 +226,9 @@ def _left_white(images: Tensor, generator: torch.Generator) -> Tensor:
     far = smoothed((images - behind).abs().mean(1, keepdim=True), torch.ones_like(left[:, :1]), 1)
     alike = (1.4 - far * 3).clamp(0, 1)
     drawn = between(images, 0, 1, generator)
-    white = torch.where(drawn < 0.6, alike * (outside + 2).clamp(0, 1), outside.clamp(0, 1))
-    return torch.where(drawn < 0.85, white, 0.0)
+    alike = torch.where(drawn > 0.45, 0.0, alike * (outside + 2).clamp(0, 1))
+    outside = torch.where(drawn < 0.2, 0.0, outside.clamp(0, 1))
+    return torch.where(drawn < 0.85, torch.maximum(alike, outside), 0.0)
 
 
 def _on_paper(drawn: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -244,9 +250,8 @@ def _on_paper(drawn: Tensor, images: Tensor, generator: torch.Generator) -> Tens
     paper = paper - ruled * rule * (1 + 0.6 * tints)
     # Grain roughens what a pencil leaves more than what it does not touch.
     grain = randn((n, 1, (h + 1) // 2, (w + 1) // 2), generator).to(images)
-    grain = F.interpolate(grain, (h, w), mode="bilinear") + 0.6 * randn(
-        (n, 1, h, w), generator
-    ).to(images)
+    grain = F.interpolate(grain, (h, w), mode="bilinear")
+    grain = grain + 0.6 * randn((n, 1, h, w), generator).to(images)
     grain = grain * between(images, 0, 0.06, generator) * (1.3 - drawn)
     # Graphite is not black, and here and there brown, blue or red chalk.
     lead = between(images, 0.0, 0.4, generator).expand(-1, c, -1, -1)

@@ -67,7 +67,7 @@ def block(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     Its sides are as 1 to 2.5 at most. It is black, grey, white, of a random colour, of the image's
     mean, or noise.
     """
-    n, c, h, w = images.shape
+    n, c = images.shape[:2]
     stretch = 2.5 ** uniform(n, -0.5, 0.5, generator).to(images)
     high, wide = (levels.sqrt() * stretch).clamp(max=1), (levels.sqrt() / stretch).clamp(max=1)
     top, left = torch.rand(2, n, generator=generator, device=generator.device).to(images)

@@ -1,7 +1,7 @@
 """Degradations that paint an image with few flat colours: blocks, cartoons and brush strokes.
 
 Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
-``kinds.py`` names them. Lengths are in pixels of images of 64 on their shorter side.
+``kinds.py`` names them. Lengths are in pixels of images of ``SIDE`` on their shorter side.
 """
 
 import torch
@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from make_it_real.degradations.drawing import (
+    SIDE,
     between,
     brightness,
     ink,
     places_of,
+    sides_of,
     smoothed,
-    spans,
     warped,
 )
 from make_it_real.degradations.noise import per_image, randn, uniform
@@ -63,7 +64,7 @@ def _flattened(images: Tensor, generator: torch.Generator) -> Tensor:
         colours = torch.where(counts > 0, sums / counts.clamp_min(1), colours)
     # |p − c|² = |p|² − 2 p·c + |c|², of which |p|² is the same for each colour c.
     distances = colours.square().sum(2)[..., None] - 2 * colours @ images.flatten(2)
-    nearest = distances.masked_fill((numbers >= count).mT, torch.inf).argmin(1)
+    nearest = distances.masked_fill((numbers >= count).mT, torch.inf).min(1).indices
     off = randn(colours.shape, generator).to(images) * between(images, 0, 0.1, generator)[:, 0]
     flat = (colours + off).mT.gather(2, nearest[:, None].expand(-1, c, -1))
     return flat.reshape(n, c, h, w)
@@ -85,6 +86,7 @@ def _brushed(images: Tensor, generator: torch.Generator) -> Tensor:
     beside = (row + 0.5) * wide - across
     moved_x = middle * angle.cos() - beside * angle.sin()
     moved_y = middle * angle.sin() + beside * angle.cos()
-    height, width = spans(images)
-    grid = torch.stack([2 * (x + moved_x) / width - 1, 2 * (y + moved_y) / height - 1], -1)[:, 0]
+    down, right = sides_of(images)
+    pixel = 2 * min(h, w) / SIDE
+    grid = torch.stack([right + moved_x * pixel / w, down + moved_y * pixel / h], -1)[:, 0]
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
