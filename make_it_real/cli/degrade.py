@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 # The names in ``kinds.DEGRADATIONS``, which --help can't import because that imports torch. A
 # test keeps them equal.
 KINDS = (
-    "noise", "coarse-noise", "low-resolution", "mask", "blur", "anisotropic-blur", "plateau-blur",
-    "defocus", "crystals", "contrast", "light", "thin", "glass", "scan", "lines", "grayscale",
-    "sketch", "scribbles", "salt-and-pepper", "jpeg", "pixelate", "cast", "saturation", "gamma",
+    "noise", "coarse-noise", "low-resolution", "mask", "block", "central-block", "blur",
+    "anisotropic-blur", "plateau-blur", "defocus", "crystals", "contrast", "light", "thin", "glass",
+    "scan", "lines", "grayscale", "sketch", "pencil", "dodge-and-burn", "edges", "colour-blocks",
+    "scribbles", "salt-and-pepper", "jpeg", "pixelate", "cast", "saturation", "gamma",
     "motion-blur", "poisson", "phone-noise", "downscale", "webp", "jpeg-twice", "sharpen", "fading",
     "scratches", "dust", "creases", "holes", "banding", "dither", "half-tone",
 )  # fmt: skip

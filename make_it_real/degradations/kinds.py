@@ -16,8 +16,10 @@ from make_it_real.degradations import (
     blur,
     colour,
     compression,
+    drawing,
     marks,
     noise,
+    painting,
     printing,
     resolution,
     sensor,
@@ -52,6 +54,10 @@ DEGRADATIONS: Mapping[str, Degradation] = {
         resolution.low_resolution, "factor", 4, (2, 5), valid=(1, math.inf)
     ),
     "mask": Degradation(noise.mask, "share of the image", 0.25, (0.05, 0.5), valid=(0, 1)),
+    "block": Degradation(noise.block, "share of the image", 0.14, (0.03, 0.3), valid=(0, 1)),
+    "central-block": Degradation(
+        noise.central_block, "share of the height", 0.4375, (0.4375, 0.4375), valid=(0, 1)
+    ),
     "blur": Degradation(blur.blur, "standard deviation in pixels", 1.5, (0.4, 2.0)),
     "anisotropic-blur": Degradation(
         blur.anisotropic_blur, "largest standard deviation in pixels", 2.0, (0.8, 3.0)
@@ -68,6 +74,18 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "grayscale": Degradation(colour.grayscale, "share", 1.0, (1.0, 1.0), valid=(0, 1)),
     "sketch": Degradation(
         colour.sketch, "side of the Gaussian in pixels", 21, (21, 21), valid=(3, 255)
+    ),
+    "pencil": Degradation(
+        drawing.pencil, "how far from the photograph", 1.0, (1.0, 1.5), valid=(0, 3)
+    ),
+    "dodge-and-burn": Degradation(
+        drawing.dodge_and_burn, "standard deviation in pixels", 2.5, (1.5, 4.0), valid=(0.1, 100)
+    ),
+    "edges": Degradation(
+        drawing.edges, "least slope, of the steepest", 0.2, (0.1, 0.3), valid=(0, 1)
+    ),
+    "colour-blocks": Degradation(
+        painting.colour_blocks, "how far from the photograph", 1.0, (1.0, 1.5), valid=(0, 3)
     ),
     "scribbles": Degradation(noise.scribbles, "strokes", 3, (1, 5), valid=(0, 1000)),
     "salt-and-pepper": Degradation(
@@ -101,8 +119,8 @@ DEGRADATIONS: Mapping[str, Degradation] = {
 
 # Kinds that training never uses, by channels: figures on them are of damage f was not taught.
 _KEPT_OUT = {
-    1: ("scribbles", "salt-and-pepper", "jpeg", "pixelate"),
-    3: ("pixelate", "motion-blur", "glass"),
+    1: ("scribbles", "salt-and-pepper", "jpeg", "pixelate", "edges"),
+    3: ("pixelate", "motion-blur", "glass", "edges"),
 }
 
 _PHOTOGRAPHS_KEPT_OUT = ("banding", "dither", "half-tone", "motion-blur")

@@ -61,6 +61,51 @@ def mask(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(hidden, per_image(paint), images)
 
 
+def block(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Cover a rectangle of random place and shape. level: its share of the image.
+
+    Its sides are as 1 to 2.5 at most. It is black, grey, white, of a random colour, of the image's
+    mean, or noise.
+    """
+    n, c = images.shape[:2]
+    stretch = 2.5 ** uniform(n, -0.5, 0.5, generator).to(images)
+    high, wide = (levels.sqrt() * stretch).clamp(max=1), (levels.sqrt() / stretch).clamp(max=1)
+    top, left = torch.rand(2, n, generator=generator, device=generator.device).to(images)
+    covered = _rectangle(images, top * (1 - high), left * (1 - wide), high, wide)
+    plain = torch.randint(-1, 2, (n, 1, 1, 1), generator=generator, device=generator.device)
+    colour = torch.rand(n, c, 1, 1, generator=generator, device=generator.device) * 2 - 1
+    paints = torch.stack([
+        plain.to(images).expand_as(images),
+        colour.to(images).expand_as(images),
+        images.mean((2, 3), keepdim=True).expand_as(images),
+        0.5 * randn(images.shape, generator).to(images),
+    ])  # fmt: skip
+    shares = torch.tensor([0.45, 0.25, 0.15, 0.15], device=generator.device)
+    chosen = torch.multinomial(shares, n, replacement=True, generator=generator)
+    paint = paints[chosen.to(images.device), torch.arange(n, device=images.device)]
+    return torch.where(covered, paint, images)
+
+
+def central_block(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Cover the middle with mid-grey. level: the block's height as a share of the image's.
+
+    It is 5/7 as wide as it is high: 20 × 28 pixels of 64 × 64 at 0.4375.
+    """
+    h, w = images.shape[2:]
+    high, wide = levels, (levels * (5 / 7 * h / w)).clamp(max=1)
+    covered = _rectangle(images, (1 - high) / 2, (1 - wide) / 2, high, wide)
+    return torch.where(covered, 0.0, images)
+
+
+def _rectangle(images: Tensor, top: Tensor, left: Tensor, high: Tensor, wide: Tensor) -> Tensor:
+    """Tell which pixels lie in rectangles given in shares of the sides (N,), (N, 1, H, W)."""
+    h, w = images.shape[2:]
+    y = ((torch.arange(h, device=images.device) + 0.5) / h)[:, None]
+    x = (torch.arange(w, device=images.device) + 0.5) / w
+    top, left, high, wide = map(per_image, (top, left, high, wide))
+    return (y >= top) & (y < top + high) & (x >= left) & (x < left + wide)
+
+
 def scribbles(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Draw curved strokes of a pen over the image, black, grey or white. level: how many."""
     h, w = images.shape[2:]

@@ -31,6 +31,7 @@ NEUTRAL = {
     "coarse-noise": 0, "cast": 0, "saturation": 1, "gamma": 1, "motion-blur": 1,
     "anisotropic-blur": 0, "plateau-blur": 0, "defocus": 0, "phone-noise": 0, "sharpen": 0,
     "fading": 0, "downscale": 1, "scratches": 0, "dust": 0, "creases": 0, "holes": 0,
+    "block": 0, "central-block": 0, "pencil": 0, "colour-blocks": 0,
 }  # fmt: skip
 
 
@@ -351,7 +352,7 @@ def test_the_training_mixtures_run_on_any_shape(shape: tuple[int, int, int]) -> 
     ("channels", "kind"),
     [
         (1, "salt-and-pepper"), (1, "jpeg"), (1, "pixelate"), (1, "scribbles"),
-        (3, "pixelate"), (3, "motion-blur"), (3, "glass"),
+        (1, "edges"), (3, "pixelate"), (3, "motion-blur"), (3, "glass"), (3, "edges"),
     ],
 )  # fmt: skip
 def test_training_refuses_the_kinds_that_are_kept_out(channels: int, kind: str) -> None:
