@@ -70,7 +70,7 @@ def begun(
 
 
 def begun_restoration(**changes: Any) -> Trainer[RestorationObjective]:
-    config = replace(CONFIG, critic_every=0, **changes)
+    config = replace(CONFIG, **{"critic_every": 0} | changes)
     return begin(RestorationObjective(MODEL, config, CPU), bars())
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from make_it_real.models.efficientnet_lite import Backbone
+from make_it_real.models.projected_critic import SIDES
 from make_it_real.training import augment, critics, losses
 from make_it_real.training.adversarial import AdversarialObjective
 from make_it_real.training.config import AdversarialConfig, AdversarialLambdas, default_config
@@ -65,7 +66,7 @@ def test_f_learns_by_the_weighted_sum_of_its_terms() -> None:
     trainer.learn([draw])
     for parameter, grad in zip(objective.f.parameters(), grads, strict=True):
         assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, grad)
+        torch.testing.assert_close(parameter.grad, grad, rtol=1e-4, atol=1e-4)
 
 
 def test_the_perceptual_gradient_is_that_of_the_features() -> None:
@@ -74,7 +75,7 @@ def test_the_perceptual_gradient_is_that_of_the_features() -> None:
     assert objective.P is not None
     f_Ax = objective.f(draw.Ax)
     parameters = list(objective.f.parameters())
-    side = critics.SIDES[0]
+    side = SIDES[0]
     wanted = losses.loss_perceptual(
         objective.P.backbone(f_Ax, side), objective.P.backbone(draw.x, side)
     )

@@ -37,7 +37,10 @@ def begun(folder: Path, tmp_path: Path) -> Path:
         (["--set", "hold_out=2"], "hold_out: a run keeps what it was begun with, 0 (not 2)"),
         (["--set", "critic_widths=8,8"], "critic_widths: a run keeps what it was begun with, "),
         (["--batch", 18], "batch must be a multiple of 4"),
-        (["--set", "critic_every=0"], "f(z) is held, by held or critic_every 0, in runs --from a model"),
+        (
+            ["--set", "critic_every=0"],
+            "f(z) is held, by held or critic_every 0, in runs --from a model",
+        ),
         (["--overwrite"], "give one"),
     ],
     ids=str,
