@@ -72,6 +72,15 @@ def tiny_model(tiny_f: IGN, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def tiny_colour_model(tiny_colour_f: IGN, tmp_path: Path) -> Path:
+    """``tiny_colour_f`` as a weights file; its images are full pictures."""
+    path = tmp_path / "colour.safetensors"
+    info = model_file.ModelInfo(name="colour", config=asdict(tiny_colour_f.config))
+    model_file.save(tiny_colour_f, info, path)
+    return path
+
+
+@pytest.fixture
 def tiny_unet() -> IGN:
     """An f of colour images of any size, whose change is that of random weights."""
     f = _network(

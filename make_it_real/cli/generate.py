@@ -98,6 +98,7 @@ def generate(
     from make_it_real.images import encode, pixels
     from make_it_real.inference.gallery import Gallery
     from make_it_real.inference.projection import generate as make
+    from make_it_real.inference.variations import shorten
     from make_it_real.models import source, spectral_source
 
     text = encode.provenance(info.name, fingerprint, steps)
@@ -132,7 +133,7 @@ def generate(
     if to_grid:
         sheet = pixels.grid(torch.stack([image for _, image in made(wanted)]))
         sheet = pixels.enlarged(sheet, scale)
-        data = encode.encode(sheet, text={**text, "seeds": _short(wanted)})
+        data = encode.encode(sheet, text={**text, "seeds": shorten(wanted)})
         if gallery:
             page.write(gallery, overwrite=overwrite)
         if output == "-":
@@ -165,14 +166,3 @@ def generate(
 
 def _file(folder: Path, seed: int) -> Path:
     return folder / f"{seed:06d}.png"
-
-
-def _short(seeds: list[int]) -> str:
-    """Write [0, 1, 2, 80] as "0-2,80", which ``parse_seeds`` reads."""
-    runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][1] + 1:
-            runs[-1][1] = seed
-        else:
-            runs.append([seed, seed])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -15,8 +15,10 @@ from make_it_real.cli import console
 from make_it_real.errors import NO_DETECTOR
 
 if TYPE_CHECKING:
+    from make_it_real.inference.gallery import Gallery
     from make_it_real.inference.jobs import Plan
     from make_it_real.inference.report import Result
+    from make_it_real.inference.variations import Variations
 
 _UNLIKE = "unlike what the model knows (damaged, or of something else); results may be wrong"
 
@@ -80,7 +82,7 @@ class Outcomes:
 
     def count(self, result: "Result") -> None:
         """Count each input once, whatever its number of faces, and each face that failed."""
-        if result.face == 1 or result.status == "failed":
+        if result.part == 1 or result.status == "failed":
             self.counts[result.status] += 1
         elif result.status == "changed" and self.one and self.one.status == "unchanged":
             self.counts.update(changed=1, unchanged=-1)
@@ -131,20 +133,38 @@ class Outcomes:
             raise typer.Exit(1)
 
 
-def say_what(plan: "Plan", overwrite: bool, as_json: bool) -> None:
+def add(page: "Gallery", result: "Result") -> None:
+    """Add a result that was written to a gallery; a grid of variants stands without its input."""
+    before = result.before
+    if before is None and result.input != "-" and len(result.noise) * len(result.seeds) < 2:
+        before = Path(result.input)
+    figures: dict[str, str] = {"status": result.status}
+    if result.changed_share is not None:
+        figures["pixels changed"] = f"{100 * result.changed_share:.3g} %"
+    if result.noise:
+        figures["noise"] = ", ".join(f"{level:g}" for level in result.noise)
+        figures["seeds"] = ", ".join(map(str, result.seeds))
+    name = result.input + f" (face {result.face})" * (result.face > 1)
+    page.add(name, Path(result.output), before, score=result.drift_before, figures=figures)
+
+
+def say_what(plan: "Plan", variants: "Variations", overwrite: bool, as_json: bool) -> None:
     """Print each job with its output, and exit as the real run would if all succeeded."""
     for failure in plan.failed:
         console.complain(f"{failure.input}: {failure.reason}")
     counts: Counter[str] = Counter()
     for job in plan.jobs:
-        exists = not overwrite and os.path.lexists(job.output)
-        status = "planned" if not exists else "skipped" if job.within else "failed"
-        counts[status] += 1
-        if as_json:
-            fields = {"input": str(job.source), "output": str(job.output), "status": status}
-            print(json.dumps(fields))
-        else:
-            print(f"{job.source} -> {job.output}" + f" (is there: {status})" * exists)
+        outputs = variants.outputs(job.source, job.output)
+        there = [not overwrite and os.path.lexists(output) for output in outputs]
+        again = job.within or not all(there)
+        for output, exists in zip(outputs, there, strict=True):
+            status = "planned" if not exists else "skipped" if again else "failed"
+            counts[status] += 1
+            if as_json:
+                fields = {"input": str(job.source), "output": str(output), "status": status}
+                print(json.dumps(fields))
+            else:
+                print(f"{job.source} -> {output}" + f" (is there: {status})" * exists)
     console.say(", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "nothing")
     if not plan.jobs:
         raise typer.Exit(console.NO_INPUT)

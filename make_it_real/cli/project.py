@@ -3,24 +3,20 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from make_it_real import distributed
-from make_it_real.cli import console, options
+from make_it_real.cli import console, model_choice, options, variations
 from make_it_real.cli.help import FOLDERS, INPUT, OUTPUT
 from make_it_real.cli.inputs import stdin_of
-from make_it_real.cli.outcomes import Outcomes, say_what
-from make_it_real.errors import WeightsError
+from make_it_real.cli.outcomes import Outcomes, add, say_what
+from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    from make_it_real.inference.choice import Auto
     from make_it_real.inference.jobs import Job, Jobs
     from make_it_real.inference.report import Result
-    from make_it_real.inference.settings import Model
-    from make_it_real.models.ign import IGN
-    from make_it_real.weights.model_file import ModelInfo
 
 
 @console.command
@@ -34,7 +30,8 @@ def project(
             "-o",
             metavar="PATH",
             rich_help_panel=OUTPUT,
-            help="File for one input, a folder, or - for stdout.",
+            help="File for one input, a folder, or - for stdout. Variations go to a grid; into a "
+            "folder, a file each.",
         ),
     ] = None,
     recursive: options.Recursive = False,
@@ -47,6 +44,10 @@ def project(
             "--strength", min=0, max=1, metavar="S", help="Share of f's change to make, 0 to 1."
         ),
     ] = 1.0,
+    noise: variations.Noise = None,
+    n: variations.Count = None,
+    seed: variations.Seed = None,
+    seeds: variations.Seeds = None,
     scale: options.Scale = 1,
     format: options.OutputFormat = None,
     quality: options.Quality = None,
@@ -131,6 +132,7 @@ def project(
             (watch or gallery) and "RANK" in os.environ,
             "--watch and --gallery work in one process only",
         ),
+        (heat and noise is not None, "--heat compares with the picture without noise; give one"),
     ):
         if wrong:
             raise typer.BadParameter(message)
@@ -147,6 +149,12 @@ def project(
         reporting.check(report)
 
     target, into_folder = options.output_path(output)
+    variants = variations.parse(
+        noise, n, seed, seeds, files=variations.into_files(target, into_folder)
+    )
+    if noise is not None and model == options.AUTO:
+        # Photographs are repaired, where noise would only be more damage.
+        model = model_file.DEFAULT_MODEL
     data = stdin_of(inputs)
 
     def planned() -> planning.Plan:
@@ -169,7 +177,7 @@ def project(
     if one_heat and (watch or len(plan.jobs) > 1):
         raise typer.BadParameter(f"--heat {heat} is one file: name a folder")
     if dry_run:
-        say_what(plan, overwrite or to_stdout, as_json)
+        say_what(plan, variants, overwrite or to_stdout, as_json)
         return
 
     share = distributed.join()
@@ -190,9 +198,9 @@ def project(
     # No process writes before all have listed the same files.
     share.meet()
 
-    used = _used(
-        model, share.device(device), not no_metadata, steps,
-        fit=fit, invert=invert, crop=restore_size is False, scale=scale, tile=tile,
+    used = model_choice.load(
+        model, share.device(device), not no_metadata, steps, fit=fit, invert=invert,
+        crop=restore_size is False, scale=scale, tile=tile, noise=noise is not None,
     )  # fmt: skip
 
     from make_it_real.inference import batch as batching
@@ -217,6 +225,7 @@ def project(
         heat=heat,
         keep_before=gallery is not None,
         scale=scale,
+        variations=variants,
     )
     with console.stop_on_signals() as stop:
 
@@ -237,74 +246,10 @@ def project(
                 for result in done(mine):
                     show(result)
                     if gallery and result.status in reporting.WRITTEN:
-                        before = result.before
-                        if before is None and result.input != "-":
-                            before = Path(result.input)
-                        name = result.input + f" (face {result.face})" * (result.face > 1)
-                        figures: dict[str, str] = {"status": result.status}
-                        if result.changed_share is not None:
-                            figures["pixels changed"] = f"{100 * result.changed_share:.3g} %"
-                        page.add(
-                            name, Path(result.output), before, score=result.drift_before,
-                            figures=figures,
-                        )  # fmt: skip
-                    if result.face == 1:
+                        add(page, result)
+                    if result.part == 1:
                         advance(show.counts["failed"])
             if gallery:
                 page.write(gallery, overwrite=overwrite)
         interrupted = stop.is_set() and not (fail_fast and show.counts["failed"])
     show.finish(show.counts.total() if watch else total, interrupted)
-
-
-def _used(model: str, device: str, described: bool, steps: int, **given: Any) -> "Model | Auto":
-    """Load the model of a name, or of "auto" what loads one for each picture.
-
-    described: whether each PNG says which model made it. given: options to check for the model.
-    """
-    from make_it_real import devices
-    from make_it_real.images import encode
-    from make_it_real.inference.choice import Auto
-
-    def load(name: str) -> "Model":
-        f, info, fingerprint = options.load_model(name, device)
-        if model != options.AUTO:
-            _check(info.name, any_size=not info.config["image_size"], **given)
-        text = encode.provenance(info.name, fingerprint, steps) if described else {}
-        return _model(f, info, name, text)
-
-    if model != options.AUTO:
-        return load(model)
-    _check("", any_size=True, **given)
-    return Auto(devices.pick(device), load)
-
-
-def _check(
-    name: str, any_size: bool, *, fit: str, invert: bool | None, crop: bool, scale: int,
-    tile: int | None,
-) -> None:  # fmt: skip
-    """Refuse options that a model of any size has no use for, and those of no other model.
-
-    name: of the model, "" where one is chosen for each picture.
-    """
-    if tile and not any_size:
-        raise typer.BadParameter(f"--tile is for models of photographs, which {name} isn't")
-    if any_size:
-        given = (
-            (fit != "auto", "--fit"), (invert, "--invert"), (crop, "--crop"),
-            (scale > 1, "--scale"),
-        )  # fmt: skip
-        why = options.as_they_are(name) if name else "is for one model: name it by -m"
-        options.refuse(given, why)
-
-
-def _model(f: "IGN", info: "ModelInfo", name: str, text: dict[str, str]) -> "Model":
-    """Return f with what its header says of it. name: as it was given. text: for each PNG."""
-    from make_it_real.images.framing import described
-    from make_it_real.inference.scoring import checked
-    from make_it_real.inference.settings import Model
-
-    try:
-        quantiles = checked(info.calibration) if info.calibration else None
-    except WeightsError:
-        quantiles = None
-    return Model(f, described(info.framing), name, quantiles, text)

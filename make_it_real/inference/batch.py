@@ -42,7 +42,8 @@ def run(
     """
     stop = stop or Event()
     # Pictures of any size are not batched, and each core has one of its own.
-    batches = _batches(iter(jobs), 1 if model.any_size else settings.batch)
+    size = max(1, settings.batch // len(settings.variations))
+    batches = _batches(iter(jobs), 1 if model.any_size else size)
     threads = torch.get_num_threads()
     on_cpu = model.device.type == "cpu"
     workers = threads if on_cpu else ACCELERATOR_WORKERS

@@ -65,13 +65,13 @@ def heat_name(heat: Path, place: Path) -> Path:
     return heat / (place if own else place.with_name(f"{place.name}.png"))
 
 
-def face_name(source: Path, output: Path, face: int) -> Path:
-    """Name the file for a further face of a photo: photo_real-face2.png.
+def part_name(source: Path, output: Path, part: str) -> Path:
+    """Name the file for one of several results of a photo: photo_real-face2.png.
 
-    The name differs from that of the result of a file called photo-face2, which may lie beside
-    the photo.
+    part: which one, such as face2. The name differs from that of the result of a file called
+    photo-face2, which may lie beside the photo.
     """
-    stem = f"{output.stem}-face{face}"
+    stem = f"{output.stem}-{part}"
     while output.parent != source.parent and any(
         os.path.lexists(source.parent / (stem + ending))
         for suffix in SUFFIXES

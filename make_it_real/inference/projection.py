@@ -1,5 +1,6 @@
 """Applying a trained f: z → f^k(z), damaged x → f^k(x), and how far f moves an image."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -10,6 +11,7 @@ from make_it_real.errors import ShapeError
 from make_it_real.images.pixels import mean_abs
 from make_it_real.inference import tiles
 from make_it_real.models.ign import IGN
+from make_it_real.models.spectral_source import white_noise
 from make_it_real.models.tone import sample
 from make_it_real.models.unet import UNet
 
@@ -39,26 +41,47 @@ def project(
     batch: int = DEFAULT_BATCH,
     strength: float = 1.0,
     tile: int | None = None,
+    noise: float = 0.0,
+    seeds: Iterable[int] | None = None,
 ) -> Tensor:
     """Compute f^steps of images (N, C, S, S), about [−1, 1]; the result is on f's device.
 
     For an f of any size they are (N, 3, H, W). Large ones are worked off in tiles, with the same
     result. steps: how often f is applied, at least 1. strength: share of its change that is made,
     in [0, 1]: x + strength · (f^steps(x) − x). tile: side of the tiles in pixels, for less memory;
-    chosen by default. Returns images of the same shape in [−1, 1]. Raises ShapeError where the
-    images' shape is not f's, ValueError for a strength or tile out of range.
+    chosen by default. Returns images of the same shape in [−1, 1].
+
+    noise, seeds: make one variant a seed (seed 0 by default), f^steps(x + noise · n), with n
+    standard normal, the same for every image and every noise. The result is then
+    (N · len(seeds), C, S, S), all variants of the first image first; strength counts from x.
+
+    Raises ShapeError where the images' shape is not f's, ValueError for a strength, tile or noise
+    out of range, and where there is no seed.
     """
     check_shape(f, images)
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must lie in [0, 1], not {strength}")
+    x = images
+    if noise or seeds is not None:
+        images, x = _with_noise(images, noise, [0] if seeds is None else list(seeds))
 
     def work(chunk: Tensor) -> Tensor:
         if isinstance(f, UNet):
             return in_tiles(f, chunk.to(f.device), steps, tile=tile)
         return apply(f, chunk, steps)
 
-    y = _joined(f, images.shape[1:], map(work, _chunks(f, images, batch)))
+    y = _joined(f, x.shape[1:], map(work, _chunks(f, x, batch)))
     return y if strength == 1 else weaken(y, images, strength)
+
+
+def _with_noise(images: Tensor, noise: float, seeds: list[int]) -> tuple[Tensor, Tensor]:
+    """Repeat images (N, C, H, W) for each seed, (N · len(seeds), C, H, W): bare, and with noise."""
+    if not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be at least 0, and finite, not {noise}")
+    if not seeds:
+        raise ValueError("seeds must name one or more")
+    n = white_noise(seeds, images.shape[1:]).to(images.device)
+    return images.repeat_interleave(len(n), 0), (images[:, None] + noise * n).flatten(0, 1)
 
 
 def weaken(y: Tensor, images: Tensor, strength: float) -> Tensor:

@@ -32,9 +32,10 @@ class Result:
     pixels of what was written, those in which f changed a level.
     model, why: the model that the picture went to, and why it was chosen, where mir chose.
     seconds: reading, fitting and writing it, and its share of its batch's time in f.
-    face: number of the face, where each face of the input has its own result. encoded: bytes of
-    the image file, where they go to stdout. before: the face that f was applied to, (C, S, S),
-    where asked for.
+    face: number of the face, where each face of the input has its own result. noise, seeds: levels
+    and seeds of the variants in the result, if any. part: number of the result among those of its
+    input. encoded: bytes of the image file, where they go to stdout. before: the face that f was
+    applied to, (C, S, S), where asked for.
     """
 
     input: str
@@ -52,6 +53,9 @@ class Result:
     why: str = ""
     seconds: float = 0.0
     face: int = 1
+    noise: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
+    part: int = field(default=1, repr=False)
     encoded: bytes | None = field(default=None, repr=False)
     before: Any = field(default=None, repr=False)
 
@@ -59,7 +63,8 @@ class Result:
 def line(result: Result, **more: Any) -> dict[str, Any]:
     """Return a result as a JSON object: its fields without images, and ``more``."""
     bare = asdict(replace(result, encoded=None, before=None))
-    fields = {key: value for key, value in bare.items() if key not in ("encoded", "before")}
+    hidden = ("encoded", "before", "part")
+    fields = {key: value for key, value in bare.items() if key not in hidden}
     return fields | more
 
 

@@ -7,6 +7,7 @@ import torch
 
 from make_it_real.images.decode import MAX_PIXELS
 from make_it_real.images.framing import Fit, Framing
+from make_it_real.inference.variations import Variations
 from make_it_real.models.ign import IGN
 
 
@@ -46,8 +47,9 @@ class Settings:
     keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
     result instead of writing it. heat: a folder for heat maps of what was changed, or the file for
     a single one. keep_before: return each face as f was shown it, too. scale: enlarge results at
-    the model's size so many times, without smoothing. A model of any size has no use for batch,
-    how, invert, restore_size, keep_before and scale.
+    the model's size so many times, without smoothing. variations: what is made of each picture with
+    noise. A model of any size has no use for batch, how, invert, restore_size, keep_before, scale
+    and variations.
     """
 
     steps: int = 1
@@ -66,3 +68,4 @@ class Settings:
     heat: Path | None = None
     keep_before: bool = False
     scale: int = 1
+    variations: Variations = field(default_factory=Variations)

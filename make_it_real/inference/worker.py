@@ -8,7 +8,6 @@ import time
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, cast
@@ -18,15 +17,13 @@ from torch import Tensor
 
 from make_it_real import files
 from make_it_real.errors import NoFaceError
-from make_it_real.images.alignment import Similarity
 from make_it_real.images.decode import Picture, read, read_bytes
 from make_it_real.images.framing import Fitted, fit_all
 from make_it_real.images.paste_back import outcome
 from make_it_real.images.pixels import mean_abs
-from make_it_real.inference import whole
+from make_it_real.inference import parts, whole
 from make_it_real.inference.choice import Auto
 from make_it_real.inference.jobs import Job
-from make_it_real.inference.naming import face_name
 from make_it_real.inference.projection import LEAST_SIDE, project, project_with_change, weaken
 from make_it_real.inference.report import Result, Status
 from make_it_real.inference.room import Room, pixels_of
@@ -117,7 +114,8 @@ class Worker:
             if job.output.parent not in self.swept:
                 self.swept.add(job.output.parent)
                 files.sweep(job.output.parent)
-            if not settings.overwrite and os.path.lexists(job.output):
+            outputs = settings.variations.outputs(job.source, job.output)
+            if not settings.overwrite and all(map(os.path.lexists, outputs)):
                 status: Status = "skipped" if job.within else "failed"
                 return Result(source, target, status, EXISTS)
         try:
@@ -195,32 +193,12 @@ class Worker:
     def project(self, items: list[Item]) -> list[list[Result]]:
         """Apply f^k to fitted pictures and write them: Results of each, until ``stop`` is set."""
         start = time.perf_counter()
-        settings, model = self.settings, items[0].model
+        model = items[0].model
         channels, size = model.f.config.channels, model.f.config.image_size
         nothing = torch.empty(0, channels, size, size)
         x = torch.cat([nothing, *(one.image[None] for item in items for one in item.fitted)])
-        figures: dict[str, list[float]] = {}
-
-        def f_of(images: Tensor, steps: int = 1) -> Tensor:
-            # A photo of many faces comes to more images than a batch takes.
-            return project(model.f, images, steps, batch=settings.batch)
-
         with self.turn:
-            # The first step tells how real the inputs are; the others follow from its results.
-            if model.quantiles:
-                fx, r = project_with_change(model.f, x, batch=settings.batch)
-                changes = r.abs().mean((1, 2, 3)).tolist()
-                figures["percentile"] = [percentile(model.quantiles, one) for one in changes]
-            else:
-                fx = f_of(x)
-            y = fx if settings.steps == 1 else f_of(fx, settings.steps - 1)
-            if settings.drift:
-                figures["drift_before"] = mean_abs(fx.cpu(), x).tolist()
-            if settings.strength < 1:
-                y = weaken(y, x, settings.strength)
-            if settings.drift:
-                figures["drift_after"] = mean_abs(f_of(y), y).tolist()
-            y = y.cpu()
+            y, figures = self.apply(model, x)
         share = (time.perf_counter() - start) / max(1, len(x))
         results: list[list[Result]] = []
         first = 0
@@ -229,64 +207,42 @@ class Worker:
                 if self.stopping() and results:
                     break
                 mine = slice(first, first + len(item.fitted))
-                some = {name: values[mine] for name, values in figures.items()}
-                results.append(self.finish(item, y[mine], some, share))
+                some = {name: each[mine] for name, each in figures.items()}
+                results.append(parts.write(self.writer, item, y[mine], some, share))
                 first = mine.stop
         return results
 
-    def finish(
-        self,
-        item: Item,
-        y: Tensor,
-        figures: dict[str, list[float]],
-        share: float,
-    ) -> list[Result]:
-        """Write what f made of a picture, y (N, C, S, S): one file, or one for each face.
+    def apply(self, model: Model, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Apply f^k to fitted pictures x (N, C, S, S): (y (N, V, C, S, S), figures).
 
-        figures: fields of Result by name, a value for each image (N). share: seconds that each
-        image took in f.
+        V: number of variants of each. figures: fields of Result by name, each (N, V).
         """
-        faces = list(zip(item.fitted, y, strict=True))
-        together = item.restore or not faces
-        # A folder job that goes on takes the first file for a sign that all are there.
-        parts = [range(len(faces))] if together else [range(i, i + 1) for i in range(len(faces))]
-        results = []
-        for part in reversed(parts):
-            start = time.perf_counter()
-            some = faces[part.start : part.stop]
-            output = item.job.output
-            if part.start:
-                output = face_name(item.job.source, output, part.start + 1)
-            first = None if together else some[0][0]
-            keep = first and self.settings.keep_before and isinstance(first.frame, Similarity)
-            result = Result(
-                str(item.job.source),
-                str(output),
-                "changed",
-                item.reason,
-                warnings=() if part.start else item.warnings,
-                inverted=any(fitted.inverted for fitted, _ in some),
-                done=first.done if first else item.notes,
-                model=item.model.name,
-                why=item.why,
-                face=part.start + 1,
-                before=first.image if first and keep else None,
+        settings, figures = self.settings, dict[str, Tensor]()
+
+        def f_of(images: Tensor, steps: int = 1) -> Tensor:
+            # A photo of many faces comes to more images than a batch takes.
+            return project(model.f, images, steps, batch=settings.batch)
+
+        # The first step tells how real the inputs are; the others follow from its results.
+        if model.quantiles:
+            fx, r = project_with_change(model.f, x, batch=settings.batch)
+            changes = r.abs().mean((1, 2, 3)).tolist()
+            ranks = [percentile(model.quantiles, one) for one in changes]
+            figures["percentile"] = torch.tensor(ranks, dtype=torch.float64)[:, None]
+        else:
+            fx = f_of(x)
+        if settings.drift:
+            figures["drift_before"] = mean_abs(fx.cpu(), x)[:, None]
+        if settings.variations.noise:
+            y = settings.variations.project(
+                model.f, x, settings.steps, batch=settings.batch, strength=settings.strength
             )
-            result = self.writer.write(
-                item, output, partial(outcome, item.picture, some, restore=item.restore),
-                _with_figures(result, figures, part), [first] if first else [],
-            )  # fmt: skip
-            seconds = time.perf_counter() - start + share * len(part)
-            seconds += item.seconds / len(parts)
-            results.append(replace(result, seconds=round(seconds, 6)))
-        return results[::-1]
-
-
-def _with_figures(result: Result, figures: dict[str, list[float]], part: range) -> Result:
-    """Add the figures of a part of the images: the highest percentile, of all else the mean."""
-    values = {name: each[part.start : part.stop] for name, each in figures.items() if part}
-    more: dict[str, Any] = {
-        name: max(each) if name == "percentile" else sum(each) / len(each)
-        for name, each in values.items()
-    }
-    return replace(result, **more)
+        else:
+            y = fx if settings.steps == 1 else f_of(fx, settings.steps - 1)
+            if settings.strength < 1:
+                y = weaken(y, x, settings.strength)
+            y = y[:, None]
+        if settings.drift:
+            flat = y.flatten(0, 1)
+            figures["drift_after"] = mean_abs(f_of(flat), flat).view(y.shape[:2]).cpu()
+        return y.cpu(), {name: each.expand(y.shape[:2]) for name, each in figures.items()}

@@ -1,6 +1,6 @@
 """Results of folder jobs → files: in the size and format, and with the metadata, asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,10 +65,12 @@ class Writer:
         make: Callable[[], Outcome],
         result: Result,
         faces: Sequence[Fitted] = (),
+        text: Mapping[str, str] | None = None,
     ) -> Result:
         """Write the outcome that ``make`` computes, and return the result with its status.
 
-        faces: what the outcome is of, where it is not of the whole picture.
+        faces: what the outcome is of, where it is not of the whole picture. text: for a PNG, beside
+        the model's.
         """
         try:
             done = make()
@@ -77,22 +79,27 @@ class Writer:
             if self.settings.heat:
                 path = heat_name(self.settings.heat, item.job.place.with_name(output.name))
                 self.write_bytes(path, self.heat(item, faces, done.image))
-            if item.restore:
+            if item.restore and not result.noise:
                 # Nothing more is made of the picture: large ones need the room that it took.
                 item.picture = replace(item.picture, colour=done.image)
-            data = self.encoded(item, output, done, self.settings.scale if faces else 1)
+            own = item.model.text
+            said = {**own, **(text or {})} if own else own
+            data = self.encoded(item, output, done, self.settings.scale if faces else 1, said)
             if self.settings.to_stdout:
                 return replace(result, output="-", encoded=data)
             self.write_bytes(output, data)
         except OutputExistsError:
             # Another job on the same folder was quicker, and its file is as good.
-            status: Status = "skipped" if item.job.within else "failed"
+            again = item.job.within or len(self.settings.variations.sheets()) > 1
+            status: Status = "skipped" if again else "failed"
             return replace(result, status=status, reason=EXISTS)
         except Exception as error:
             return replace(result, status="failed", reason=failure(error))
         return result
 
-    def encoded(self, item: Item, output: Path, done: Outcome, scale: int) -> bytes:
+    def encoded(
+        self, item: Item, output: Path, done: Outcome, scale: int, text: Mapping[str, str]
+    ) -> bytes:
         """Encode an outcome, or take the picture's own file where that is the same."""
         settings, picture = self.settings, item.picture
         kind, keep = OUTPUT_SUFFIXES[output.suffix.lower()], settings.keep_metadata
@@ -107,7 +114,7 @@ class Writer:
         return encode.encode(
             enlarged(done.image, scale),
             kind,
-            item.model.text,
+            text,
             alpha=None if done.alpha is None else enlarged(done.alpha, scale),
             quality=settings.quality,
             exif=picture.metadata.exif if keep else None,

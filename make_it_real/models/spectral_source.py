@@ -7,7 +7,7 @@ copies of the paper do, and ``WhiteSource`` is standard normal noise. ``mixture_
 one that also knows the layout of aligned images; ``source.py`` lists all of them by name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,11 +49,16 @@ class Source(nn.Module):
         Each seed has its own generator on the CPU, so that the same seed gives the same z
         for every batch size and on every device.
         """
-        white = [
-            torch.randn(self.noise_shape, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
-        return self.colour(torch.stack(white).to(self.anchor.device))
+        return self.colour(white_noise(seeds, self.noise_shape).to(self.anchor.device))
+
+
+def white_noise(seeds: Iterable[int], shape: Sequence[int]) -> Tensor:
+    """Draw standard normal noise of a shape for each seed, (len(seeds), *shape) on the CPU.
+
+    Raises RuntimeError where there is no seed.
+    """
+    drawn = [torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(drawn)
 
 
 class SpectralSource(Source):

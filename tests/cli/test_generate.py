@@ -16,11 +16,11 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from make_it_real.cli import app
-from make_it_real.cli.generate import _short
 from make_it_real.cli.options import parse_seeds
 from make_it_real.images.pixels import enlarged, grid, to_pixels
 from make_it_real.inference import projection as generation
 from make_it_real.inference.projection import generate
+from make_it_real.inference.variations import shorten
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
 
@@ -223,7 +223,7 @@ def test_json_says_what_was_written(here: Path, tiny_model: Path) -> None:
 )  # fmt: skip
 def test_seeds_are_numbers_and_ranges(written: str, seeds: list[int]) -> None:
     assert parse_seeds(written) == seeds
-    assert parse_seeds(_short(seeds)) == seeds
+    assert parse_seeds(shorten(seeds)) == seeds
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
     keys = {
         "input", "output", "status", "reason", "warnings", "inverted", "done",
         "drift_before", "drift_after", "percentile", "changed_share", "seconds", "steps", "model",
-        "face", "why",
+        "face", "why", "noise", "seeds",
     }  # fmt: skip
     assert {frozenset(line) for line in lines.values()} == {frozenset(keys)}
     good = lines["a.png"]
@@ -272,6 +272,8 @@ def test_json_lines_hold_all_there_is_to_know(here: Path, tiny_model: Path) -> N
         "model": str(tiny_model),
         "why": "",
         "face": 1,
+        "noise": [],
+        "seeds": [],
     }
     assert (lines["bad.png"]["status"], lines["bad.png"]["drift_before"]) == ("failed", None)
     assert lines["bad.png"]["reason"] == "the file is empty"

@@ -14,6 +14,7 @@ from make_it_real.inference import projection
 from make_it_real.inference.projection import apply, drift, generate, project, project_with_change
 from make_it_real.inference.refinement import refine
 from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.unet import UNet
 
 CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 0}
 
@@ -61,6 +62,59 @@ def test_further_steps_go_on_from_the_former(tiny_f: IGN) -> None:
     once = project(tiny_f, images(4))
     assert (project(tiny_f, once) - once).abs().max() > 1e-3
     torch.testing.assert_close(project(tiny_f, once, 2), project(tiny_f, images(4), 3), **CLOSE)
+
+
+def white(seed: int, channels: int, size: int) -> Tensor:
+    return torch.randn(channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def test_noise_makes_a_variant_of_each_image_for_each_seed(tiny_colour_f: IGN) -> None:
+    x, seeds = images(2, 3, 32), [3, 0, 2**40]
+    y = project(tiny_colour_f, x, 2, noise=0.7, seeds=iter(seeds), batch=4)
+    noisy = torch.stack([image + 0.7 * white(seed, 3, 32) for image in x for seed in seeds])
+    torch.testing.assert_close(y, tiny_colour_f(tiny_colour_f(noisy)), **CLOSE)
+    # The same seed gives the same image beside others and in another batch.
+    alone = project(tiny_colour_f, x[1:], 2, noise=0.7, seeds=[0])
+    torch.testing.assert_close(alone, y.unflatten(0, (2, 3))[1, 1][None], **CLOSE)
+    assert (y[0] - y[1]).abs().max() > 0.01
+
+
+def test_noise_without_seeds_is_that_of_seed_0(tiny_f: IGN) -> None:
+    x = images(2)
+    assert torch.equal(project(tiny_f, x, noise=1), project(tiny_f, x, noise=1, seeds=[0]))
+    assert (project(tiny_f, x, noise=1) - project(tiny_f, x)).abs().max() > 0.01
+
+
+def test_seeds_without_noise_repeat_the_projection(tiny_f: IGN) -> None:
+    x = images(2)
+    y = project(tiny_f, x, seeds=range(3))
+    torch.testing.assert_close(y, project(tiny_f, x).repeat_interleave(3, 0), **CLOSE)
+
+
+def test_strength_counts_from_the_image_without_noise(tiny_f: IGN) -> None:
+    x = images(1)
+    y = project(tiny_f, x, noise=1, seeds=range(2))
+    half = project(tiny_f, x, noise=1, seeds=range(2), strength=0.5)
+    torch.testing.assert_close(half, (x + y) / 2, **CLOSE)
+    assert torch.equal(x, images(1))
+
+
+def test_an_f_of_any_size_takes_noise_at_the_images_own_size(any_size_f: UNet) -> None:
+    x = images(1, 3, 40)[..., :24]
+    n = torch.randn(3, 40, 24, generator=torch.Generator().manual_seed(5))
+    y = project(any_size_f, x, noise=0.5, seeds=[5])
+    torch.testing.assert_close(y, any_size_f(x + 0.5 * n), **CLOSE)
+
+
+@pytest.mark.parametrize("noise", [-0.1, float("inf"), float("nan")])
+def test_noise_out_of_range_is_refused(tiny_f: IGN, noise: float) -> None:
+    with pytest.raises(ValueError, match="noise must be at least 0, and finite"):
+        project(tiny_f, images(1), noise=noise)
+
+
+def test_no_seed_at_all_is_refused(tiny_f: IGN) -> None:
+    with pytest.raises(ValueError, match="seeds must name one or more"):
+        project(tiny_f, images(1), noise=1, seeds=[])
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 64])
