@@ -100,7 +100,12 @@ class Writer:
             scale == 1
             and done.as_given
             and encode.may_copy(
-                item.data, picture, kind, quality=settings.quality, keep_metadata=keep
+                item.data,
+                picture,
+                kind,
+                quality=settings.quality,
+                keep_metadata=keep,
+                level=settings.png_level,
             )
         ):
             return item.data
@@ -110,6 +115,7 @@ class Writer:
             item.model.text,
             alpha=None if done.alpha is None else enlarged(done.alpha, scale),
             quality=settings.quality,
+            level=settings.png_level,
             exif=picture.metadata.exif if keep else None,
             icc=picture.metadata.icc if keep else None,
             bits=done.bits,
