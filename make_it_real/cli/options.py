@@ -211,6 +211,13 @@ Quality = Annotated[
         help="Quality of JPEG [95] and WebP [lossless].",
     ),
 ]  # fmt: skip
+PngLevel = Annotated[
+    int | None,
+    typer.Option(
+        "--png-level", min=0, max=9, metavar="N", rich_help_panel=OUTPUT,
+        help="Compression of PNG: 0 none, 9 smallest and slowest [6; large pictures faster].",
+    ),
+]  # fmt: skip
 KeepMetadata = Annotated[
     bool,
     typer.Option(

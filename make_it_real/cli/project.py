@@ -51,6 +51,7 @@ def project(
     scale: options.Scale = 1,
     format: options.OutputFormat = None,
     quality: options.Quality = None,
+    png_level: options.PngLevel = None,
     keep_metadata: options.KeepMetadata = False,
     no_metadata: options.NoMetadata = False,
     heat: Annotated[
@@ -220,6 +221,7 @@ def project(
         overwrite=overwrite,
         max_pixels=max_pixels,
         quality=quality,
+        png_level=png_level,
         keep_metadata=keep_metadata,
         to_stdout=to_stdout,
         heat=heat,

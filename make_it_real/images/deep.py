@@ -98,11 +98,12 @@ def _unpacked(data: bytes, kind: str) -> Array:
 
 
 def to_png(
-    samples: Array, info: PngInfo, exif: bytes | None, icc: bytes | None, level: int = 6
-) -> bytes:
+    samples: Array, info: PngInfo, exif: bytes | None, icc: bytes | None, level: int = 6,
+    strategy: int = zlib.Z_DEFAULT_STRATEGY,
+) -> bytes:  # fmt: skip
     """Encode uint16 samples (H, W, C), the last channel of two or four being alpha, as a PNG.
 
-    level: of zlib. Pillow writes 16 bits of grey only.
+    level, strategy: of zlib. Pillow writes 16 bits of grey only.
     """
     height, width, channels = samples.shape
     with io.BytesIO() as file:
@@ -115,7 +116,7 @@ def to_png(
             putchunk(file, name, content)
         if exif:
             putchunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
-        packer = zlib.compressobj(level)
+        packer = zlib.compressobj(level, strategy=strategy)
         for top in range(0, height, ROWS):
             putchunk(file, b"IDAT", packer.compress(_filtered(samples[top : top + ROWS])))
         putchunk(file, b"IDAT", packer.flush())

@@ -44,12 +44,12 @@ class Settings:
     pictures; None to choose it. restore_size: write results at the size of their inputs. None does
     so for photographs: for pictures larger than the model's images, where these have no background.
     drift: measure it, which applies an f of one size once more. quality: of JPEG and WEBP.
-    keep_metadata: pass on EXIF and colour profile. to_stdout: return the encoded image in the
-    result instead of writing it. heat: a folder for heat maps of what was changed, or the file for
-    a single one. keep_before: return each face as f was shown it, too. scale: enlarge results at
-    the model's size so many times, without smoothing. variations: what is made of each picture with
-    noise. A model of any size has no use for batch, how, invert, restore_size, keep_before, scale
-    and variations.
+    png_level: compression of PNG, 0 to 9; None to choose it. keep_metadata: pass on EXIF and colour
+    profile. to_stdout: return the encoded image in the result instead of writing it. heat: a folder
+    for heat maps of what was changed, or the file for a single one. keep_before: return each face
+    as f was shown it, too. scale: enlarge results at the model's size so many times, without
+    smoothing. variations: what is made of each picture with noise. A model of any size has no use
+    for batch, how, invert, restore_size, keep_before, scale and variations.
     """
 
     steps: int = 1
@@ -63,6 +63,7 @@ class Settings:
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
     quality: int | None = None
+    png_level: int | None = None
     keep_metadata: bool = False
     to_stdout: bool = False
     heat: Path | None = None

@@ -107,7 +107,12 @@ class Writer:
             scale == 1
             and done.as_given
             and encode.may_copy(
-                item.data, picture, kind, quality=settings.quality, keep_metadata=keep
+                item.data,
+                picture,
+                kind,
+                quality=settings.quality,
+                keep_metadata=keep,
+                level=settings.png_level,
             )
         ):
             return item.data
@@ -117,6 +122,7 @@ class Writer:
             text,
             alpha=None if done.alpha is None else enlarged(done.alpha, scale),
             quality=settings.quality,
+            level=settings.png_level,
             exif=picture.metadata.exif if keep else None,
             icc=picture.metadata.icc if keep else None,
             bits=done.bits,

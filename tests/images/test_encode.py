@@ -136,6 +136,39 @@ def test_quality_is_that_of_jpeg_and_webp(here: Path, mir: Mir) -> None:
     assert size("a.png", "--quality", "20") == size("b.png")
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_level_changes_a_png_s_size_and_no_pixel(bits: int) -> None:
+    rows = torch.linspace(-1, 1, 64)[None, :, None] * torch.linspace(0, 1, 96)
+    image = (rows + 0.02 * torch.randn(3, 64, 96, generator=torch.Generator().manual_seed(0))) / 2
+    made = {level: encode.encode(image, level=level, bits=bits) for level in (0, 1, 9, None)}
+    for data in made.values():
+        assert torch.equal(decode.read(data).colour, decode.read(made[0]).colour)
+    assert len(made[0]) > len(made[1]) > len(made[9])
+    assert made[None] == encode.encode(image, level=6, bits=bits)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_large_pngs_are_packed_by_runs(monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+    image = torch.rand(3, 8, 512, generator=torch.Generator().manual_seed(0)).repeat(1, 8, 4)
+    small = encode.encode(image, bits=bits)
+    monkeypatch.setattr(encode, "LARGE", 1000)
+    large = encode.encode(image, bits=bits)
+    # What repeats at a distance is found by the search for it alone, which is left out.
+    assert len(large) > 2 * len(small)
+    assert torch.equal(decode.read(large).colour, decode.read(small).colour)
+    assert encode.encode(image, level=6, bits=bits) == small
+
+
+def test_a_png_level_is_an_option(here: Path, mir: Mir) -> None:
+    Image.fromarray(COLOUR).save(here / "x.png")
+    given = (here / "x.png").read_bytes()
+    (stored,) = mir("x.png", "-o", "0.png", "--restore-size", "--png-level", "0")
+    assert stored.stat().st_size > COLOUR.nbytes
+    assert np.array_equal(levels(stored), COLOUR)
+    (copied,) = mir("x.png", "-o", "same.png", "--restore-size")
+    assert copied.read_bytes() == given
+
+
 # Transparency
 
 
