@@ -29,7 +29,8 @@ PORTRAITS = HERE / "portraits"
 MADE = (7, 21)
 DAMAGE = (
     ("grayscale", None, "grey"), ("sketch", None, "the paper's sketch"),
-    ("noise", 0.5, "noise 0.5"), ("noise", 1.0, "noise 1"), ("low-resolution", 4, "16 by 16 pixels"), ("mask", 0.25, "holes"),
+    ("noise", 0.5, "noise 0.5"), ("noise", 1.0, "noise 1"),
+    ("low-resolution", 4, "16 by 16 pixels"), ("mask", 0.25, "holes"),
     ("block", None, "one block"), ("dodge-and-burn", None, "pencil"),
 )  # fmt: skip
 # Standard deviations of the noise that is added to drawings.
