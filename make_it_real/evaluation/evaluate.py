@@ -9,7 +9,7 @@ from torch import Tensor
 
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import DataError
-from make_it_real.evaluation import measurements, restoration
+from make_it_real.evaluation import measurements, realism, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Extractor, collect
 from make_it_real.evaluation.figures import Group
@@ -61,6 +61,7 @@ def evaluate(
     wanted: Collection[str] = SECTIONS,
     batch: int = BATCH,
     rests: bool = True,
+    drawings: Tensor | None = None,
     tick: Callable[[str, int], None] = lambda stage, images: None,
 ) -> Iterator[Group]:
     """Measure f: yield groups of figures as they are ready, section by section.
@@ -68,7 +69,8 @@ def evaluate(
     extractor: without one there are no distances. test: held-out images. other: real images to
     measure the floor with, at most n of them. Where test or other is None, only idempotence can
     be measured. n: number of images to generate. wanted: the sections to measure, which are
-    yielded in the order of ``SECTIONS``. rests: as in ``Subject``. tick: called with a stage, as
+    yielded in the order of ``SECTIONS``. rests: as in ``Subject``. drawings: as
+    in ``restoration.projection``. tick: called with a stage, as
     ``Workload.totals`` has them, and the number of images that were dealt with.
 
     At most 5,000 held-out images, evenly spread, are damaged for realness and projection. The same
@@ -93,8 +95,8 @@ def evaluate(
         return replace(s, tick=partial(tick, stage))
 
     # The floor is measured with as many other images as f generates, chosen at random.
-    order = torch.randperm(len(other), generator=generator)[:n]
-    x, floor = to_images(test.pixels), to_images(other.pixels[order])
+    order = torch.randperm(len(other), generator=generator)
+    x, floor = to_images(test.pixels), to_images(other.pixels[order[:n]])
     s = Subject(f, extractor, x, test.labels, floor, n, batch, rests)
     real = None
     if extractor is not None and {"generation", "projection"} & set(wanted):
@@ -118,4 +120,6 @@ def evaluate(
             # Draw what that section draws, so that the damage is the same without it.
             measurements.unreal(fewer.x, generator)
         features = None if real is None else real[some]
-        yield from restoration.projection(ticking(fewer, "projection"), features, generator)
+        others = to_images(other.pixels[order[: realism.OTHERS]])
+        repaired = ticking(replace(fewer, other=others), "projection")
+        yield from restoration.projection(repaired, features, generator, drawings)

@@ -55,13 +55,45 @@ def kernel_distances(
 
 def _mmd(x: Tensor, y: Tensor) -> Tensor:
     """Compute the unbiased squared MMD of two sets of m features (m, D), with the cubic kernel."""
-    m, d = x.shape
-    # Within a set a feature is not compared with itself, which makes the estimate unbiased.
-    within = torch.zeros((), dtype=x.dtype, device=x.device)
-    for z in (x, y):
-        kernel = (z @ z.T / d + 1) ** 3
-        within = within + (kernel.sum() - kernel.trace()) / (m * (m - 1))
-    return within - 2 * ((x @ y.T / d + 1) ** 3).mean()
+    return _within(x).mean() + _within(y).mean() - 2 * _kernel(x, y).mean()
+
+
+class KernelReference:
+    """Real features (N, D) that others are compared with by their kernel distance, each whole.
+
+    Needs N ≥ 2.
+    """
+
+    def __init__(self, real: Tensor) -> None:
+        self.real = real.double()
+        self.within = _within(self.real)
+
+    def distance(self, features: Tensor) -> tuple[float, float]:
+        """Compute the unbiased squared MMD of features (M, D), M ≥ 2, and its standard error.
+
+        The kernel is that of ``kernel_distances``, which estimates the same of subsets. The error
+        is the U-statistic's, by its projections on single features (W. Hoeffding 1948): it holds
+        for distances that are well over 0, and is too small for equal distributions.
+        """
+        features = features.double()
+        across = _kernel(features, self.real)
+        # How much each feature adds to the distance.
+        own = _within(features) - across.mean(1)
+        real = self.within - across.mean(0)
+        error = (4 * own.var() / len(own) + 4 * real.var() / len(real)).sqrt()
+        return float(own.mean() + real.mean()), float(error)
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    """Compute the cubic kernel of features (N, D) and (M, D): (N, M)."""
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def _within(x: Tensor) -> Tensor:
+    """Compute each feature's mean kernel with the others of its set (N, D): (N,)."""
+    kernel = _kernel(x, x)
+    # A feature is not compared with itself, which makes the estimate unbiased.
+    return (kernel.sum(1) - kernel.diagonal()) / (len(x) - 1)
 
 
 @dataclass(frozen=True)

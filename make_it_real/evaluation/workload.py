@@ -24,7 +24,8 @@ class Workload:
 
     test, floor: numbers of held-out and of other real images, 0 without data. n: number of images
     to generate. kinds: number of kinds of damage, each at a level. features: whether there is an
-    extractor. wanted: the sections.
+    extractor. wanted: the sections. others: number of real images that repairs are compared with;
+    drawings: number of drawings.
     """
 
     test: int
@@ -33,6 +34,8 @@ class Workload:
     kinds: int
     features: bool
     wanted: Collection[str] = SECTIONS
+    others: int = 0
+    drawings: int = 0
 
     @property
     def damaged(self) -> int:
@@ -65,7 +68,9 @@ class Workload:
             "idempotence": few * (1 + last) + many * (1 + min(last, measurements.EARLY)),
             "fidelity": self.test,
             "realness": 4 * self.damaged,
-            "projection": self.kinds * (self.damaged + 2 * self.repeated),
+            "projection": self.kinds * (self.damaged + 2 * self.repeated)
+            + self.others
+            + 2 * self.drawings,
         }
         totals = {name: counts[name] for name in SECTIONS if name in self.wanted}
         if self.features and {"generation", "projection"} & set(self.wanted):
@@ -93,7 +98,7 @@ class Workload:
             "features": read * self.test,
             "generation": read * (self.floor + self.n * (1 + moving)) + distances,
             "fidelity": compare * self.test,
-            "projection": (read + compare) * looked_at,
+            "projection": (read + compare) * looked_at + read * (self.others + 3 * self.drawings),
         }
         return sum(parts.get(name, 0) + per_image * f_of.get(name, 0) for name in self.totals())
 
@@ -106,7 +111,8 @@ class Workload:
             "idempotence": 2 * (few + many) + moving * again,
             "fidelity": self.test,
             "realness": 4 * self.damaged,
-            "projection": self.kinds * (self.damaged + (1 + moving) * self.repeated),
+            "projection": self.kinds * (self.damaged + (1 + moving) * self.repeated)
+            + 2 * self.drawings,
         }
 
     def _looked_at(self, moving: float) -> float:

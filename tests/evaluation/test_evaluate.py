@@ -152,7 +152,7 @@ def test_projection_judges_before_and_after(
     generator = torch.Generator().manual_seed(0)
     found = figures(list(restoration.projection(s, real, generator)))
     metrics = {name.split("_")[0] for name in found}
-    assert metrics == {"acc", "psnr", "ssim", "feature"}
+    assert metrics == {"acc", "psnr", "ssim", "feature", "unchanged"}
     assert found["psnr_noise_0.5_before"] == pytest.approx(10.8, abs=1.5)
     # Half of noise is nearer to its mean: so is a quarter of it.
     assert found["psnr_noise_0.5_after2"] != found["psnr_noise_0.5_after"]
@@ -304,7 +304,7 @@ def test_without_features_or_labels_the_rest_is_measured(
     test = noise(40, channels=3, size=32).take(slice(30))
     wanted = ("generation", "projection")
     found = figures(list(evaluate.evaluate(tiny_colour_f, None, test, test, n=20, wanted=wanted)))
-    assert {name.split("_")[0] for name in found} == {"idempotence", "psnr", "ssim"}
+    assert {name.split("_")[0] for name in found} == {"idempotence", "psnr", "ssim", "unchanged"}
 
 
 def test_too_few_images_are_refused(tiny_f: IGN) -> None:

@@ -153,3 +153,38 @@ def test_ssim_is_per_image() -> None:
     a, b = (torch.rand(3, 2, 12, 13, generator=generator) * 2 - 1 for _ in range(2))
     alone = [float(metrics.ssim(a[i : i + 1], b[i : i + 1])) for i in range(3)]
     assert metrics.ssim(a, b).tolist() == pytest.approx(alone)
+
+
+def test_a_kernel_distance_of_all_is_that_of_one_subset_of_all() -> None:
+    real, others = gaussian(60, 8, 0).float(), gaussian(60, 8, 1).float()
+    distance, error = metrics.KernelReference(real).distance(others)
+    (subset,) = metrics.kernel_distances(real, others, subsets=1).tolist()
+    assert distance == pytest.approx(subset)
+    assert error > 0
+    # Sets of other sizes, by the definition.
+    a, b = gaussian(9, 4, 2), gaussian(5, 4, 3)
+
+    def kernel(x: Tensor, y: Tensor) -> float:
+        return float((x @ y / 4 + 1) ** 3)
+
+    within = [
+        sum(kernel(x, y) for i, x in enumerate(z) for j, y in enumerate(z) if i != j)
+        / (len(z) * (len(z) - 1))
+        for z in (a, b)
+    ]
+    across = sum(kernel(x, y) for x in a for y in b) / 45
+    distance, _ = metrics.KernelReference(a).distance(b)
+    assert distance == pytest.approx(sum(within) - 2 * across)
+
+
+def test_the_error_of_a_kernel_distance_is_how_much_it_varies() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int, shift: float) -> Tensor:
+        return torch.randn(n, 3, generator=generator) + shift
+
+    found = [metrics.KernelReference(draw(80, 0)).distance(draw(50, 0.8)) for _ in range(200)]
+    distances, errors = torch.tensor(found, dtype=torch.float64).T
+    assert float(errors.mean()) == pytest.approx(float(distances.std()), rel=0.2)
+    within = (distances - distances.mean()).abs() < 1.96 * errors
+    assert 0.88 < float(within.double().mean()) <= 1
