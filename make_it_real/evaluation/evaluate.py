@@ -111,10 +111,13 @@ def evaluate(
         yield measurements.idempotence(ticking(s, "idempotence"))
     some = damaged(len(x))
     fewer = replace(s, x=x[some], labels=None if test.labels is None else test.labels[some])
+    scores = None
     if "fidelity" in wanted:
-        yield measurements.fidelity(x, ticking(s, "fidelity").project(x))
+        fx, changes = ticking(s, "fidelity").with_changes(x)
+        scores = changes[some]
+        yield measurements.fidelity(x, fx)
     if "realness" in wanted:
-        yield measurements.realness(ticking(fewer, "realness"), generator)
+        yield measurements.realness(ticking(fewer, "realness"), generator, scores)
     if "projection" in wanted:
         if "realness" not in wanted:
             # Draw what that section draws, so that the damage is the same without it.

@@ -60,11 +60,14 @@ class Classifier:
     def __init__(self, path: Path, device: torch.device, name: str = "digits") -> None:
         self.name = name
         self.net = DigitClassifier.load(path).to(device)
+        # Channels last is twice as fast on a CPU: most of the time was spent in pooling.
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.version = device, model_file.fingerprint(path)[:12]
 
     @torch.inference_mode()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.net.features(images.to(self.device))
+        images = images.to(self.device, memory_format=torch.channels_last)
+        features = self.net.features(images)
         return features.cpu(), self.net.head(features).argmax(1).cpu()
 
 

@@ -78,14 +78,15 @@ class Subject:
         """Compute f of images (N, C, S, S), in batches; the result is on the CPU."""
         return project(self.f, images, batch=self.batch).cpu()
 
-    def changes(self, images: Tensor) -> Tensor:
-        """Measure the change that f would make of images (N, C, S, S), before its gate: (N,)."""
-        out = [images.new_empty(0)]
+    def with_changes(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute f of images (N, C, S, S), and the mean change before its gate, (N,)."""
+        out, changes = [images[:0]], [images.new_empty(0)]
         for part in images.split(self.batch):
-            _, r = project_with_change(self.f, part, batch=self.batch)
-            out.append(r.abs().mean((1, 2, 3)).cpu())
+            fx, r = project_with_change(self.f, part, batch=self.batch)
+            out.append(fx.cpu())
+            changes.append(r.abs().mean((1, 2, 3)).cpu())
             self.tick(len(part))
-        return torch.cat(out)
+        return torch.cat(out), torch.cat(changes)
 
     def onward(self, before: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Apply f again to y = f(before): f(y), and where y differs from before, (N,).
@@ -107,18 +108,21 @@ def damage_for(channels: int) -> tuple[tuple[str, float], ...]:
     return (*((kind, level) for kind, level in DAMAGE if kind != "thin"), *COLOUR_ONLY)
 
 
-def compare(group: Group, extractor: Extractor, generated: Tensor, real: Tensor, k: int) -> None:
-    """Add the distances and overlaps of generated (M, D) and real (N, D) features to a group.
+def compare(
+    group: Group, extractor: Extractor, generated: Tensor, balls: metrics.Balls, k: int
+) -> None:
+    """Add the distances and overlaps of generated (M, D) and real features to a group.
 
     k: of the figures.
     """
     of: dict[str, Any] = {"k": k, "features": extractor.name}
+    real = balls.features
     distance = metrics.frechet_distance(generated, real)
     group.add("fd", distance, bootstrap.of_frechet(generated, real, distance), **of)
     n = min(len(generated), len(real))
     kernel = metrics.kernel_distances(real, generated, size=SUBSET)
     group.add("kd", float(kernel.mean()), bootstrap.of_kernel(kernel, min(SUBSET, n), n), **of)
-    overlap = metrics.overlap(real, generated)
+    overlap = metrics.overlap(balls, generated)
     for metric in ("precision", "recall", "density", "coverage"):
         group.mean(metric, getattr(overlap, metric), **of)
 
@@ -152,9 +156,10 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
             labels.append(classes)
     if s.extractor is not None and real is not None:
         floor = collect(s.extractor, s.other[: s.n], s.batch, s.tick)[0]
-        compare(group, s.extractor, floor, real, 0)
+        balls = metrics.Balls(real)
+        compare(group, s.extractor, floor, balls, 0)
         for k, parts in enumerate(features, 1):
-            compare(group, s.extractor, torch.cat(parts), real, k)
+            compare(group, s.extractor, torch.cat(parts), balls, k)
             s.tick(s.n)
         if s.labels is not None and s.extractor.classifies:
             shares = torch.bincount(torch.cat(labels), minlength=10) / s.n
@@ -262,14 +267,16 @@ def unreal(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
     return {"noise": noisy, "inverted": -x, "shuffled": x.flatten(1)[:, order].view_as(x)}
 
 
-def realness(s: Subject, generator: torch.Generator) -> Group:
+def realness(s: Subject, generator: torch.Generator, real: Tensor | None = None) -> Group:
     """Measure the AUROC with which the score of images tells real ones, s.x, from unreal ones.
 
     The score is mean |r(y)|, the change that f would make of y before its gate, as in ``mir
-    score``.
+    score``. real: the scores of s.x, (N,), where they are known.
     """
-    group, real = Group("realness"), s.changes(s.x)
+    group = Group("realness")
+    if real is None:
+        _, real = s.with_changes(s.x)
     for kind, images in unreal(s.x, generator).items():
-        change = s.changes(images)
+        _, change = s.with_changes(images)
         group.add("auroc", auroc(real, change), bootstrap.of_auroc(real, change), of=kind)
     return group

@@ -113,24 +113,34 @@ class Overlap:
     coverage: Tensor
 
 
-def overlap(
-    real: Tensor, generated: Tensor, *, near: int = 3, dense: int = 5, chunk: int = 1000
-) -> Overlap:
-    """Compute precision, recall, density and coverage of features (N, D) and (M, D).
+class Balls:
+    """Real features (N, D) and the squared radii of their balls, for several comparisons.
 
-    k is ``near`` for precision and recall (Kynkäänniemi et al. 2019), and ``dense`` for density
-    and coverage (Naeem et al. 2020). Distances are computed ``chunk`` rows at a time, to save
-    memory. Needs N, M > k.
+    near, dense: k for precision and recall (Kynkäänniemi et al. 2019), and for density and
+    coverage (Naeem et al. 2020). Distances are computed ``chunk`` rows at a time, to save memory.
+    Needs N > k.
     """
-    real, generated = real.double(), generated.double()
-    # Squared radii of all balls.
-    radii, dense_radii = _squared_radii(real, (near, dense), chunk)
-    (generated_radii,) = _squared_radii(generated, (near,), chunk)
+
+    def __init__(
+        self, features: Tensor, *, near: int = 3, dense: int = 5, chunk: int = 1000
+    ) -> None:
+        self.features, self.near, self.dense, self.chunk = features.double(), near, dense, chunk
+        self.radii, self.dense_radii = _squared_radii(self.features, (near, dense), chunk)
+
+
+def overlap(balls: Balls, generated: Tensor) -> Overlap:
+    """Compute precision, recall, density and coverage of real features and generated ones (M, D).
+
+    Needs M > k.
+    """
+    generated, chunk = generated.double(), balls.chunk
+    (generated_radii,) = _squared_radii(generated, (balls.near,), chunk)
     precision = torch.zeros(len(generated), dtype=torch.bool, device=generated.device)
     count = torch.zeros(len(generated), dtype=torch.float64, device=generated.device)
     recall, coverage = [], []
     # Which balls each feature lies in, some real features at a time.
-    rows = zip(real.split(chunk), radii.split(chunk), dense_radii.split(chunk), strict=True)
+    parts = (balls.features, balls.radii, balls.dense_radii)
+    rows = zip(*(part.split(chunk) for part in parts), strict=True)
     for part, part_radii, part_dense_radii in rows:
         distances = _squared_distances(part, generated)
         precision |= (distances <= part_radii[:, None]).any(0)
@@ -139,7 +149,7 @@ def overlap(
         count += inside.sum(0)
         coverage.append(inside.any(1))
     return Overlap(
-        precision.double().cpu(), torch.cat(recall).double().cpu(), (count / dense).cpu(),
+        precision.double().cpu(), torch.cat(recall).double().cpu(), (count / balls.dense).cpu(),
         torch.cat(coverage).double().cpu(),
     )  # fmt: skip
 

@@ -48,6 +48,11 @@ class Workload:
         return min(restoration.REPEATED_IMAGES, self.damaged)
 
     @property
+    def scored(self) -> int:
+        """Number of sets whose realness is measured: of three kinds, and real if not scored yet."""
+        return 3 if "fidelity" in self.wanted else 4
+
+    @property
     def seeds(self) -> tuple[int, int]:
         """Numbers of seeds whose idempotence is measured: over all steps, and over the first."""
         few = measurements.REST_SEEDS
@@ -67,7 +72,7 @@ class Workload:
             "generation": 3 * self.n + compared,
             "idempotence": few * (1 + last) + many * (1 + min(last, measurements.EARLY)),
             "fidelity": self.test,
-            "realness": 4 * self.damaged,
+            "realness": self.scored * self.damaged,
             "projection": self.kinds * (self.damaged + 2 * self.repeated)
             + self.others
             + 2 * self.drawings,
@@ -110,7 +115,7 @@ class Workload:
             "generation": self.n * (2 + moving),
             "idempotence": 2 * (few + many) + moving * again,
             "fidelity": self.test,
-            "realness": 4 * self.damaged,
+            "realness": self.scored * self.damaged,
             "projection": self.kinds * (self.damaged + (1 + moving) * self.repeated)
             + 2 * self.drawings,
         }
@@ -125,7 +130,7 @@ class Workload:
         a, b = torch.randn(2, PROBE_FEATURES, dimensions, generator=generator)
         _, frechet = _timed(lambda: metrics.frechet_distance(a, b))
         _, kernel = _timed(lambda: metrics.kernel_distances(a, b, subsets=1))
-        _, overlap = _timed(lambda: metrics.overlap(a, b))
+        _, overlap = _timed(lambda: metrics.overlap(metrics.Balls(a), b))
         # Pairs of features are compared: the time grows with the square of their number.
         subset = (min(measurements.SUBSET, self.n) / PROBE_FEATURES) ** 2
         whole = (self.n / PROBE_FEATURES) ** 2

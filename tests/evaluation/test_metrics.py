@@ -127,12 +127,13 @@ def test_kernel_distance_of_alike_sets_is_about_zero_and_grows() -> None:
 
 def test_overlap_in_known_cases() -> None:
     real = gaussian(60, 4, 0)
-    near = metrics.overlap(real, real + 1e-9)
+    balls = metrics.Balls(real)
+    near = metrics.overlap(balls, real + 1e-9)
     assert [float(v.mean()) for v in (near.precision, near.recall, near.coverage)] == [1, 1, 1]
-    far = metrics.overlap(real, real + 1e3)
+    far = metrics.overlap(balls, real + 1e3)
     assert [float(v.mean()) for v in (far.precision, far.recall, far.density)] == [0, 0, 0]
     # All made alike: good, and of one kind.
-    collapsed = metrics.overlap(real, real[:1] + 1e-6 * gaussian(60, 4, 1))
+    collapsed = metrics.overlap(balls, real[:1] + 1e-6 * gaussian(60, 4, 1))
     assert float(collapsed.precision.mean()) == 1
     assert float(collapsed.recall.mean()) < 0.1
     assert float(collapsed.coverage.mean()) < 0.5

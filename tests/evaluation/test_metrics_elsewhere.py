@@ -50,7 +50,7 @@ def test_overlap_is_that_of_prdc(n: int, m: int, d: int, chunk: int) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         for k in (3, 5):
             wanted[k] = prdc.compute_prdc(real.double().numpy(), made.double().numpy(), k)
-    found = metrics.overlap(real, made, chunk=chunk)
+    found = metrics.overlap(metrics.Balls(real, chunk=chunk), made)
     assert 0.05 < float(found.recall.mean()) < 0.999
     for name, k in (("precision", 3), ("recall", 3), ("density", 5), ("coverage", 5)):
         mean = float(getattr(found, name).mean())
