@@ -40,16 +40,20 @@ def make_real(models: Models, fields: Fields) -> dict[str, Any]:
         answer = _framed(model, picture, steps, drawn=drawn, details=details)
     else:
         answer = _whole(model, picture, steps, details=details)
-    if fields.flag("before"):
-        answer["before"] = answers.png(picture.colour * 2 - 1, alpha=picture.alpha)
     height, width = picture.colour.shape[1:]
     crop = drawn and model.framing.faces
     return answer | {
-        "model": model.name, "chosen": name == AUTO, "why": why, "steps": steps,
+        "size": model.size, "model": model.name, "chosen": name == AUTO, "why": why, "steps": steps,
         "width": width, "height": height, "warnings": [*picture.warnings, *answer["warnings"]],
         "shell": commands.shell(model, steps, chosen=name == AUTO, crop=crop),
         "python": commands.python(model, steps, crop=crop),
     }  # fmt: skip
+
+
+def shown(models: Models, fields: Fields) -> dict[str, Any]:
+    """Show a picture that a browser can't read, as a PNG. Fields: picture."""
+    picture = fields.picture()
+    return {"image": answers.png(picture.colour * 2 - 1, alpha=picture.alpha)}
 
 
 def _whole(model: Loaded, picture: Picture, steps: int, *, details: bool) -> dict[str, Any]:
@@ -122,7 +126,8 @@ def _answer(
 ) -> dict[str, Any]:  # fmt: skip
     """Encode an outcome as ``mir project`` does, and say what became of the picture."""
     data = encode.encode(made.image, text=model.text(steps), alpha=made.alpha, bits=made.bits)
+    own_size = made.image.shape[1:] == picture.colour.shape[1:]
     return {
-        "image": answers.url(data), "changed": made.changed, "share": made.share,
+        "own_size": own_size, "image": answers.url(data), "changed": made.changed, "share": made.share,
         "reason": reason, "realness": "", "warnings": list(warnings), "notes": list(picture.notes),
     }  # fmt: skip

@@ -34,6 +34,7 @@ PAGE = Path(__file__).parent / "page"
 Work = Callable[[Models, Fields], dict[str, Any]]
 WORKS: dict[str, Work] = {
     "real": real.make_real,
+    "picture": real.shown,
     "seeds": seeds.make,
     "mix": mixture.mixed,
     "ends": mixture.ends,
