@@ -1,7 +1,6 @@
 """Damage, and what f makes of it: x, A(x), f(A(x)), f(f(A(x))), as in the paper's figure."""
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -55,12 +54,11 @@ def damaged(models: Models, fields: Fields) -> dict[str, Any]:
     Ax = degraded(x, kind, level, generator=generator)
     f_Ax = project(model.f, Ax).cpu()
     ff_Ax = project(model.f, f_Ax).cpu()
-    images = [x, Ax, f_Ax, ff_Ax]
-    moved = [None, *(float(mean_abs(b, a)) for a, b in pairwise(images))]
+    drifts = [None, float(mean_abs(f_Ax, Ax)), float(mean_abs(ff_Ax, f_Ax)), None]
     return {
         "images": [
-            {"image": answers.png(y[0].clamp(-1, 1)), "psnr": _psnr(y, x), "moved": step}
-            for y, step in zip(images, moved, strict=True)
+            {"image": answers.png(y[0].clamp(-1, 1)), "psnr": _psnr(y, x), "drift": drift}
+            for y, drift in zip((x, Ax, f_Ax, ff_Ax), drifts, strict=True)
         ]
     }
 

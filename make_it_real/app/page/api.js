@@ -34,13 +34,13 @@ export class Latest {
   async ask() {
     if (this.busy) { this.again = true; return; }
     this.busy = true;
-    this.control = new AbortController();
     this.shown(true);
     try {
       do {
         this.again = false;
+        this.control = new AbortController();
         await this.work(this.control.signal);
-      } while (this.again && !this.control.signal.aborted);
+      } while (this.again);
     } finally {
       this.busy = false;
       this.shown(false);
@@ -57,6 +57,12 @@ export async function base64(blob) {
     reader.readAsDataURL(blob);
   });
   return reader.result.slice(reader.result.indexOf(",") + 1);
+}
+
+/** The file in a data URL. The page may not fetch one. */
+export function blobOf(url) {
+  const bytes = Uint8Array.from(atob(ofUrl(url)), letter => letter.charCodeAt(0));
+  return new Blob([bytes], { type: url.slice(5, url.indexOf(";")) });
 }
 
 export const ofUrl = url => url.slice(url.indexOf(",") + 1);

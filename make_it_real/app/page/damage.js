@@ -79,10 +79,10 @@ export class Damage {
       }, signal);
       this.shown = true;
       this.root.querySelectorAll("figure").forEach((figure, i) => {
-        const { image, psnr, moved } = images[i], small = this.offered.size && this.offered.size <= 128;
+        const { image, psnr, drift } = images[i], small = this.offered.size && this.offered.size <= 128;
         const shown = $("img", figure);
         shown.src = image; shown.className = small ? "pixel" : "";
-        const figures = [i && `PSNR ${psnr === null ? "∞" : psnr.toFixed(1)} dB`, i > 1 && `drift ${moved ? moved.toFixed(4) : "0"}`];
+        const figures = [i && `PSNR ${psnr === null ? "∞" : psnr.toFixed(1)} dB`, drift !== null && (drift ? `drift ${drift.toFixed(4)}` : "drift 0, at rest")];
         $("span", figure).textContent = figures.filter(Boolean).join(" · ") || "the original";
       });
     } catch (error) { failed(this.root, error); }

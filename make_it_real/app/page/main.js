@@ -1,5 +1,5 @@
 // The page: its tabs, and what is taken from one to the other.
-import { $, element } from "./api.js";
+import { $, blobOf, element } from "./api.js";
 import { Damage } from "./damage.js";
 import { Mix } from "./mix.js";
 import { Real } from "./real.js";
@@ -29,7 +29,7 @@ tabs.real = new Real(about);
 tabs.mix = new Mix(about, take, () => tabs.real.data());
 tabs.damage = new Damage(about, () => tabs.real.data());
 tabs.seeds = new Seeds(about, {
-  real: async one => take(await (await fetch(one.image)).blob(), one.model),
+  real: one => take(blobOf(one.image), one.model),
   mix: one => { show("mix"); tabs.mix.start(one); },
   damage: one => { show("damage"); tabs.damage.start(one); },
 });

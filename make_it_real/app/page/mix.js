@@ -1,5 +1,5 @@
 // The tab between seeds and pictures.
-import { $, Latest, base64, busy, choice, element, failed, follow, models, post, random } from "./api.js";
+import { $, Latest, base64, blobOf, busy, choice, element, failed, follow, models, post, random } from "./api.js";
 
 const MOST = 3;
 
@@ -25,8 +25,8 @@ export class Mix {
     this.latest = new Latest(signal => this.ask(signal), is => busy(this.panel, is));
     this.thumbs = new Latest(signal => this.askEnds(signal));
     $(".animate", this.root).addEventListener("click", () => this.animate());
-    $(".take", this.root).addEventListener("click", async () => {
-      if (this.image) take(await (await fetch(this.image)).blob(), this.model);
+    $(".take", this.root).addEventListener("click", () => {
+      if (this.image) take(blobOf(this.image), this.model);
     });
     this.arrange();
   }

@@ -1,5 +1,5 @@
 // The tab on which a picture becomes real.
-import { $, Latest, busy, element, failed, follow, models, post } from "./api.js";
+import { $, Latest, blobOf, busy, element, failed, follow, models, post } from "./api.js";
 import { compare } from "./compare.js";
 import { Sheet } from "./sheet.js";
 
@@ -39,7 +39,7 @@ export class Real {
     $(".make", this.root).addEventListener("click", () => this.make());
     $(".cancel", this.root).addEventListener("click", () => this.latest.cancel());
     $(".more", this.root).addEventListener("toggle", () => this.rest());
-    $(".again", this.root).addEventListener("click", async () => this.take(await (await fetch(this.answer.image)).blob()));
+    $(".again", this.root).addEventListener("click", () => this.take(blobOf(this.answer.image)));
     $(".full", this.root).addEventListener("click", event => {
       const is = this.panel.classList.toggle("full");
       event.target.setAttribute("aria-pressed", is);

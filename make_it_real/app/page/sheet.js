@@ -31,6 +31,11 @@ export class Sheet {
 
   resize(width, height) {
     for (const canvas of [this.base, this.ink]) { canvas.width = width; canvas.height = height; }
+    // Very tall and very wide pictures leave room at their sides.
+    const shape = width / height, frame = Math.min(2.5, Math.max(0.8, shape));
+    this.card.parentElement.style.setProperty("--shape", frame);
+    this.root.classList.toggle("tall", shape < frame);
+    this.root.classList.toggle("flat", shape > frame);
   }
 
   /** Put a picture on the sheet. Throws an Error for people where it is none. */
