@@ -32,16 +32,24 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listening = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError) as error:
+        raise _cannot(host, port, error) from error
+    try:
         if os.name == "posix":
             # A port whose last server has just ended; on Windows it would be any other's.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
         listening.listen(128)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        hint = "name another by --port, or 0 for a free one"
-        raise ServerError(f"can't listen at {host}, port {port}: {reason}; {hint}") from error
+    except OSError as error:
+        listening.close()
+        raise _cannot(host, port, error) from error
     return listening
+
+
+def _cannot(host: str, port: int, error: Exception) -> ServerError:
+    reason = getattr(error, "strerror", None) or error
+    hint = "name another by --port, or 0 for a free one"
+    return ServerError(f"can't listen at {host}, port {port}: {reason}; {hint}")
 
 
 def address(listening: socket.socket, token: str | None) -> str:

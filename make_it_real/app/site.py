@@ -88,7 +88,8 @@ class Site:
             finally:
                 doing.cancel()
                 gone.cancel()
-        except ClientDisconnect:
+        except (ClientDisconnect, asyncio.CancelledError):
+            # The page has gone, or the server ends.
             return Response(status_code=499)
         except BusyError as error:
             return JSONResponse({"error": str(error)}, 503, {"retry-after": "2"})

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import webbrowser
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -62,30 +63,30 @@ def app(
 
     from make_it_real.app.server import Server, address, is_loopback, listen
 
-    listening = listen(host, port)
-    if not is_loopback(host):
-        token = token or secrets.token_urlsafe(16)
-        console.say(
-            f"warning: whoever can reach {host} and has the address with its token can use this "
-            "page; what they send is not encrypted"
-        )
+    with closing(listen(host, port)) as listening:
+        if not is_loopback(host):
+            token = token or secrets.token_urlsafe(16)
+            console.say(
+                f"warning: whoever can reach {host} and has the address with its token can use "
+                "this page; what they send is not encrypted"
+            )
 
-    from make_it_real.app.models import Models
-    from make_it_real.app.site import Site
-    from make_it_real.app.turns import Turns
+        from make_it_real.app.models import Models
+        from make_it_real.app.site import Site
+        from make_it_real.app.turns import Turns
 
-    turns = Turns()
-    site = Site(Models(model, device, turns.check), turns, max_pixels)
-    url = address(listening, token)
+        turns = Turns()
+        site = Site(Models(model, device, turns.check), turns, max_pixels)
+        url = address(listening, token)
 
-    def ready() -> None:
-        print(url, flush=True)
-        console.say("Ctrl-C ends it")
-        if browser:
-            # A browser of the terminal would keep the page waiting.
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        def ready() -> None:
+            print(url, flush=True)
+            console.say("Ctrl-C ends it")
+            if browser:
+                # A browser of the terminal would keep the page waiting.
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    try:
-        Server(site.app(token), turns, ready).serve_at(listening)
-    except KeyboardInterrupt:
-        raise typer.Exit(console.INTERRUPTED) from None
+        try:
+            Server(site.app(token), turns, ready).serve_at(listening)
+        except KeyboardInterrupt:
+            raise typer.Exit(console.INTERRUPTED) from None

@@ -29,7 +29,7 @@ def pixels_of(source: str | bytes) -> Tensor:
 
 def text_of(url: str) -> dict[str, Any]:
     with Image.open(io.BytesIO(file_of(url))) as image:
-        return dict(image.info)
+        return {str(key): value for key, value in image.info.items()}
 
 
 def png(image: Image.Image) -> bytes:
