@@ -2,7 +2,6 @@
 
 import base64
 
-import torch
 from torch import Tensor
 
 from make_it_real.images import encode
@@ -29,11 +28,6 @@ def small(image: Tensor) -> str:
     factor = min(1.0, SMALL_SIDE / max(height, width))
     size = (max(1, round(length * factor)) for length in (height, width))
     return png(scaled(image, *size).clamp(-1, 1))
-
-
-def finite(value: float) -> float | None:
-    """Return a figure as JSON knows it, which has no infinity."""
-    return value if torch.tensor(value).isfinite() else None
 
 
 def realness(percentile: float | None) -> str:

