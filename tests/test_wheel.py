@@ -46,7 +46,7 @@ def test_the_wheel_works_offline_outside_the_checkout(installed: Path, tmp_path:
     assert size(tmp_path / "a_real.png") == (28, 28)
 
 
-def test_the_wheel_carries_the_weights_and_their_card_and_no_tests(installed: Path) -> None:
+def test_the_wheel_carries_weights_card_and_page_and_no_tests(installed: Path) -> None:
     names = {str(p.relative_to(installed)) for p in installed.rglob("*") if p.is_file()}
     bundled = {Path(n).name for n in names if n.startswith("make_it_real/bundled/")}
     assert bundled == {
@@ -55,4 +55,7 @@ def test_the_wheel_carries_the_weights_and_their_card_and_no_tests(installed: Pa
         "fashion.critic.safetensors", "mnist.safetensors", "mnist.critic.safetensors",
         "photos.safetensors",
     }  # fmt: skip
+    page = {Path(n).name for n in names if n.startswith("make_it_real/app/page/")}
+    assert page == {path.name for path in (ROOT / "make_it_real" / "app" / "page").iterdir()}
+    assert {"index.html", "style.css", "main.js", "icon.svg"} <= page
     assert not any(name.startswith(("tests", "examples", "weights")) for name in names)

@@ -14,6 +14,7 @@ from make_it_real.cli import (
     generate,
     mix,
     models,
+    page,
     project,
     refine,
     score,
@@ -80,6 +81,10 @@ _add(
     MAKE, "refine", refine.refine,
     "mir refine --seeds 0-7 -m digits --steps 100 --plot change.png",
     short="Apply f again and again, until images come to rest.",
+)  # fmt: skip
+_add(
+    MAKE, "app", page.app, "mir app", "mir app -m digits --port 0 --no-browser",
+    short="Serve a page to draw on, drop pictures, generate and mix.",
 )  # fmt: skip
 _add(
     MEASURE, "score", score.score, "mir score drawings/ -m digits --heat heat.png",

@@ -82,17 +82,23 @@ def interpolate(f: IGN, operands: Sequence[Operand], n: int, how: How = "spheric
     """
     if len(operands) < 2 or n < 2:
         raise ValueError("an interpolation needs at least two operands and two points")
+    places = [i * (len(operands) - 1) / (n - 1) for i in range(n)]
+    return torch.stack([place_between(f, operands, place, how) for place in places])
+
+
+def place_between(
+    f: IGN, operands: Sequence[Operand], place: float, how: How = "spherical"
+) -> Tensor:
+    """Compute one point of the way through operands, (C, S, S).
+
+    place: 0 at the first operand, 1 at the second, and so on.
+    """
     between: Between = slerp if how == "spherical" else lerp
-    points = []
-    for i in range(n):
-        place = i * (len(operands) - 1) / (n - 1)
-        leg = min(int(place), len(operands) - 2)
-        a, b, t = operands[leg], operands[leg + 1], place - leg
-        if a.white is not None and b.white is not None:
-            points.append(_on_the_way(f, a.white, b.white, t, between))
-        else:
-            points.append(between(a.image, b.image, t))
-    return torch.stack(points)
+    leg = max(0, min(int(place), len(operands) - 2))
+    a, b, t = operands[leg], operands[leg + 1], place - leg
+    if a.white is not None and b.white is not None:
+        return _on_the_way(f, a.white, b.white, t, between)
+    return between(a.image, b.image, t)
 
 
 def _on_the_way(f: IGN, a: Tensor, b: Tensor, t: float, between: Between) -> Tensor:
