@@ -9,6 +9,7 @@ f makes of them. Every run draws the same pictures.
 import math
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -116,12 +117,15 @@ def pencil() -> Image.Image:
     def head(x: float, y: float) -> bool:
         return ((x - 128) / 88) ** 2 + ((y - 112) / 98) ** 2 < 1
 
+    def near(across: float, down: float, x: float, y: float) -> bool:
+        return abs(x - across) < 16 and abs(y - down) < 8
+
     hatch(lambda x, y: face(x, y) and x > 165, 260, 178, 1.9)
     hatch(lambda x, y: face(x, y) and y > 190, 160, 182, 2.4)
     hatch(lambda x, y: head(x, y) and (not face(x, y) or y < 74), 2600, 66, 1.4)
     sheet.stroke(arc(128, 140, 66, 90, -10, 190), 1.8, (95, 95, 95))
     for x, y in EYES:
-        hatch(lambda a, b, x=x, y=y: abs(a - x) < 16 and abs(b - y + 14) < 8, 420, 150, 0.2)
+        hatch(partial(near, x, y - 14), 420, 150, 0.2)
         sheet.stroke(arc(x, y, 15, 7, 180, 360), 2.6, (45, 45, 45))
         sheet.stroke(arc(x, y, 15, 6, 0, 180), 1.2, (110, 110, 110))
         sheet.fill(arc(x, y - 1, 6, 6), (40, 40, 40))

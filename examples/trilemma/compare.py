@@ -95,7 +95,7 @@ def measured(y: Tensor, real: Tensor, judge: Extractor, few: int, device: torch.
     """The figures of images against the features of real ones; fd_few is of so few of them."""
     features, classes = collect(judge, y, 250)
     assert classes is not None
-    found = metrics.overlap(real.to(device), features.to(device))
+    found = metrics.overlap(metrics.Balls(real.to(device)), features.to(device))
     shares = torch.bincount(classes, minlength=CLASSES) / len(y)
     return {
         "fd": metrics.frechet_distance(features, real),
