@@ -32,6 +32,8 @@ RESTORER = (
     "lacks detail, what it puts there is plausible, not what was there. It makes no images of its "
     "own.",
 )
+# A figure of damaged images: the kernel distance's name, and the damage.
+DISTANCE = re.compile(r"(kd(?:_[a-z0-9]+)?|kid)_(.+)_before")
 # Identifiers of licences that the hub knows; others are given as "other", with their name.
 LICENCE = re.compile(r"(cc0|cc-by(-nc)?(-sa|-nd)?|mit|apache|bsd|gpl|openrail)[\w.-]*")
 
@@ -119,6 +121,37 @@ def _value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
+def repairs(figures: Mapping[str, Any]) -> str:
+    """Write a table of repairs whose kernel distance was measured, with a blank line after it.
+
+    It shows how real they look, and PSNR and the share unchanged by f where these were measured.
+    "" where there is no such figure.
+    """
+    distances = [match for name in figures if (match := DISTANCE.fullmatch(name))]
+    rows = []
+    for metric, damage in (match.groups() for match in distances):
+        cells = [
+            _cell(figures.get(f"{metric}_real"), 1000, 0),
+            *(_cell(figures.get(f"{metric}_{damage}_{k}"), 1000, 0) for k in ("before", "after")),
+            *(_cell(figures.get(f"psnr_{damage}_{k}"), 1, 1) for k in ("before", "after")),
+            _cell(figures.get(f"unchanged_{damage}_before"), 100, 0),
+        ]
+        rows.append(f"| {damage.replace('_', ' ')} | {' | '.join(cells)} |\n")
+    if not rows:
+        return ""
+    return (
+        "How real repairs look is their kernel distance × 1,000 from other real images; *real* is "
+        "that of undamaged images. What is *unchanged*, in percent, f takes for real.\n\n"
+        "| damage | real | damaged | f | PSNR (dB) damaged | f | unchanged |\n"
+        f"| {' | '.join(['---'] * 7)} |\n{''.join(rows)}\n"
+    )
+
+
+def _cell(value: Any, scale: int, digits: int) -> str:
+    """Write a figure times ``scale`` with so many digits; "" where there is none."""
+    return f"{value * scale:,.{digits}f}" if isinstance(value, int | float) else ""
+
+
 def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
     """Write the card as Markdown, without metadata.
 
@@ -152,7 +185,7 @@ def text(info: ModelInfo, repo: str = "", *, samples: bool = False) -> str:
         rows = "\n".join(f"| {name} | {value} |" for name, value in info.figures.items())
         parts.append(
             "## Figures\n\nAs measured by mir; Fréchet distances (fd) are on features of its own "
-            f"and are not FID.\n\n| figure | value |\n| --- | --- |\n{rows}"
+            f"and are not FID.\n\n{repairs(info.figures)}| figure | value |\n| --- | --- |\n{rows}"
         )
     parts.append(f"## Limits\n\n{limits}")
     return "\n\n".join(parts) + "\n"

@@ -110,6 +110,23 @@ def test_models_have_names_of_what_they_make(alias: str, name: str) -> None:
     assert alias in model_names()
 
 
+def test_the_card_shows_how_real_repairs_look_beside_psnr() -> None:
+    figures = {
+        "fd_lite0_f": 65.4, "kd_lite0_f": 0.058, "kd_lite0_real": -0.0014,
+        "psnr_noise_0.5_before": 12.04, "psnr_noise_0.5_after": 24.23,
+        "kd_lite0_noise_0.5_before": 1.269, "kd_lite0_noise_0.5_after": 0.261,
+        "unchanged_noise_0.5_before": 0.0125, "kd_lite0_drawings_before": 0.8,
+        "kd_lite0_drawings_after": 0.666,
+    }  # fmt: skip
+    card = model_card.text(model_file.ModelInfo("faces", {}, figures=figures))
+    assert "| noise 0.5 | -1 | 1,269 | 261 | 12.0 | 24.2 | 1 |\n" in card
+    assert "| drawings | -1 | 800 | 666 |  |  |  |\n\n| figure | value |" in card
+    assert "| kd_lite0_f | 0.058 |" in card
+    del figures["kd_lite0_noise_0.5_before"], figures["kd_lite0_drawings_before"]
+    card = model_card.text(model_file.ModelInfo("faces", {}, figures=figures))
+    assert "How real" not in card
+
+
 def test_info_shows_the_card(probed: Path) -> None:
     shown = mir("info", probed).stdout
     command = "mir train DATA -o RUN --size 28 --channels 1 --steps 1200 --lr 0.0002"
