@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from make_it_real.errors import NoFaceError
 from make_it_real.images import decode, faces, framing, portraits
+from make_it_real.images.alignment import Similarity
 from make_it_real.images.framing import Fitted, Framing, fit_all
 
 SIZE, FACES = 64, Framing(faces=True)
@@ -81,14 +82,14 @@ def _no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "search", lambda colour: None)
 
 
-def fitted(image: Image.Image, **options: bool) -> Fitted:
-    (one,) = fit_all(picture(image), SIZE, 3, FACES, **options)
+def fitted(image: Image.Image, drawings: bool = True) -> Fitted:
+    (one,) = fit_all(picture(image), SIZE, 3, FACES, drawings=drawings)
     return one
 
 
 def assert_lies(one: Fitted, side: int, corner: tuple[int, int], within: float = 0.15) -> None:
     """Hold the square against the true one: its side, and its centre in shares of that side."""
-    assert isinstance(one.frame, framing.Similarity)
+    assert isinstance(one.frame, Similarity)
     assert abs(one.frame.side(SIZE) / side - 1) < within
     centre = one.frame.back(complex(SIZE, SIZE) / 2)
     assert abs(centre - complex(*corner) - side * (0.5 + 0.5j)) < 0.1 * side
