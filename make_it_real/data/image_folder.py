@@ -112,7 +112,7 @@ def fit_picture(picture: Picture, size: int, channels: int, faces: bool = False)
     N is 1, or the number of faces. Raises ImageError where faces are wanted and there are none.
     """
     how: Fit = "auto" if faces else "crop"
-    fitted = fit_all(picture, size, channels, Framing(faces=faces), how=how)
+    fitted = fit_all(picture, size, channels, Framing(faces=faces), how=how, drawings=False)
     return to_pixels(torch.stack([one.image for one in fitted]))
 
 

@@ -62,6 +62,14 @@ class Similarity:
         """Tilt of the square in the picture, in degrees clockwise, −180 to 180."""
         return -math.degrees(cmath.phase(self.turn))
 
+    def described(self, size: int) -> str:
+        """Say where the square lies in the picture, for reports. size: of the model's image."""
+        middle, side = self.back(complex(size, size) / 2), round(self.side(size))
+        return (
+            f"at {middle.real:.0f}, {middle.imag:.0f}, turned by {-round(self.tilt)}°, "
+            f"resized from {side}×{side}"
+        )
+
     def resized(self, size: int, to: int) -> "Similarity":
         """Describe the same square for a model's image of another size."""
         return Similarity(self.turn * to / size, self.shift * to / size)

@@ -19,8 +19,10 @@ from make_it_real.errors import NO_DETECTOR, NO_FACE, NoFaceError, WeightsError,
 from make_it_real.images.alignment import Frame, Similarity, cut_out, resize
 from make_it_real.images.decode import Picture
 from make_it_real.images.faces import search
+from make_it_real.images.medium import recognise
 from make_it_real.images.objects import find_subject, place_subject
-from make_it_real.images.pixels import border, to_channels
+from make_it_real.images.pixels import border, flatten, to_channels
+from make_it_real.images.portraits import on_white, search_drawing
 from make_it_real.images.strokes import find_ink, place_ink, stroke_width
 
 Whole = Literal["auto", "pad", "crop", "stretch"]
@@ -68,6 +70,7 @@ class Fitted:
     gain: change of the picture for a change of 1 in the image (less than 1 for faint ink).
     alpha: the picture's opacity, (S, S) in [0, 1], where it is kept.
     padded: padding was added around the picture and has to be cut off again.
+    drawn: it was cut out of a drawing on white, so its change does not fit the picture's strokes.
     warnings: what was not found, for the user.
     """
 
@@ -78,6 +81,7 @@ class Fitted:
     gain: float = 1.0
     alpha: Tensor | None = None
     padded: bool = False
+    drawn: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -142,13 +146,15 @@ def fit_all(
     *,
     how: Fit = "auto",
     invert: bool | None = None,
+    drawings: bool = True,
 ) -> tuple[Fitted, ...]:
     """Bring a picture of any size to the model's: each face that it shows, or all of it.
 
     how: "faces" finds faces, the largest first, for any model. "auto" does so for a model of
     faces, unless the picture has the model's size; without the extra it takes square pictures of
-    at most 256 pixels a side for aligned faces, with a warning. In all other cases ``fit`` is
-    called. Raises NoFaceError where no face is found, or nothing is there to look for one.
+    at most 256 pixels a side for aligned faces, with a warning. With ``drawings`` a face in a
+    drawing may be found by its strokes, too, and is laid on white, dark on bright. In all other
+    cases ``fit`` is called. Raises NoFaceError where no face is found, or nothing can look for one.
     """
     framed = tuple(picture.colour.shape[1:]) == (size, size)
     if how != "faces" and (how != "auto" or framed or not framing.faces):
@@ -156,8 +162,9 @@ def fit_all(
     done = list(picture.notes)
     colour = picture.colour
     if picture.alpha is not None:
-        colour = _flatten(colour, picture.alpha, done)
-    both = search(colour)
+        colour = flatten(colour, picture.alpha, done)
+    drawing = on_white(colour, invert) if drawings and recognise(picture).drawing else None
+    both = search(colour) if drawing is None else search_drawing(drawing, colour)
     if both is None:
         height, width = colour.shape[1:]
         if how == "faces" or height != width or width > ALIGNED_SIDE:
@@ -171,24 +178,25 @@ def fit_all(
     if others:
         rest = "the rest is too small, turned away or none"
         cautions = (f"{len(faces)} of {len(faces) + others} faces: {rest}",)
-    inverted = bool(invert)
-    colour = to_channels(1 - colour if inverted else colour, channels)
+    inverted = bool(invert) if drawing is None else drawing.inverted
+    if drawing is not None:
+        colour = drawing.colour
+        done.append("paper made white")
+    elif inverted:
+        colour = 1 - colour
+    colour = to_channels(colour, channels)
     fitted = []
     for number, face in enumerate(faces, 1):
         place = face.place(size)
-        middle, side = place.back(complex(size, size) / 2), round(place.side(size))
         which = f"face {number} of {len(faces)}" if len(faces) > 1 else "face"
-        note = (
-            f"{which} at {middle.real:.0f}, {middle.imag:.0f}, turned by {-round(place.tilt)}°, "
-            f"resized from {side}×{side}"
-        )
-        image = (cut_out(colour, place, size) * 2 - 1).clamp(-1, 1)
+        source = place if drawing is None else drawing.within(place)
+        image = (cut_out(colour, source, size) * 2 - 1).clamp(-1, 1)
         alpha = None
         if picture.alpha is not None:
             alpha = cut_out(picture.alpha[None], place, size)[0].clamp(0, 1)
-        said = _said([*done, note], inverted)
-        warnings = cautions if number == 1 else ()
-        fitted.append(Fitted(image, inverted, said, place, alpha=alpha, warnings=warnings))
+        said = _said([*done, f"{which} {place.described(size)}"], inverted)
+        one = Fitted(image, inverted, said, place, alpha=alpha, drawn=drawing is not None)
+        fitted.append(replace(one, warnings=cautions if number == 1 else ()))
     return tuple(fitted)
 
 
@@ -219,7 +227,7 @@ def fit(
         framing = Framing()
     colour, alpha = picture.colour, None
     if picture.alpha is not None:
-        colour = _flatten(colour, picture.alpha, done)
+        colour = flatten(colour, picture.alpha, done)
         # A drawing on transparency loses it: f may draw where there was no ink.
         if framing.background is None or how != "auto":
             alpha = resize(picture.alpha[None] * 2 - 1, size, how, -1.0, [])[0][0] / 2 + 0.5
@@ -289,11 +297,3 @@ def _fit_subject(
 
 def _said(done: list[str], inverted: bool) -> tuple[str, ...]:
     return tuple([*done, "inverted"] if inverted else done)
-
-
-def _flatten(colour: Tensor, alpha: Tensor, done: list[str]) -> Tensor:
-    """Lay a transparent picture on white where its colours are dark, else on black."""
-    mean = (colour.mean(0) * alpha).sum() / alpha.sum().clamp_min(1e-6)
-    paper = 1.0 if mean < 0.5 else 0.0
-    done.append(f"laid on {'white' if paper else 'black'}")
-    return colour * alpha + paper * (1 - alpha)

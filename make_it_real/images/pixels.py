@@ -33,6 +33,17 @@ def on_white(picture: Picture) -> Tensor:
     return colour * 2 - 1
 
 
+def flatten(colour: Tensor, alpha: Tensor, done: list[str]) -> Tensor:
+    """Lay colour (C, H, W) of opacity (H, W) on white where it is dark, else on black.
+
+    What was done is added to ``done``.
+    """
+    mean = (colour.mean(0) * alpha).sum() / alpha.sum().clamp_min(1e-6)
+    paper = 1.0 if mean < 0.5 else 0.0
+    done.append(f"laid on {'white' if paper else 'black'}")
+    return colour * alpha + paper * (1 - alpha)
+
+
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
     """Lay images (N, C, H, W) out row by row: (C, rows·(H+gap)−gap, columns·(W+gap)−gap).
 

@@ -35,12 +35,9 @@ def find_ink(colour: Tensor) -> Ink | None:
     differs more, in the channel that shows it best. None where nothing stands out from the
     grain.
     """
-    longer = max(colour.shape[1:])
-    if longer > WORK_SIDE:
-        h, w = (max(1, round(s * WORK_SIDE / longer)) for s in colour.shape[1:])
-        colour = F.interpolate(colour[None], (h, w), mode="bilinear", antialias=True)[0]
+    colour = reduced(colour)
     views = colour if len(colour) == 1 else torch.cat([to_channels(colour, 1), colour])
-    departure = views - _paper(views)
+    departure = views - local_median(views)
     skew = departure.pow(3).mean((1, 2))
     best = int(skew.abs().argmax())
     bright = bool(skew[best] > 0)
@@ -57,7 +54,16 @@ def find_ink(colour: Tensor) -> Ink | None:
     return Ink(amount, bright, 0.75 * peak) if bool((amount > 0.5).any()) else None
 
 
-def _paper(views: Tensor) -> Tensor:
+def reduced(colour: Tensor) -> Tensor:
+    """The copy of a picture (C, H, W) in which strokes are looked for, at most WORK_SIDE long."""
+    longer = max(colour.shape[1:])
+    if longer <= WORK_SIDE:
+        return colour
+    size = [max(1, round(s * WORK_SIDE / longer)) for s in colour.shape[1:]]
+    return F.interpolate(colour[None], size, mode="bilinear", antialias=True)[0]
+
+
+def local_median(views: Tensor) -> Tensor:
     """The local median of each channel (V, H, W), smooth, of the same shape."""
     _, h, w = views.shape
     longer = max(h, w)

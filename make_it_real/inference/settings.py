@@ -42,7 +42,8 @@ class Settings:
 
     strength: share of f's change that is made, in [0, 1]. tile: side of the tiles of large
     pictures; None to choose it. restore_size: write results at the size of their inputs. None does
-    so for photographs: for pictures larger than the model's images, where these have no background.
+    so for photographs: for pictures larger than the model's images, where these have no background,
+    but not for a face in a drawing.
     drift: measure it, which applies an f of one size once more. quality: of JPEG and WEBP.
     png_level: compression of PNG, 0 to 9; None to choose it. keep_metadata: pass on EXIF and colour
     profile. to_stdout: return the encoded image in the result instead of writing it. heat: a folder

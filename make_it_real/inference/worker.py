@@ -129,7 +129,8 @@ class Worker:
         restore = model.any_size or settings.restore_size
         if restore is None:
             larger = max(picture.colour.shape[1:]) > model.f.config.image_size
-            restore = larger and model.framing.background is None
+            drawn = bool(fitted) and fitted[0].drawn
+            restore = larger and model.framing.background is None and not drawn
         if settings.to_stdout and not restore and len(fitted) > 1:
             cautions += (f"stdout takes one image, so of {len(fitted)} faces only the largest",)
             fitted = fitted[:1]

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
@@ -494,3 +494,40 @@ def test_training_on_portraits_makes_a_model_of_faces(here: Path) -> None:
     line = ["train", "photos", "-o", "next", "--from", "run", "--batch", "16", "--steps", "1", "-q"]
     assert CliRunner().invoke(app, [*line, "-d", "cpu"]).exit_code == 0
     assert model_file.inspect(Path("next/model.safetensors")).framing["faces"] is True
+
+
+# Drawings
+
+
+@pytest.fixture
+def sheet(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A white sheet with a drawn face, whose square is LARGE's, which only its strokes tell of."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((55, 20, 105, 100), outline="navy", width=3)
+    draw.line((65, 75, 95, 75), "red", 3)
+    image.save(here / "sheet.png")
+    monkeypatch.setattr("make_it_real.images.portraits.search", lambda colour: None)
+    monkeypatch.setattr("make_it_real.images.portraits.locate", lambda drawing: face_at(LARGE))
+    return here / "sheet.png"
+
+
+def test_a_face_in_a_drawing_is_written_at_the_models_size(
+    sheet: Path, model: Path, tiny_colour_f: IGN
+) -> None:
+    result = mir("project", model, "sheet.png", "--json")
+    assert result.exit_code == 0, result.output
+    assert "paper made white" in json.loads(result.stdout)["done"]
+    # The paper is white as it is: f sees the drawing.
+    wanted = expected(tiny_colour_f, sheet, LARGE)
+    assert (pixels(Path("sheet_real.png")).int() - wanted.int()).abs().max() <= 2
+
+
+def test_a_face_in_a_drawing_is_pasted_back_where_that_is_asked_for(
+    sheet: Path, model: Path
+) -> None:
+    assert mir("project", model, "sheet.png", "--restore-size").exit_code == 0
+    before, after = pixels(sheet), pixels(Path("sheet_real.png"))
+    assert after.shape == before.shape
+    assert not torch.equal(after, before)
+    assert torch.equal(after[:, :4], before[:, :4])
