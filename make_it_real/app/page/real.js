@@ -74,12 +74,13 @@ export class Real {
 
   /** Put a picture on the sheet, from wherever it came. */
   async take(blob, name) {
+    const before = this.model;
     failed(this.panel);
     try {
       if (name) this.use(name);
       else if (!this.own) this.use("auto");
       await this.sheet.load(blob);
-    } catch (error) { this.clear(); failed(this.panel, error); }
+    } catch (error) { this.use(before); failed(this.panel, error); }
   }
 
   changed(kind) {
