@@ -3,9 +3,7 @@ import { $, Latest, blobOf, busy, element, failed, follow, models, post, random 
 import { compare } from "./compare.js";
 import { Sheet } from "./sheet.js";
 
-// Where the last result took longer, the button is waited for.
-const LIVE_SECONDS = 1.5;
-// Pictures up to so many pixels are tried at once.
+// Pictures up to so many pixels are followed; for larger ones the button is waited for.
 const LIVE_PIXELS = 1.5e6;
 // After a rest of so many milliseconds the way there is shown, too.
 const REST = 300;
@@ -19,7 +17,6 @@ export class Real {
     this.sheet = new Sheet($(".card", this.root), kind => this.changed(kind));
     this.sheet.taken = blob => this.take(blob);
     this.latest = new Latest(signal => this.ask(signal), is => this.working(is));
-    this.seconds = 0;
     // An empty sheet asks for a digit, which shows best what f does; a picture for what fits it.
     this.own = about.default !== "auto";
     this.use(this.own ? about.default : "mnist");
@@ -85,7 +82,7 @@ export class Real {
 
   changed(kind) {
     if (kind === "blank") { this.clear(); if (!this.own) this.use("mnist"); return; }
-    if (kind === "picture") { this.seconds = 0; this.clear(); }
+    if (kind === "picture") this.clear();
     this.soon();
   }
 
@@ -101,7 +98,7 @@ export class Real {
   /** Ask again, unless that would keep the pen waiting. */
   soon() {
     if (this.sheet.empty) return;
-    const live = this.seconds <= LIVE_SECONDS && (!this.sheet.file || this.sheet.pixels <= LIVE_PIXELS);
+    const live = !this.sheet.file || this.sheet.pixels <= LIVE_PIXELS;
     if (live) this.make(false);
     else $(".verdict", this.root).replaceChildren(element("span", { textContent: "Press the button: this one takes a while." }));
   }
@@ -127,7 +124,7 @@ export class Real {
   }
 
   async ask(signal) {
-    const start = performance.now(), details = this.details;
+    const { details } = this;
     const before = this.sheet.shown() ?? (this.sheet.file && this.sheet.base.toDataURL("image/png"));
     this.details = false;
     try {
@@ -135,7 +132,6 @@ export class Real {
         ...this.sheet.data(), model: this.model, steps: +$(".steps", this.root).value, details,
         noise: this.noise, n: +$(".variants", this.root).value, seed: this.seed,
       }, signal);
-      if (!details) this.seconds = (performance.now() - start) / 1000;
       failed(this.panel);
       this.show(answer, before);
     } catch (error) {
