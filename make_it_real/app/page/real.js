@@ -90,6 +90,7 @@ export class Real {
     this.latest.cancel(); clearTimeout(this.timer);
     this.answer = null; this.panel.dataset.state = "empty"; this.panel.classList.remove("full");
     $(".picture", this.panel).replaceChildren();
+    $(".peek", this.root).removeAttribute("src");
     $(".verdict", this.root).textContent = "";
     $(".actions", this.root).hidden = $(".chosen", this.root).hidden = true;
     for (const part of this.root.querySelectorAll(".strip, .notes, pre")) part.replaceChildren();
@@ -169,6 +170,9 @@ export class Real {
     }
     if (made !== old) picture.replaceChildren(made);
     this.url = url;
+    // Where the frame is below the edge of a small screen, its result is seen in the sheet's corner.
+    const peek = $(".peek", this.root);
+    if (answer.own_size) peek.removeAttribute("src"); else { peek.src = url; peek.classList.toggle("pixel", answer.size <= 128); }
     $(".download", this.root).href = url;
   }
 
