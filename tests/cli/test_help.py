@@ -43,7 +43,7 @@ def panel(page: str, title: str) -> str:
 @pytest.mark.parametrize(
     ("title", "names"),
     [
-        ("Make", ["generate", "project", "mix", "interpolate", "refine"]),
+        ("Make", ["generate", "project", "mix", "interpolate", "refine", "app"]),
         ("Measure", ["score", "evaluate", "degrade", "calibrate"]),
         ("Train", ["train", "train-features"]),
         ("Models and setup", ["doctor", "models"]),

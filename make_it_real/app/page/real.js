@@ -3,9 +3,7 @@ import { $, Latest, blobOf, busy, element, failed, follow, models, post, random 
 import { compare } from "./compare.js";
 import { Sheet } from "./sheet.js";
 
-// Where the last result took longer, the button is waited for.
-const LIVE_SECONDS = 1.5;
-// Pictures up to so many pixels are tried at once.
+// Pictures up to so many pixels are followed; for larger ones the button is waited for.
 const LIVE_PIXELS = 1.5e6;
 // After a rest of so many milliseconds the way there is shown, too.
 const REST = 300;
@@ -19,7 +17,6 @@ export class Real {
     this.sheet = new Sheet($(".card", this.root), kind => this.changed(kind));
     this.sheet.taken = blob => this.take(blob);
     this.latest = new Latest(signal => this.ask(signal), is => this.working(is));
-    this.seconds = 0;
     // An empty sheet asks for a digit, which shows best what f does; a picture for what fits it.
     this.own = about.default !== "auto";
     this.use(this.own ? about.default : "mnist");
@@ -74,17 +71,18 @@ export class Real {
 
   /** Put a picture on the sheet, from wherever it came. */
   async take(blob, name) {
+    const before = this.model;
     failed(this.panel);
     try {
       if (name) this.use(name);
       else if (!this.own) this.use("auto");
       await this.sheet.load(blob);
-    } catch (error) { this.clear(); failed(this.panel, error); }
+    } catch (error) { this.use(before); failed(this.panel, error); }
   }
 
   changed(kind) {
     if (kind === "blank") { this.clear(); if (!this.own) this.use("mnist"); return; }
-    if (kind === "picture") { this.seconds = 0; this.clear(); }
+    if (kind === "picture") this.clear();
     this.soon();
   }
 
@@ -92,6 +90,7 @@ export class Real {
     this.latest.cancel(); clearTimeout(this.timer);
     this.answer = null; this.panel.dataset.state = "empty"; this.panel.classList.remove("full");
     $(".picture", this.panel).replaceChildren();
+    $(".peek", this.root).removeAttribute("src");
     $(".verdict", this.root).textContent = "";
     $(".actions", this.root).hidden = $(".chosen", this.root).hidden = true;
     for (const part of this.root.querySelectorAll(".strip, .notes, pre")) part.replaceChildren();
@@ -100,7 +99,7 @@ export class Real {
   /** Ask again, unless that would keep the pen waiting. */
   soon() {
     if (this.sheet.empty) return;
-    const live = this.seconds <= LIVE_SECONDS && (!this.sheet.file || this.sheet.pixels <= LIVE_PIXELS);
+    const live = !this.sheet.file || this.sheet.pixels <= LIVE_PIXELS;
     if (live) this.make(false);
     else $(".verdict", this.root).replaceChildren(element("span", { textContent: "Press the button: this one takes a while." }));
   }
@@ -126,7 +125,7 @@ export class Real {
   }
 
   async ask(signal) {
-    const start = performance.now(), details = this.details;
+    const { details } = this;
     const before = this.sheet.shown() ?? (this.sheet.file && this.sheet.base.toDataURL("image/png"));
     this.details = false;
     try {
@@ -134,7 +133,6 @@ export class Real {
         ...this.sheet.data(), model: this.model, steps: +$(".steps", this.root).value, details,
         noise: this.noise, n: +$(".variants", this.root).value, seed: this.seed,
       }, signal);
-      if (!details) this.seconds = (performance.now() - start) / 1000;
       failed(this.panel);
       this.show(answer, before);
     } catch (error) {
@@ -172,6 +170,9 @@ export class Real {
     }
     if (made !== old) picture.replaceChildren(made);
     this.url = url;
+    // Where the frame is below the edge of a small screen, its result is seen in the sheet's corner.
+    const peek = $(".peek", this.root);
+    if (answer.own_size) peek.removeAttribute("src"); else { peek.src = url; peek.classList.toggle("pixel", answer.size <= 128); }
     $(".download", this.root).href = url;
   }
 
