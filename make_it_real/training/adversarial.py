@@ -26,7 +26,7 @@ from make_it_real.training.losses import (
     resting_points,
     weighted_sum,
 )
-from make_it_real.training.objective import average, update, zero_grad
+from make_it_real.training.objective import zero_grad
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ class AdversarialObjective(CriticObjective):
                 (loss / len(draws)).backward()
                 terms |= critics
             steps.append(terms)
-        update(optimizers.values())
-        average(self.f_ema, self.f, draws[0].step + 1, self.config.ema)
+        self.update(optimizers, draws[0].step)
         return mean(steps)
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:

@@ -113,6 +113,7 @@ class AdversarialConfig(TrainingConfig):
     rest_steps, rest_sigma: f(s + ε) = s is trained on s up to f^(1+rest_steps)(z), with standard
         deviations of ε up to rest_sigma.
     ema: decay of the averaged weights, which are those of the finished model.
+    clip: largest norm of f's gradient, to which larger ones are scaled down; 0 for none.
     augment: share of the critic's images, real and generated, that ``augment.py`` changes.
     restored, kept: number of quarters of the batch that are damaged for f to restore, and that f
         should leave unchanged. Larger numbers repair slightly better, but slow down steps, from
@@ -138,6 +139,7 @@ class AdversarialConfig(TrainingConfig):
     rest_steps: int = 4
     rest_sigma: float = 0.1
     ema: float = 0.999
+    clip: float = 0.0
     blend: float = 0.15
     twice: float = 0.25
     damage: Mapping[str, float] = field(default_factory=lambda: dict(GREY_DAMAGE))
@@ -165,6 +167,8 @@ class AdversarialConfig(TrainingConfig):
             raise ValueError("critic_every must be at least 0")
         if not 0 <= self.projected < float("inf"):
             raise ValueError("projected must be at least 0")
+        if not 0 <= self.clip < float("inf"):
+            raise ValueError("clip must be at least 0")
         for kind, weight in self.fidelity.items():
             if kind not in self.damage:
                 raise ValueError(f"fidelity is of a kind that is not among the damage: {kind}")

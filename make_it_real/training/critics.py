@@ -3,11 +3,13 @@
 They judge f(z) and f of damaged images alike, and are trained beside f on what it makes.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from make_it_real.degradations.kinds import check_damage
 from make_it_real.models.critic import Critic
@@ -26,7 +28,7 @@ from make_it_real.training.losses import (
     loss_real,
     loss_real_projected,
 )
-from make_it_real.training.objective import Objective, frozen_copy
+from make_it_real.training.objective import Objective, average, frozen_copy, update
 
 Show = Callable[[Tensor], Tensor]
 
@@ -88,6 +90,12 @@ class CriticObjective(Objective):
     def turn(self, step: int) -> int:
         """Count the steps with critics before this one."""
         return step // self.config.critic_every
+
+    def update(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
+        """Update f, with its gradient clipped, each critic, and f's average."""
+        update([optimizers["f"]], self.config.clip or math.inf)
+        update(optimizer for name, optimizer in optimizers.items() if name != "f")
+        average(self.f_ema, self.f, step + 1, self.config.ema)
 
     def judged(self, images: Tensor, show: Show, step: int) -> Judged:
         """Let P's backbone see images (n, C, S, S). show: the augmentation of the critics' images.

@@ -26,7 +26,7 @@ from make_it_real.training.losses import (
     mean,
     weighted_sum,
 )
-from make_it_real.training.objective import average, frozen_copy, update, zero_grad
+from make_it_real.training.objective import frozen_copy, zero_grad
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,7 @@ class RestorationObjective(CriticObjective):
                     loss = weighted_sum(critics, self.lambdas_critics)
                 (loss / len(draws)).backward()
             steps.append(terms | critics)
-        update(optimizers.values())
-        average(self.f_ema, self.f, draws[0].step + 1, self.config.ema)
+        self.update(optimizers, draws[0].step)
         return mean(steps)
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:

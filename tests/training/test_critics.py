@@ -96,6 +96,24 @@ def test_critics_judge_in_every_so_many_th_step() -> None:
     assert ["critic" in r for r in records] == [False, True, False, True]
 
 
+def test_fs_gradient_is_clipped_and_the_critics_are_not() -> None:
+    plain, clipped = (
+        judged(lambdas=AdversarialLambdas()),
+        judged(lambdas=AdversarialLambdas(), clip=1e-3),
+    )
+    for trainer in (plain, clipped):
+        trainer.learn(trainer.draw(bars(4).pixels, 0))
+
+    def norm(trainer: Trainer[RestorationObjective], name: str) -> float:
+        net = trainer.objective.get_submodule(name)
+        grads = [p.grad.flatten() for p in net.parameters() if p.grad is not None]
+        return float(torch.cat(grads).norm())
+
+    assert norm(plain, "f") > 1e-2
+    assert norm(clipped, "f") == pytest.approx(1e-3, rel=1e-3)
+    assert norm(clipped, "C") == pytest.approx(norm(plain, "C"))
+
+
 def test_repairs_are_judged_where_f_generates_too() -> None:
     trainer = begun(replace(CONFIG, bf16=False, projected=2.0, lambdas=ALL))
     assert isinstance(trainer.objective, AdversarialObjective)
