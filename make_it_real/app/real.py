@@ -134,7 +134,8 @@ def _framed(model: Loaded, picture: Picture, wish: Wish) -> dict[str, Any]:
             model.f, x, wish.steps, batch=DEFAULT_BATCH, strength=1.0
         ).cpu()
     larger = max(picture.colour.shape[1:]) > model.size
-    restore = larger and framing.background is None and not wish.drawn
+    drawn = wish.drawn or fitted[0].drawn
+    restore = larger and framing.background is None and not drawn
     outcomes = [
         outcome(picture, list(zip(fitted, y, strict=True)), restore=restore)
         for y in variants.unbind(1)

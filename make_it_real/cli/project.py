@@ -108,7 +108,8 @@ def project(
     A model of photographs repairs pictures as they are, at their own size. For other models
     pictures are turned upright and brought to the model's size and polarity, and what f changes in
     a photograph is pasted back at its own size. A model of faces works on each face in a picture,
-    and leaves a picture without faces unchanged. sketch.png becomes sketch_real.png, photos/
+    and leaves a picture without faces unchanged; a face in a drawing is laid on white, and becomes
+    an image of the model's size. sketch.png becomes sketch_real.png, photos/
     becomes photos_real/. Results of folders and globs that exist are skipped, so an interrupted job
     can be continued.
     """
