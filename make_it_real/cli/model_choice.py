@@ -19,7 +19,8 @@ def load(
 ) -> "Model | Auto":
     """Load the model of a name, or of "auto" what loads one for each picture.
 
-    described: whether each PNG says which model made it. dtype: what f computes in. given: options to check for the model.
+    described: whether each PNG says which model made it. dtype: what f computes in. given:
+    options to check for the model.
     """
     from make_it_real import devices
     from make_it_real.images import encode
