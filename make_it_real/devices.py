@@ -44,6 +44,18 @@ def describe(device: torch.device) -> str:
     return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
 
 
+def precision(name: str, device: torch.device, *, repairs: bool) -> torch.dtype:
+    """Choose what f computes in by name: float32, bfloat16, or auto.
+
+    auto is bfloat16 where the device is fast at it and f repairs photographs (repairs): of these
+    it moves one pixel in a thousand by more than an 8-bit level, even if the damage is heavy. What
+    f generates it would change more. Raises KeyError for other names.
+    """
+    if name == "auto":
+        return torch.bfloat16 if repairs and fast_bf16(device) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
 def fast_bf16(device: torch.device) -> bool:
     """Tell whether a device computes bfloat16 in hardware, about twice as fast as float32."""
     if device.type == "cuda":

@@ -48,6 +48,30 @@ def test_a_device_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.describe(torch.device("cuda", 1)) == "cuda:1, Card, 80 GB"
 
 
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("repairs", [True, False])
+def test_bfloat16_is_chosen_where_it_is_fast_and_f_repairs(
+    fast: bool, repairs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "fast_bf16", lambda device: fast)
+    cpu = torch.device("cpu")
+    wanted = torch.bfloat16 if fast and repairs else torch.float32
+    assert devices.precision("auto", cpu, repairs=repairs) == wanted
+    assert devices.precision("float32", cpu, repairs=repairs) == torch.float32
+    assert devices.precision("bfloat16", cpu, repairs=repairs) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("capability", "fast"),
+    [("avx512_bf16", True), ("amx_bf16", True), ("bf16", True), ("avx512_f", False)],
+)
+def test_a_processor_is_fast_at_bfloat16_if_it_has_it(
+    capability: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    assert devices.fast_bf16(torch.device("cpu")) is fast
+
+
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "xpu", "meta"])
 def test_other_names_are_errors(name: str) -> None:
     with pytest.raises(DeviceError, match="auto, cpu"):

@@ -110,6 +110,7 @@ def evaluate(
     ] = None,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     batch: options.Batch = 250,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -123,6 +124,8 @@ def evaluate(
     Compare them with those of real images (floor_train).
     """
     wanted = _wanted(sections)
+    if record and dtype != "float32":
+        raise typer.BadParameter("--record: recorded figures are those of float32")
     options.check(report, "--report", (".html", ".md"), overwrite)
     if photographs.takes(model):
         others = {"--train": train, "--test-images": test_images, "--sections": sections}
@@ -133,7 +136,7 @@ def evaluate(
             raise typer.BadParameter("--record: recorded figures are of all photographs, whole")
         if record:
             options.check_own(model, overwrite)
-        results = photographs.evaluate(choices, model, device, _is_plain(as_json))
+        results = photographs.evaluate(choices, model, device, dtype, _is_plain(as_json))
         _finish(results, as_json, report, overwrite)
         if record:
             _record(model, photographs.own_figures(results))
@@ -153,7 +156,7 @@ def evaluate(
         if drawings is not None:
             raise typer.BadParameter("--drawings: DATA has the real images to compare them with")
         say("no DATA: only idempotence is measured")
-    f, info, fingerprint = options.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device, dtype=dtype)
 
     from make_it_real.degradations.kinds import kept_out
     from make_it_real.evaluation import evaluate as evaluation_evaluate
@@ -191,7 +194,7 @@ def evaluate(
         "real images of the floor": "none" if other is None else f"{load.floor:,}",
         "other real images for repairs": f"{load.others:,}", "drawings": f"{load.drawings:,}",
         "features": judge, "generated": f"{n:,}", "seed": str(seed),
-        "sections": ", ".join(wanted),
+        "sections": ", ".join(wanted), "dtype": str(f.precision).removeprefix("torch."),
     }  # fmt: skip
     detail(f"features: {judge}")
     say(f"this takes about {sections_display.about(load.seconds(f, extractor))} on this machine")

@@ -62,6 +62,7 @@ def generate(
     gallery: options.Gallery = None,
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     batch: options.Batch = 64,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -91,7 +92,7 @@ def generate(
 
     options.check(gallery, "--gallery", (".html",), overwrite)
 
-    f, info, fingerprint = options.load_model(model, device, makes=True)
+    f, info, fingerprint = options.load_model(model, device, makes=True, dtype=dtype)
 
     import torch
 
@@ -101,7 +102,7 @@ def generate(
     from make_it_real.inference.variations import shorten
     from make_it_real.models import source, spectral_source
 
-    text = encode.provenance(info.name, fingerprint, steps)
+    text = encode.provenance(info.name, fingerprint, steps, f.precision)
     if like is not None:
         loaded = inputs.load([like], f.config, inputs.fitting(info))
         f.source = spectral_source.like(loaded.images).to(f.device)

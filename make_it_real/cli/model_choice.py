@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from make_it_real.weights.model_file import ModelInfo
 
 
-def load(model: str, device: str, described: bool, steps: int, **given: Any) -> "Model | Auto":
+def load(
+    model: str, device: str, described: bool, steps: int, dtype: str, **given: Any
+) -> "Model | Auto":
     """Load the model of a name, or of "auto" what loads one for each picture.
 
-    described: whether each PNG says which model made it. given: options to check for the model.
+    described: whether each PNG says which model made it. dtype: what f computes in. given:
+    options to check for the model.
     """
     from make_it_real import devices
     from make_it_real.images import encode
     from make_it_real.inference.choice import Auto
 
     def one(name: str) -> "Model":
-        f, info, fingerprint = options.load_model(name, device)
+        f, info, fingerprint = options.load_model(name, device, dtype=dtype)
         if model != options.AUTO:
             _check(info.name, any_size=not info.config["image_size"], **given)
-        text = encode.provenance(info.name, fingerprint, steps) if described else {}
+        text = encode.provenance(info.name, fingerprint, steps, f.precision) if described else {}
         return _model(f, info, name, text)
 
     if model != options.AUTO:

@@ -104,9 +104,9 @@ def _parse_crop(text: str) -> Size:
     return int(match[1]), int(match[2])
 
 
-def evaluate(choices: Choices, model: str, device: str, plain: bool) -> "Report":
+def evaluate(choices: Choices, model: str, device: str, dtype: str, plain: bool) -> "Report":
     """Measure a model on photographs. plain: print figures as lines, too."""
-    f, info, fingerprint = options.load_model(model, device)
+    f, info, fingerprint = options.load_model(model, device, dtype=dtype)
 
     from make_it_real.degradations.kinds import kept_out
     from make_it_real.evaluation import feature_extractors, photographs
@@ -124,6 +124,7 @@ def evaluate(choices: Choices, model: str, device: str, plain: bool) -> "Report"
         "features": f"{extractor.name} (sha256 {extractor.version}…)" if extractor else "none",
         "peers": ", ".join(peer.title for peer in peers.values()) or "none",
         "seed": str(choices.seed), "device": _describe(f),
+        "dtype": str(f.precision).removeprefix("torch."),
     }  # fmt: skip
     seconds = photographs.seconds(f, first, len(refs), extractor, peers)
     say(f"this takes about {sections_display.about(seconds)} on this machine")

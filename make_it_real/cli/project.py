@@ -66,6 +66,7 @@ def project(
     ] = None,
     model: options.ModelOrAuto = options.AUTO,
     device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
     batch: options.Batch = 64,
     tile: options.Tile = None,
     max_pixels: Annotated[
@@ -201,7 +202,7 @@ def project(
     share.meet()
 
     used = model_choice.load(
-        model, share.device(device), not no_metadata, steps, fit=fit, invert=invert,
+        model, share.device(device), not no_metadata, steps, dtype, fit=fit, invert=invert,
         crop=restore_size is False, scale=scale, tile=tile, noise=noise is not None,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -215,11 +216,19 @@ def _segments(data: bytes) -> Iterator[str]:
         at += size
 
 
-def provenance(model: str, fingerprint: str, steps: int) -> dict[str, str]:
-    """Text chunks that say how an image was made: software, model, hash of its weights, k."""
-    return {
+def provenance(
+    model: str, fingerprint: str, steps: int, precision: torch.dtype = torch.float32
+) -> dict[str, str]:
+    """Text chunks that say how an image was made: software, model, hash of its weights, k.
+
+    precision: what f computed in, which is named if it is not float32.
+    """
+    text = {
         "Software": f"make-it-real {__version__}",
         "model": model,
         "model-sha256": fingerprint,
         "steps": str(steps),
     }
+    if precision != torch.float32:
+        text["precision"] = str(precision).removeprefix("torch.")
+    return text

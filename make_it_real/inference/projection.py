@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -211,7 +212,9 @@ def _in_memory(f: IGN, work: Work, images: Tensor) -> tuple[Tensor, ...]:
     """Compute work(images), or the work of halves, joined, where memory runs out."""
     try:
         batch = images.to(f.device, torch.float32, memory_format=torch.channels_last)
-        return tuple(result.contiguous() for result in work(batch))
+        with _precision(f):
+            results = work(batch)
+        return tuple(result.contiguous() for result in results)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _out_of_memory(error) or len(images) < 2:
             raise
@@ -220,6 +223,13 @@ def _in_memory(f: IGN, work: Work, images: Tensor) -> tuple[Tensor, ...]:
         torch.cuda.empty_cache()
     halves = [_in_memory(f, work, half) for half in images.chunk(2)]
     return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
+
+
+def _precision(f: IGN) -> AbstractContextManager[object]:
+    """Let f's layers compute in what ``f.precision`` says."""
+    if f.precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(f.device.type, f.precision)
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -136,14 +136,16 @@ class IGN(nn.Module):
     """f: maps images (N, C, H, W) to images (N, C, H, W) in [−1, 1].
 
     Inputs are in about [−1, 1]; noise may lie outside. ``f.source`` draws the z that f maps to
-    new images, and ``f.config`` is what f was built from. Each architecture is a subclass that
-    implements ``propose``, and ``propose_with_change`` where its proposal has a dead zone;
-    ``architectures.build`` picks it.
+    new images, and ``f.config`` is what f was built from. ``f.precision`` is what the layers
+    compute in where ``inference`` applies f, float32 or bfloat16; images are float32 in any case.
+    Each architecture is a subclass that implements ``propose``, and ``propose_with_change`` where
+    its proposal has a dead zone; ``architectures.build`` picks it.
     """
 
     def __init__(self, config: IGNConfig) -> None:
         super().__init__()
         self.config = config
+        self.precision = torch.float32
         self.source = SOURCES[config.source](config.channels, config.image_size)
 
     def propose(self, images: Tensor) -> Tensor:

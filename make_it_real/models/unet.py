@@ -10,6 +10,7 @@ whatever it does elsewhere. What concerns the whole picture alone, its tone, is 
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +24,13 @@ PATCH = 2
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(PlainBlock(channels, F.relu) for _ in range(count)))
+
+
+def _in_float32(conv: nn.Module, h: Tensor) -> Tensor:
+    """Apply a layer in float32: what images and changes have in digits, bfloat16 would lose."""
+    with torch.autocast(h.device.type, enabled=False):
+        out: Tensor = conv(h.float())
+        return out
 
 
 class UNet(IGN):
@@ -62,7 +70,9 @@ class UNet(IGN):
         """
         if not self.config.tone:
             return None
-        return self.tone.curves(places.expand(-1, self.config.channels, -1, -1))
+        # The curves have more digits than bfloat16.
+        with torch.autocast(places.device.type, enabled=False):
+            return self.tone.curves(places.expand(-1, self.config.channels, -1, -1))
 
     def within(self, images: Tensor, curves: Tensor | None) -> Tensor:
         """Compute f of images (N, C, H, W) that may be parts of those that ``curves`` are of."""
@@ -107,7 +117,7 @@ class UNet(IGN):
         down = (height + last) // self.stride * self.stride - height
         right = (width + last) // self.stride * self.stride - width
         h = F.pad(images, (0, right, 0, down), mode="replicate")
-        h = self.first(F.pixel_unshuffle(h, PATCH))
+        h = _in_float32(self.first, F.pixel_unshuffle(h, PATCH))
         skips = []
         for blocks, halve in zip(self.encoder, self.down, strict=False):
             skips.append(blocks(h))
@@ -115,5 +125,5 @@ class UNet(IGN):
         h = self.encoder[-1](h)
         for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
             h = blocks(up(h) + skips.pop())
-        change: Tensor = F.pixel_shuffle(self.last(h), PATCH).float()
+        change: Tensor = F.pixel_shuffle(_in_float32(self.last, h), PATCH)
         return F.pad(change, (0, -right, 0, -down))

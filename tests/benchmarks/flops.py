@@ -1,6 +1,11 @@
 """Operations of a model's parts and of a training step, and what a device does at its best.
 
-python tests/benchmarks/flops.py --size 28 --channels 1 --batch 64
+    python tests/benchmarks/flops.py --size 28 --channels 1 --batch 64
+    python tests/benchmarks/flops.py --model faces [--depth 2]
+
+The first is of a model that training begins with at that size, and of a step of each objective.
+The second is of a bundled model's f alone, module by module; of photos it is a picture of
+``--size`` pixels a side. An addition and a multiplication are two operations.
 """
 
 import argparse
@@ -14,6 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+import make_it_real
 from make_it_real.data.dataset import ImageSet
 from make_it_real.models import architectures
 from make_it_real.models.ign import IGN
@@ -53,26 +59,54 @@ def flops(work: Callable[[], object]) -> int:
     return total
 
 
-def by_module(f: IGN, images: Tensor) -> dict[str, int]:
-    """Operations of each child module of f, applied to images (N, C, S, S), the largest first."""
+def by_module(f: IGN, images: Tensor, depth: int = 1) -> dict[str, int]:
+    """Operations of each module of f, applied to images (N, C, H, W), the largest first.
+
+    depth: how many parts of a module's name are told apart. Operations of none count as f's own.
+    """
     counts: dict[str, int] = {}
     counter = _Counter()
+    # Names of the modules that are at work, the outermost first, and what was counted till then.
+    inside, since = ["f"], 0
+
+    def book() -> None:
+        nonlocal since
+        name = ".".join(inside[-1].split(".")[:depth])
+        counts[name] = counts.get(name, 0) + counter.total - since
+        since = counter.total
 
     def around(name: str, module: torch.nn.Module) -> None:
-        before: list[int] = []
-        module.register_forward_pre_hook(lambda *_: before.append(counter.total))
+        def enter(*_: Any) -> None:
+            book()
+            inside.append(name)
 
-        def after(*_: Any) -> None:
-            counts[name] = counts.get(name, 0) + counter.total - before.pop()
+        def leave(*_: Any) -> None:
+            book()
+            inside.pop()
 
-        module.register_forward_hook(after)
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
 
     f = copy.deepcopy(f)
-    for name, module in f.named_children():
-        around(name, module)
+    for name, module in f.named_modules():
+        if name:
+            around(name, module)
     with counter, torch.no_grad():
         f(images)
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+    book()
+    return {name: n for name, n in sorted(counts.items(), key=lambda item: -item[1]) if n}
+
+
+def table(counts: dict[str, int], pixels: int) -> str:
+    """Lay out operations by module: millions an image, share of all, and number a pixel."""
+    total = sum(counts.values())
+    rows = [*counts.items(), ("all", total)]
+    head = f"{'module':<16}{'MFLOP an image':>16}{'share':>8}{'a pixel':>12}"
+    lines = (
+        f"{name:<16}{count / 1e6:16.1f}{count / total:8.1%}{count / pixels:12,.0f}"
+        for name, count in rows
+    )
+    return "\n".join([head, *lines])
 
 
 def step_flops(trainer: Trainer[Any], pixels: Tensor) -> float:
@@ -113,8 +147,16 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--model")
+    parser.add_argument("--depth", type=int, default=1)
     asked = parser.parse_args()
 
+    if asked.model:
+        f = make_it_real.load(asked.model, "cpu")
+        side = f.config.image_size or asked.size
+        image = torch.zeros(1, f.config.channels, side, side)
+        print(table(by_module(f, image, asked.depth), side**2))
+        return
     shape = (asked.batch, asked.channels, asked.size, asked.size)
     images = ImageSet(torch.randint(0, 256, shape, dtype=torch.uint8), None, "noise")
     projector, paper = (of(asked.size, asked.channels) for of in (default_model, paper_model))
@@ -123,9 +165,8 @@ def main() -> None:
         "restoration": (projector, default_config(projector, batch=asked.batch, critic_every=0)),
         "ign": (paper, IGNTrainingConfig(batch=asked.batch)),
     }
-    one = torch.zeros(1, *shape[1:])
-    for name, count in by_module(architectures.build(projector), one).items():
-        print(f"{name:<16}{count / 1e6:10.1f} MFLOP an image")
+    fresh, one = architectures.build(projector), torch.zeros(1, *shape[1:])
+    print(table(by_module(fresh, one, asked.depth), asked.size**2))
     for name, (model, config) in configs.items():
         trainer = begin(build(model, config, asked.device), images)
         print(f"{name:<16}{step_flops(trainer, images.pixels) / 1e9:10.2f} GFLOP a step")

@@ -24,7 +24,21 @@ def test_the_modules_operations_are_those_of_the_whole() -> None:
     parts = flops.by_module(f, y)
     assert list(parts.values()) == sorted(parts.values(), reverse=True)
     with torch.no_grad():
-        assert 0 < sum(parts.values()) <= flops.flops(lambda: f(y))
+        assert sum(parts.values()) == flops.flops(lambda: f(y))
+    # 3×3 kernels from 1 to 8 channels on 12×12 pixels; and lists of modules count as one.
+    assert parts["stem"] == 2 * (2 * 9 * 8 * 12 * 12)
+    assert {"down", "up", "merge", "encode"} <= parts.keys()
+    deeper = flops.by_module(f, y, 2)
+    assert deeper["down.0"] + deeper["down.1"] == parts["down"]
+    assert sum(deeper.values()) == sum(parts.values())
+
+
+def test_the_table_has_shares_and_operations_a_pixel() -> None:
+    head, one, other, whole = flops.table({"a": 3_000_000, "b": 1_000_000}, 100).splitlines()
+    assert head.split() == ["module", "MFLOP", "an", "image", "share", "a", "pixel"]
+    assert one.split() == ["a", "3.0", "75.0%", "30,000"]
+    assert other.split() == ["b", "1.0", "25.0%", "10,000"]
+    assert whole.split() == ["all", "4.0", "100.0%", "40,000"]
 
 
 def test_a_step_s_operations_are_those_of_a_cycle_on_average() -> None:

@@ -1,0 +1,70 @@
+"""f in bfloat16, emulated where the processor has none: how near it stays to float32."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import make_it_real
+from make_it_real.degradations.kinds import degraded
+from make_it_real.images.pixels import levels, to_images, to_pixels
+from make_it_real.inference.projection import generate, project, project_with_change
+from make_it_real.models.ign import IGN
+from make_it_real.models.unet import UNet
+
+
+def picture(size: int = 96) -> Tensor:
+    """Draw slopes, edges and a texture: a picture (1, 3, size, size) in [−1, 1]."""
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 2, indexing="ij")
+    disc = ((x**2 + y**2) < 0.4).float()
+    image = torch.stack([x * 0.8, y * 0.6 - 0.2, 0.5 - 0.4 * x]) * (1 - disc) + disc * 0.4
+    return (image + 0.1 * (40 * x).sin() * (y > 0.3)).clamp(-1, 1)[None]
+
+
+@pytest.fixture(scope="module")
+def photos() -> UNet:
+    f = make_it_real.load("photos", "cpu")
+    assert isinstance(f, UNet)
+    return f
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [("noise", 0.1), ("noise", 0.3), ("jpeg", 15), ("scratches", 3), ("fading", 0.6)],
+)
+def test_photos_stay_within_a_level(
+    photos: UNet, kind: str, level: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = degraded(picture(), kind, level, generator=torch.Generator().manual_seed(0))
+    x = to_images(to_pixels(damaged))
+    whole = project(photos, x)
+    assert not torch.equal(whole, x)
+    monkeypatch.setattr(photos, "precision", torch.bfloat16)
+    short = project(photos, x)
+    assert short.dtype == torch.float32
+    away = (levels(short) - levels(whole)).abs().amax(1)
+    assert float((away <= 1).float().mean()) >= 0.999
+    if kind != "fading":
+        # It did compute in other numbers; curves of tone never do.
+        assert not torch.equal(short, whole)
+
+
+def test_what_f_leaves_alone_stays_bit_for_bit(
+    photos: UNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = picture()
+    alone = (project(photos, x) == x).all(1)
+    assert float(alone.float().mean()) > 0.5
+    monkeypatch.setattr(photos, "precision", torch.bfloat16)
+    still = (project(photos, x) == x).all(1)
+    assert float((still[alone]).float().mean()) >= 0.999
+
+
+def test_other_ways_to_apply_f_are_as_precise(tiny_f: IGN) -> None:
+    x = generate(tiny_f, range(3)) + 0.3
+    whole = [generate(tiny_f, range(3)), *project_with_change(tiny_f, x)]
+    tiny_f.precision = torch.bfloat16
+    short = [generate(tiny_f, range(3)), *project_with_change(tiny_f, x)]
+    for a, b in zip(whole, short, strict=True):
+        assert b.dtype == torch.float32
+        assert not torch.equal(a, b)
+        torch.testing.assert_close(a, b, atol=0.1, rtol=0)
