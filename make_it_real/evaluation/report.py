@@ -62,7 +62,7 @@ NOTES = (
     "of up to 1,000 from up to 2,000 real images other than those damaged, unbiased and not "
     "multiplied by 1,000; their intervals are by the standard error of a U-statistic. Unchanged: "
     "bit for bit. Coloured: on average over pixels, the largest less the smallest channel is over "
-    "0.08 of the range. Kinds marked as kept out were never trained on."
+    "0.06 of the range. Kinds marked as kept out were never trained on."
 )
 # Columns of the overview of photographs, before and after those of peers: title and form of values.
 BRIEF = {
