@@ -81,7 +81,7 @@ def test_shared_options_stand_in_panels_of_their_own() -> None:
     page = shown("generate")
     for title, options in (
         ("Output", ["--output", "--scale", "--gallery", "--overwrite", "--json"]),
-        ("Model", ["--model", "--device", "--batch"]),
+        ("Model", ["--model", "--device", "--dtype", "--batch"]),
         ("Messages", ["--quiet", "--verbose", "--debug"]),
     ):
         lines = panel(page, title).splitlines()
