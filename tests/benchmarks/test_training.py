@@ -42,7 +42,7 @@ def test_each_part_of_a_step_is_found(
     assert all(host > 0 and gpu == 0 for host, gpu in found.values())
     # Nothing of what was put around them stays.
     assert torch.Tensor.backward.__module__ == "torch._tensor"
-    assert trainer.draw.__func__ is Trainer.draw
+    assert trainer.draw == Trainer.draw.__get__(trainer)
 
 
 def test_the_model_is_that_of_mir_train() -> None:

@@ -12,10 +12,10 @@ or H200 this takes under 4 minutes. ``--quick`` is to see that it runs: small ba
 
 import argparse
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,12 +25,13 @@ from make_it_real import devices
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import one_line
 from make_it_real.training.adversarial import AdversarialObjective
-from make_it_real.training.config import default_config
+from make_it_real.training.config import AdversarialConfig, default_config
+from make_it_real.training.losses import Terms
 from make_it_real.training.networks import default_model
 from make_it_real.training.trainer import Trainer, begin, train
 from tests.benchmarks.flops import matmul_peak, step_flops
 
-# Images to draw from. Steps that are profiled: as many as there are from one penalty to the next.
+# Images to draw from.
 IMAGES = 2048
 PARTS = ("draw", "forward and losses", "backward", "optimizers")
 
@@ -53,18 +54,22 @@ def finished(device: torch.device) -> float:
     return time.perf_counter()
 
 
+def cycle_of(trainer: Trainer[Any]) -> int:
+    """Number of steps from one gradient penalty to the next."""
+    assert isinstance(trainer.config, AdversarialConfig)
+    return trainer.config.penalty_every
+
+
 def images_a_second(trainer: Trainer[Any], images: ImageSet, seconds: float) -> float:
     """Train for about so many seconds, whole cycles from one penalty to the next."""
-    cycle, steps = trainer.config.penalty_every, train(trainer, images)
-    try:
+    cycle = cycle_of(trainer)
+    with closing(cast(Generator[Terms, None, None], train(trainer, images))) as steps:
         # Much is set up in the first cycle, and networks are compiled.
         list(islice(steps, cycle))
         start, done = finished(trainer.device), 0
         while (now := finished(trainer.device)) - start < seconds or not done:
             done += len(list(islice(steps, cycle)))
         return done * trainer.config.batch / (now - start)
-    finally:
-        steps.close()
 
 
 @contextmanager
@@ -88,7 +93,7 @@ def parts(trainer: Trainer[Any], pixels: Tensor) -> dict[str, tuple[float, float
     activities, on_gpu = [ProfilerActivity.CPU], trainer.device.type == "cuda"
     if on_gpu:
         activities.append(ProfilerActivity.CUDA)
-    steps = trainer.config.penalty_every
+    steps = cycle_of(trainer)
     with (
         named(trainer, "draw", "draw"), named(trainer.objective, "step", "step"),
         named(Tensor, "backward", "backward"), profile(activities=activities) as profiled,

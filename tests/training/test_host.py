@@ -135,5 +135,5 @@ def test_with_critics_f_and_critic_are_a_graph_each_and_the_penalty_stays_out() 
     close(fast(x), C(x))
     # What is compiled can be differentiated once only: the penalty has C as it is.
     with pytest.raises(RuntimeError, match="double backward"):
-        gradient_penalty(fast, x).backward()  # type: ignore[no-untyped-call]
-    gradient_penalty(C, x).backward()  # type: ignore[no-untyped-call]
+        gradient_penalty(fast, x).backward()
+    gradient_penalty(C, x).backward()
