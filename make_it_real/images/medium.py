@@ -3,9 +3,12 @@
 A drawing has a ground, paper or a board or a screen, which is even but for the light on it; what
 is drawn differs from it on one side only, darker or brighter, and leaves more than half of it
 bare, also in between. Photographs have neither. Where unsure, a picture counts as a photograph.
+
+On a sheet that is nearly empty, what is drawn may be small: it is looked at again, from close by.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -36,8 +39,14 @@ TINTED, DARKEST = 0.05, 0.25
 LARGEST = 0.2
 # A shaded drawing's paper is of one brightness, or lies in light that changes evenly across it: the
 # most that nine tenths of it may be off, as a share of the contrast. Photographs have 0.07 and
-# more. And the most that what is drawn differs in colour from the ground where it has no colour.
-UNEVEN, COLOURLESS = 0.05, 0.05
+# more. And the most that what is drawn is off from any mixture of the ground and one ink.
+UNEVEN, OFF_INK = 0.05, 0.05
+# Least share of bare ground of a nearly empty sheet, which 5 % of the photographs have. A drawing
+# on it may be a shaded one on a board, or in the edge of a shadow, if this share of it, seen from
+# close by, is bare. What is less far apart than JOINED, a share of the longer side, is one drawing;
+# it is seen with a margin of so much of its own side.
+SHEET, BARE_CLOSE, UNEVEN_CLOSE = 0.75, 0.6, 0.2
+JOINED, MARGIN = 0.03, 0.12
 # A drawing on a screen fills areas with a colour each: least share of pixels within such areas, in
 # all and of what is drawn. Neighbours that differ by less than SAME are one area. Most of these
 # pixels have a few of so many levels: a clear sky passes through all of them.
@@ -96,6 +105,22 @@ class _Relief:
 def recognise(picture: Picture) -> Medium:
     """Tell whether a picture is a photograph or a drawing, and why."""
     colour = _thumbnail(picture)
+    medium = _tell(colour)
+    if medium.drawing or not _nearly_empty(colour):
+        return medium
+    close = _thumbnail(_close_by(picture, colour))
+    if max(close.shape) < TINY:
+        return medium
+    grey = to_channels(close, 1)[0]
+    fine, coarse = _relief(grey, NARROW), _relief(grey, WIDE)
+    shaded = _shading(coarse, BARE_CLOSE, UNEVEN_CLOSE) and _one_ink(coarse, close)
+    if shaded or _strokes(fine, close):
+        return Medium(True, f"strokes or shading on a nearly empty, {coarse.tone} sheet")
+    return medium
+
+
+def _tell(colour: Tensor) -> Medium:
+    """Tell a photograph from a drawing by a small copy (3, H, W) of it."""
     grey = to_channels(colour, 1)[0]
     tiny = max(grey.shape) < TINY
     fine, coarse = _relief(grey, NARROW), _relief(grey, TINY_WIDE if tiny else WIDE)
@@ -105,12 +130,43 @@ def recognise(picture: Picture) -> Medium:
         return Medium(False, "it has no even ground, such as paper")
     if _filled(grey, coarse):
         return Medium(True, "areas of one colour each")
-    # Coloured lights in the dark are no strokes.
-    if not tiny and _strokes(fine, colour) and (not fine.dark or _colourless(fine, colour)):
+    if not tiny and _strokes(fine, colour):
         return Medium(True, f"strokes on a {fine.tone} ground")
-    if (tiny or not coarse.dark) and _shading(coarse) and _colourless(coarse, colour):
+    if (tiny or not coarse.dark) and _shading(coarse, BARE, UNEVEN) and _one_ink(coarse, colour):
         return Medium(True, f"strokes or shading on an even, {coarse.tone} ground")
     return Medium(False, "it has neither strokes nor shading on bare ground")
+
+
+def _nearly_empty(colour: Tensor) -> bool:
+    """Whether nearly all of a small copy (3, H, W) is bare ground."""
+    relief = _relief(to_channels(colour, 1)[0], NARROW)
+    return relief.contrast >= FAINT and _share(relief.bare) >= SHEET
+
+
+def _close_by(picture: Picture, colour: Tensor) -> Picture:
+    """The part of a picture with the marks that most lie near each other, and a margin.
+
+    colour: its small copy (3, H, W).
+    """
+    marks = _relief(to_channels(colour, 1)[0], WIDE).marks
+    if not marks.any():
+        return picture
+    side = 2 * round(JOINED * max(marks.shape) / 2) + 1
+    labels = components(_largest(marks.float(), side) > 0) * marks
+    counts = labels.flatten().bincount()
+    counts[0] = 0
+    drawn = labels == counts.argmax()
+    ends = [drawn.any(1 - axis).nonzero().flatten()[[0, -1]].tolist() for axis in (0, 1)]
+    ratios = [
+        full / small for full, small in zip(picture.colour.shape[1:], marks.shape, strict=True)
+    ]
+    margin = MARGIN * max(last + 1 - first for first, last in ends)
+    rows, columns = (
+        slice(int(max(0, first - margin) * ratio), ceil((last + 1 + margin) * ratio))
+        for (first, last), ratio in zip(ends, ratios, strict=True)
+    )
+    alpha = None if picture.alpha is None else picture.alpha[rows, columns]
+    return Picture(picture.colour[:, rows, columns], alpha)
 
 
 def _thumbnail(picture: Picture) -> Tensor:
@@ -173,6 +229,9 @@ def _strokes(relief: _Relief, colour: Tensor) -> bool:
     """Whether what stands out is steep at its edges, as strokes are, and hangs together."""
     if not relief.bare_by(BARE_STROKES) or not _one_tint(relief, colour):
         return False
+    # Coloured lights in the dark are no strokes.
+    if relief.dark and not _one_ink(relief, colour):
+        return False
     level = relief.ground - relief.height
     dy, dx = level.diff(dim=0)[:, :-1], level.diff(dim=1)[:-1]
     slope = F.pad((dy.square() + dx.square()).sqrt(), (0, 1, 0, 1))
@@ -193,12 +252,15 @@ def _connected(relief: _Relief) -> bool:
     return float(sizes.max()) >= LARGEST * float(sizes.sum())
 
 
-def _shading(relief: _Relief) -> bool:
-    """Whether the marks, of any tone, lie on paper of one brightness but for even light."""
-    if not relief.bare_by(BARE):
+def _shading(relief: _Relief, bare: float, uneven: float) -> bool:
+    """Whether the marks, of any tone, lie on paper of one brightness but for even light.
+
+    bare: least share of bare paper. uneven: the most that it is off, as a share of the contrast.
+    """
+    if not relief.bare_by(bare):
         return False
     off = _beside_plane(relief.ground).abs().flatten().quantile(0.9)
-    return float(off) <= UNEVEN * relief.contrast and _connected(relief)
+    return float(off) <= uneven * relief.contrast and _connected(relief)
 
 
 def _beside_plane(values: Tensor) -> Tensor:
@@ -211,12 +273,16 @@ def _beside_plane(values: Tensor) -> Tensor:
     return left
 
 
-def _colourless(relief: _Relief, colour: Tensor) -> bool:
-    """Whether the marks have the ground's colour, but for their brightness."""
-    tint = colour - to_channels(colour, 1)
-    paper = tint[:, relief.bare].median(1).values
-    away = (tint - paper[:, None, None]).abs().sum(0)
-    return float(away[~relief.bare].mean()) <= COLOURLESS
+def _one_ink(relief: _Relief, colour: Tensor) -> bool:
+    """Whether the marks are mixtures of the ground's colour and one other."""
+    grey = to_channels(colour, 1)[0]
+    marked = ~relief.bare
+    paper = colour[:, relief.bare].median(1).values
+    away = colour[:, marked] - paper[:, None]
+    darker = grey[relief.bare].median() - grey[marked]
+    ink = (away * darker).sum(1) / darker.square().sum().clamp_min(1e-6)
+    off = away - ink[:, None] * darker
+    return float(off.abs().sum(0).mean()) <= OFF_INK
 
 
 def _filled(grey: Tensor, relief: _Relief) -> bool:
