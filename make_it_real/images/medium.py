@@ -27,6 +27,8 @@ NARROW, WIDE, TINY_WIDE, TINY = 0.15, 0.3, 0.5, 128
 # Least share of bare ground: in a shaded drawing, in one of strokes, and around what is drawn, so
 # that a white border does not count. Photographs have 0.36 of something like it, a sky or a wall.
 BARE, BARE_STROKES, BARE_AROUND = 0.5, 0.7, 0.4
+# Lines along rows and columns are ruling where they are narrower than half of so many pixels.
+RULED = 11
 # What stands out by less, in brightness, is grain or a gradient: a sky, or snow.
 FAINT = 0.08
 # Least steepness of strokes: change of brightness from one pixel to the next, as a share of the
@@ -102,53 +104,53 @@ class _Relief:
         return _share(self.bare) >= least and _share(around) >= BARE_AROUND
 
 
+@dataclass(frozen=True)
+class _View:
+    """What is looked at: a small copy (3, H, W), its brightness (H, W), and what stands out in it.
+
+    tiny: it has few pixels. fine: strokes. coarse: shading, too.
+    """
+
+    colour: Tensor
+    grey: Tensor
+    tiny: bool
+    fine: _Relief
+    coarse: _Relief
+
+
 def recognise(picture: Picture) -> Medium:
     """Tell whether a picture is a photograph or a drawing, and why."""
-    colour = _thumbnail(picture)
-    medium = _tell(colour)
-    if medium.drawing or not _nearly_empty(colour):
+    view = _view(picture)
+    medium = _tell(view)
+    if medium.drawing or view.fine.contrast < FAINT or _share(view.fine.bare) < SHEET:
         return medium
-    close = _thumbnail(_close_by(picture, colour))
-    if max(close.shape) < TINY:
-        return medium
-    grey = to_channels(close, 1)[0]
-    fine, coarse = _relief(grey, NARROW), _relief(grey, WIDE)
-    shaded = _shading(coarse, BARE_CLOSE, UNEVEN_CLOSE) and _one_ink(coarse, close)
-    if shaded or _strokes(fine, close):
-        return Medium(True, f"strokes or shading on a nearly empty, {coarse.tone} sheet")
+    close = _view(_close_by(picture, view.coarse.marks))
+    shaded = not close.tiny and _shading(close, BARE_CLOSE, UNEVEN_CLOSE)
+    if shaded or _strokes(close):
+        return Medium(True, f"strokes or shading on a nearly empty, {close.coarse.tone} sheet")
     return medium
 
 
-def _tell(colour: Tensor) -> Medium:
-    """Tell a photograph from a drawing by a small copy (3, H, W) of it."""
-    grey = to_channels(colour, 1)[0]
-    tiny = max(grey.shape) < TINY
-    fine, coarse = _relief(grey, NARROW), _relief(grey, TINY_WIDE if tiny else WIDE)
+def _tell(view: _View) -> Medium:
+    fine, coarse = view.fine, view.coarse
     if max(fine.contrast, coarse.contrast) < FAINT:
         return Medium(False, "nothing stands out from its ground")
     if _share(fine.bare) < BARE and _share(coarse.bare) < BARE:
         return Medium(False, "it has no even ground, such as paper")
-    if _filled(grey, coarse):
+    if _filled(view):
         return Medium(True, "areas of one colour each")
-    if not tiny and _strokes(fine, colour):
+    if _strokes(view):
         return Medium(True, f"strokes on a {fine.tone} ground")
-    if (tiny or not coarse.dark) and _shading(coarse, BARE, UNEVEN) and _one_ink(coarse, colour):
+    if (view.tiny or not coarse.dark) and _shading(view, BARE, UNEVEN):
         return Medium(True, f"strokes or shading on an even, {coarse.tone} ground")
     return Medium(False, "it has neither strokes nor shading on bare ground")
 
 
-def _nearly_empty(colour: Tensor) -> bool:
-    """Whether nearly all of a small copy (3, H, W) is bare ground."""
-    relief = _relief(to_channels(colour, 1)[0], NARROW)
-    return relief.contrast >= FAINT and _share(relief.bare) >= SHEET
-
-
-def _close_by(picture: Picture, colour: Tensor) -> Picture:
+def _close_by(picture: Picture, marks: Tensor) -> Picture:
     """The part of a picture with the marks that most lie near each other, and a margin.
 
-    colour: its small copy (3, H, W).
+    marks: where they are in a small copy, (H, W).
     """
-    marks = _relief(to_channels(colour, 1)[0], WIDE).marks
     if not marks.any():
         return picture
     side = 2 * round(JOINED * max(marks.shape) / 2) + 1
@@ -157,9 +159,7 @@ def _close_by(picture: Picture, colour: Tensor) -> Picture:
     counts[0] = 0
     drawn = labels == counts.argmax()
     ends = [drawn.any(1 - axis).nonzero().flatten()[[0, -1]].tolist() for axis in (0, 1)]
-    ratios = [
-        full / small for full, small in zip(picture.colour.shape[1:], marks.shape, strict=True)
-    ]
+    ratios = [new / old for new, old in zip(picture.colour.shape[1:], marks.shape, strict=True)]
     margin = MARGIN * max(last + 1 - first for first, last in ends)
     rows, columns = (
         slice(int(max(0, first - margin) * ratio), ceil((last + 1 + margin) * ratio))
@@ -167,6 +167,29 @@ def _close_by(picture: Picture, colour: Tensor) -> Picture:
     )
     alpha = None if picture.alpha is None else picture.alpha[rows, columns]
     return Picture(picture.colour[:, rows, columns], alpha)
+
+
+def _view(picture: Picture) -> _View:
+    colour = _unruled(_thumbnail(picture))
+    grey = to_channels(colour, 1)[0]
+    tiny = max(grey.shape) < TINY
+    coarse = _relief(grey, TINY_WIDE if tiny else WIDE)
+    return _View(colour, grey, tiny, _relief(grey, NARROW), coarse)
+
+
+def _unruled(colour: Tensor) -> Tensor:
+    """Take narrow lines that cross most of a picture (3, H, W) away, along rows and columns."""
+    for _ in range(2):
+        levels = colour.sort(2).values
+        # A line is darker, or brighter, than the rows beside it in three quarters of its pixels.
+        off = []
+        for share in (1, 3):
+            profile = levels[:, :, share * levels.shape[2] // 4]
+            padded = F.pad(profile, (RULED // 2,) * 2, mode="replicate")
+            off.append(profile - padded.unfold(1, RULED, 1).median(2).values)
+        line = torch.minimum(*off).clamp_min(0) + torch.maximum(*off).clamp_max(0)
+        colour = (colour - line[:, :, None]).clamp(0, 1).transpose(1, 2)
+    return colour
 
 
 def _thumbnail(picture: Picture) -> Tensor:
@@ -225,9 +248,10 @@ def _smooth(values: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(padded, side, 1)[0, 0]
 
 
-def _strokes(relief: _Relief, colour: Tensor) -> bool:
+def _strokes(view: _View) -> bool:
     """Whether what stands out is steep at its edges, as strokes are, and hangs together."""
-    if not relief.bare_by(BARE_STROKES) or not _one_tint(relief, colour):
+    relief, colour = view.fine, view.colour
+    if view.tiny or not relief.bare_by(BARE_STROKES) or not _one_tint(relief, colour):
         return False
     # Coloured lights in the dark are no strokes.
     if relief.dark and not _one_ink(relief, colour):
@@ -252,12 +276,13 @@ def _connected(relief: _Relief) -> bool:
     return float(sizes.max()) >= LARGEST * float(sizes.sum())
 
 
-def _shading(relief: _Relief, bare: float, uneven: float) -> bool:
-    """Whether the marks, of any tone, lie on paper of one brightness but for even light.
+def _shading(view: _View, bare: float, uneven: float) -> bool:
+    """Whether the marks, of any tone and one ink, lie on paper that is even but for the light.
 
     bare: least share of bare paper. uneven: the most that it is off, as a share of the contrast.
     """
-    if not relief.bare_by(bare):
+    relief = view.coarse
+    if not relief.bare_by(bare) or not _one_ink(relief, view.colour):
         return False
     off = _beside_plane(relief.ground).abs().flatten().quantile(0.9)
     return float(off) <= uneven * relief.contrast and _connected(relief)
@@ -285,8 +310,9 @@ def _one_ink(relief: _Relief, colour: Tensor) -> bool:
     return float(off.abs().sum(0).mean()) <= OFF_INK
 
 
-def _filled(grey: Tensor, relief: _Relief) -> bool:
+def _filled(view: _View) -> bool:
     """Whether nearly all the picture, and what is drawn, is areas of exactly one level."""
+    grey, relief = view.grey, view.coarse
     if _share(relief.bare) < BARE or not relief.marks.any():
         return False
     even = _largest(grey, 3) + _largest(-grey, 3) < SAME
