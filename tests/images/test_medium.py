@@ -110,6 +110,54 @@ def noise(pixels: Array) -> Array:
     return noisy(pixels, 50)
 
 
+def portrait() -> Array:
+    """A face shaded softly with a pencil, 300×240: how much of the paper is left bare, 0–1."""
+    y, x = np.mgrid[-1.25:1.25:300j, -1:1:240j]
+    ink = np.zeros(y.shape)
+
+    def shade(left: float, top: float, width: float, height: float, depth: float) -> None:
+        away = ((x - left) / width) ** 2 + ((y - top) / height) ** 2
+        ink[:] = np.maximum(ink, depth / (1 + np.exp((12 * (away - 1)).clip(max=50))))
+
+    rim = ((x / 0.7) ** 2 + (y / 1) ** 2) ** 0.5
+    ink += 0.5 * np.exp(-(((rim - 1) / 0.06) ** 2))
+    ink = np.maximum(ink, 0.75 * (rim < 1.08) / (1 + np.exp(14 * (y + 0.55 + 0.2 * x**2))))
+    for side in (-0.28, 0.28):
+        shade(side, -0.1, 0.13, 0.06, 0.8)
+        shade(side, -0.28, 0.2, 0.04, 0.6)
+    shade(0, 0.28, 0.1, 0.05, 0.4)
+    shade(0, 0.55, 0.25, 0.05, 0.7)
+    return 1 - ink
+
+
+def on_sheet(paper: Array, ink: tuple[int, int, int], top: int, left: int) -> Array:
+    """The shaded face on a sheet, somewhere."""
+    bare = np.ones(paper.shape[:2])
+    face = portrait()
+    bare[top : top + len(face), left : left + face.shape[1]] = face
+    return noisy(paper * bare[..., None] + np.array(ink) * (1 - bare[..., None]), 2)
+
+
+def sheet(*colour: int) -> Array:
+    return np.full((900, 1200, 3), np.array(colour), float)
+
+
+def ruled(across: bool) -> Array:
+    """Lined, or squared, paper."""
+    paper = sheet(247, 247, 244)
+    for start in range(12, 1200, 30):
+        paper[start : start + 2] *= (0.65, 0.75, 0.92)
+        if across:
+            paper[:, start : start + 2] *= (0.65, 0.75, 0.92)
+    return paper
+
+
+def in_shadow(pixels: Array) -> Array:
+    """Half of it in the shadow of something, whose edge is soft."""
+    x = np.linspace(-1, 1, pixels.shape[1])
+    return pixels * (0.55 + 0.35 / (1 + np.exp(-x / 0.08)))[:, None]
+
+
 DAMAGE: list[Callable[[Array], Array]] = [grey, faded, scanned, noise, lambda p: jpeg(p, 10)]
 
 
@@ -130,6 +178,47 @@ def test_drawings_are_told_by_what_they_are_drawn_with(pixels: Array, why: str) 
     medium = recognise(picture_of(pixels))
     assert medium.drawing
     assert medium.why.startswith(why)
+
+
+GREY, CHALK = (70, 70, 72), (228, 226, 218)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        on_sheet(sheet(246, 246, 244), GREY, 500, 120),
+        on_sheet(sheet(205, 180, 138), GREY, 80, 800),
+        on_sheet(ruled(across=False), GREY, 300, 480),
+        on_sheet(ruled(across=True), GREY, 300, 480),
+        in_shadow(on_sheet(sheet(246, 246, 244), GREY, 300, 400)),
+        on_sheet(sheet(38, 55, 48), CHALK, 400, 700),
+    ],
+    ids=["white", "toned", "lined", "squared", "shadow", "board"],
+)
+def test_a_shaded_face_somewhere_on_a_sheet_is_a_drawing(pixels: Array) -> None:
+    assert recognise(picture_of(pixels)).drawing
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_ruling_alone_is_no_drawing(across: bool) -> None:
+    assert not recognise(picture_of(ruled(across))).drawing
+
+
+def test_a_photograph_glued_to_a_sheet_is_a_photograph() -> None:
+    for seed in range(3):
+        paper = sheet(246, 246, 244)
+        paper[300:620, 200:600] = landscape(seed)
+        assert not recognise(picture_of(noisy(paper, 2))).drawing
+
+
+def test_a_bird_in_the_sky_is_a_photograph() -> None:
+    y, x = np.mgrid[0:1:600j, 0:1:800j]
+    sky = np.stack([120 + 60 * y, 160 + 50 * y, 220 - 10 * y], -1)
+    wings = (abs(y - 0.4 - 0.5 * abs(x - 0.5)) < 0.02) & (abs(x - 0.5) < 0.12)
+    body = ((x - 0.5) / 0.02) ** 2 + ((y - 0.41) / 0.05) ** 2 < 1
+    texture = noisy(np.full(sky.shape, 60.0), 12) * np.array([1.1, 0.9, 0.6])
+    pixels = np.where((wings | body)[..., None], texture, sky)
+    assert not recognise(picture_of(pixels)).drawing
 
 
 def test_a_drawing_of_filled_areas_is_one() -> None:
