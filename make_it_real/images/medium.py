@@ -34,6 +34,8 @@ LARGEST = 0.2
 # most that nine tenths of it may be off, as a share of the contrast. Photographs have 0.07 and
 # more. And the most that what is drawn is off from any mixture of the ground and one ink.
 UNEVEN, OFF_INK = 0.05, 0.05
+# What is bluer than this, blue less red, is no paper but the sky, with something dark before it.
+SKY = 0.1
 # Least share of bare ground of a nearly empty sheet, which 5 % of the photographs have. A drawing
 # on it may be a shaded one on a board, or in the edge of a shadow, if this share of it, seen from
 # close by, is bare. What is less far apart than JOINED, a share of the longer side, is one drawing;
@@ -160,10 +162,12 @@ def _beside_plane(values: Tensor) -> Tensor:
 
 
 def _one_ink(relief: Relief, colour: Tensor) -> bool:
-    """Whether the marks are mixtures of the ground's colour and one other."""
+    """Whether the marks mix the colour of the ground, which is no sky, with one other."""
     grey = to_channels(colour, 1)[0]
     marked = ~relief.bare
     paper = colour[:, relief.bare].median(1).values
+    if paper[2] - paper[0] > SKY:
+        return False
     away = colour[:, marked] - paper[:, None]
     darker = grey[relief.bare].median() - grey[marked]
     ink = (away * darker).sum(1) / darker.square().sum().clamp_min(1e-6)
