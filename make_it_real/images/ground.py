@@ -86,19 +86,19 @@ def look_at(picture: Picture) -> View:
 def _thumbnail(picture: Picture) -> Tensor:
     """A small copy (3, H, W) in [0, 1]; what is transparent lies on white, if bright on black."""
     if picture.alpha is None:
-        return to_channels(_shrunk(picture.colour), 3)
-    alpha = _shrunk(picture.alpha[None])
-    colour = _shrunk(picture.colour * picture.alpha)
+        return to_channels(shrunk(picture.colour, SIDE), 3)
+    alpha = shrunk(picture.alpha[None], SIDE)
+    colour = shrunk(picture.colour * picture.alpha, SIDE)
     dark = float(colour.mean(0).sum()) <= 0.5 * float(alpha.sum())
     return to_channels(colour + (1 - alpha) if dark else colour, 3)
 
 
-def _shrunk(planes: Tensor) -> Tensor:
-    """Planes (C, H, W), averaged down to SIDE at most."""
+def shrunk(planes: Tensor, side: int) -> Tensor:
+    """Planes (C, H, W), averaged down to a longer side at most."""
     longer = max(planes.shape[1:])
-    if longer <= SIDE:
+    if longer <= side:
         return planes
-    size = [max(1, round(s * SIDE / longer)) for s in planes.shape[1:]]
+    size = [max(1, round(s * side / longer)) for s in planes.shape[1:]]
     return F.interpolate(planes[None], size, mode="area")[0]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from make_it_real.images.decode import Picture
-from make_it_real.images.ground import FAINT, Relief, View, largest, look_at, share
+from make_it_real.images.ground import FAINT, Relief, View, largest, look_at, share, shrunk
 from make_it_real.images.objects import components
 from make_it_real.images.pixels import to_channels
 
@@ -42,6 +42,8 @@ SKY = 0.1
 # it is seen with a margin of so much of its own side.
 SHEET, BARE_CLOSE, UNEVEN_CLOSE = 0.75, 0.6, 0.2
 JOINED, MARGIN = 0.03, 0.12
+# Longer side of the copy that is looked at from close by.
+CLOSE_SIDE = 768
 # A drawing on a screen fills areas with a colour each: least share of pixels within such areas, in
 # all and of what is drawn. Neighbours that differ by less than SAME are one area. Most of these
 # pixels have a few of so many levels: a clear sky passes through all of them.
@@ -62,6 +64,9 @@ class Medium:
 
 def recognise(picture: Picture) -> Medium:
     """Tell whether a picture is a photograph or a drawing, and why."""
+    if picture.alpha is None:
+        # Many megapixels are averaged once.
+        picture = Picture(shrunk(picture.colour, CLOSE_SIDE))
     view = look_at(picture)
     medium = _tell(view)
     if medium.drawing or share(view.fine.bare) < SHEET:
