@@ -111,7 +111,7 @@ def evaluate(
     model: options.Model = model_file.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
-    batch: options.Batch = 250,
+    batch: options.Batch = 125,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:

@@ -28,7 +28,7 @@ class DigitClassifier(nn.Module):
 
         def stage(a: int, b: int, size: int = 3) -> list[nn.Module]:
             conv = nn.Conv2d(a, b, size, padding=size // 2, bias=False)
-            return [conv, nn.BatchNorm2d(b), nn.ReLU()]
+            return [conv, nn.BatchNorm2d(b), nn.ReLU(inplace=True)]
 
         self.body = nn.Sequential(
             *stage(1, 32, 5), nn.MaxPool2d(2), *stage(32, 64), *stage(64, 64), nn.MaxPool2d(2),

@@ -76,6 +76,9 @@ class Objective(nn.Module):
 
     def compile_networks(self) -> None:
         """Compile each network at its first call; parameters stay as they are."""
+        # Each size of a batch is compiled for itself, with gradients and without. After 8 of them
+        # torch would go on without compiling.
+        torch._dynamo.config.recompile_limit = 64
         self.compiled = {
             name: cast(Network, torch.compile(net, dynamic=False))
             for name, net in self.named_children()

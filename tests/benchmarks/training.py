@@ -6,8 +6,8 @@
 For each size (28 pixels grey, 64 in colour: f, critic and settings as ``mir train`` takes them) and
 batch, eager and compiled: images a second, and the share of the device's best matrix product that
 the operations of a step come to. Below, milliseconds of a step's parts by torch.profiler, of the
-largest batch: on the host, and of a GPU's kernels. What can't be compiled says why. On one H100
-or H200 this takes under 4 minutes. ``--quick`` is to see that it runs: small batches, short times.
+largest batch: on the host, and of a GPU's kernels. What can't be compiled says why. ``--quick`` is
+to see that all of it runs: small batches, short times, and a penalty in every second step.
 """
 
 import argparse
@@ -36,14 +36,16 @@ IMAGES = 2048
 PARTS = ("draw", "forward and losses", "backward", "optimizers")
 
 
-def begun(size: int, batch: int, device: torch.device) -> tuple[Trainer[Any], ImageSet]:
-    """A new trainer of the adversarial objective, and images of noise."""
+def begun(
+    size: int, batch: int, device: torch.device, **changes: Any
+) -> tuple[Trainer[Any], ImageSet]:
+    """A new trainer of the adversarial objective, and images of noise. changes: of its config."""
     model = default_model(size, 1 if size == 28 else 3)
     generator = torch.Generator().manual_seed(0)
     shape = (IMAGES, model.channels, size, size)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     images = ImageSet(pixels, None, "noise")
-    config = default_config(model, batch=batch, steps=10**9)
+    config = default_config(model, batch=batch, steps=10**9, **changes)
     return begin(AdversarialObjective(model, config, device), images), images
 
 
@@ -116,9 +118,11 @@ def parts(trainer: Trainer[Any], pixels: Tensor) -> dict[str, tuple[float, float
     return {name: (times[name][0] * milliseconds, times[name][1] * milliseconds) for name in PARTS}
 
 
-def measure(size: int, batch: int, device: torch.device, compiled: bool, seconds: float) -> str:
-    """Measure one setting: a line."""
-    trainer, images = begun(size, batch, device)
+def measure(
+    size: int, batch: int, device: torch.device, compiled: bool, seconds: float, **changes: Any
+) -> str:
+    """Measure one setting: a line. changes: of the config."""
+    trainer, images = begun(size, batch, device, **changes)
     label = f"{size:4} px  batch {batch:5}  {'compiled' if compiled else 'eager':9}"
     try:
         operations = step_flops(trainer, images.pixels.to(device)) / batch
@@ -148,14 +152,15 @@ def main() -> None:
     batches = asked.batches or ("8" if asked.quick else "64,256,1024")
     sizes, batches = ([int(n) for n in text.split(",")] for text in (asked.sizes, batches))
     seconds = asked.seconds or (0.1 if asked.quick else 3.0)
+    changes = {"penalty_every": 2} if asked.quick else {}
 
     print(devices.describe(device))
     for size in sizes:
         for batch in batches:
             # Compiling takes longest of all, so one batch is enough.
             for compiled in (False, True) if batch == batches[len(batches) // 2] else (False,):
-                print(measure(size, batch, device, compiled, seconds), flush=True)
-        trainer, images = begun(size, batches[-1], device)
+                print(measure(size, batch, device, compiled, seconds, **changes), flush=True)
+        trainer, images = begun(size, batches[-1], device, **changes)
         pixels = images.pixels.to(device)
         trainer.train_step(pixels)
         for name, (host, gpu) in parts(trainer, pixels).items():
