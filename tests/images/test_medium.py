@@ -127,7 +127,8 @@ def portrait() -> Array:
         shade(side, -0.28, 0.2, 0.04, 0.6)
     shade(0, 0.28, 0.1, 0.05, 0.4)
     shade(0, 0.55, 0.25, 0.05, 0.7)
-    return 1 - ink
+    face: Array = 1 - ink
+    return face
 
 
 def on_sheet(paper: Array, ink: tuple[int, int, int], top: int, left: int) -> Array:
