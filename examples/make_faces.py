@@ -36,7 +36,7 @@ DAMAGE = (
 # Standard deviations of the noise that is added to drawings.
 NOISE = (0.5, 1.0, 1.5)
 VARIANTS = 5
-CELL = 96
+CELL = 80
 GAP = 4
 STEP = CELL + GAP
 LINE = 26
@@ -120,7 +120,7 @@ def main() -> None:
     page.captions([(0, "out of noise: mir generate -m faces")])
     for row in make_it_real.generate(f, range(ROWS * COLUMNS)).split(COLUMNS):
         page.row(row)
-    page.image.save(HERE / "faces.webp", quality=80, method=6)
+    page.image.save(HERE / "faces.webp", quality=60, method=6)
 
 
 if __name__ == "__main__":
