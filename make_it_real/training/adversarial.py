@@ -4,12 +4,10 @@ As in the paper, f is trained towards f(x) = x and f(f(z)) = f(z). A critic, tra
 tells real images from f(z), f(f(z)) and f of damaged images. ``losses.py`` has the equations.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from make_it_real.training import augment
 from make_it_real.training.augment import Augmentation, Draw
@@ -22,11 +20,8 @@ from make_it_real.training.losses import (
     loss_real,
     loss_rest,
     loss_restore,
-    mean,
     resting_points,
-    weighted_sum,
 )
-from make_it_real.training.objective import zero_grad
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class AdversarialObjective(CriticObjective):
 
     def lambdas(self, step: int) -> dict[str, float]:
         """Return λ_k of a step; those of idempotence rise from 0 over the first ``ramp`` steps."""
-        lambdas: dict[str, float] = asdict(self.config.lambdas)
+        lambdas = super().lambdas(step)
         ramp = min(1.0, step / max(1, self.config.ramp))
         return lambdas | {name: ramp * lambdas[name] for name in ("idem", "idem_inner")}
 
@@ -126,33 +121,8 @@ class AdversarialObjective(CriticObjective):
             terms["perceptual"] = self.loss_perceptual(g.f_Ax, g.x)
         return terms
 
-    def losses_critics(self, d: Draw, g: Generated) -> Terms:
-        """Compute the critics' terms on x and on f's outputs, without gradient to f."""
-        half, quarter = len(d.x) // 2, len(d.x) // 4
+    def losses_critics(self, d: Draw, y: Outputs) -> Terms:
+        g, half, quarter = y.generated, len(d.x) // 2, len(d.x) // 4
+        assert g is not None
         fake = torch.cat([g.fz.images[half:], g.ff_z, g.f_Ax.images[:quarter]])
         return self.terms_critics(g.x, fake, [g.fz, g.f_Ax], d.shown, d.step)
-
-    def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
-        """Update f and, in steps with critics, each critic; then f's average."""
-        zero_grad(optimizers.values())
-        steps, lambdas = [], self.lambdas(draws[0].step)
-        for draw in draws:
-            # f is trained by Σ λ_k L_k, where some terms come from the critics.
-            with self.autocast():
-                y = self(draw)
-                terms = self.losses(draw, y)
-                loss = weighted_sum(terms, lambdas)
-            (loss / len(draws)).backward()
-            # The critics are trained on f's outputs, without gradient to f.
-            if y.generated is not None:
-                with self.autocast():
-                    critics = self.losses_critics(draw, y.generated)
-                    loss = weighted_sum(critics, self.lambdas_critics)
-                (loss / len(draws)).backward()
-                terms |= critics
-            steps.append(terms)
-        self.update(optimizers, draws[0].step)
-        return mean(steps)
-
-    def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
-        return augment.degraded(x, z, self.config, generator)[0]

@@ -71,8 +71,18 @@ class Augmentation:
         return images.masked_fill(hidden, 0) + self.light[:, None, None, None]
 
 
+class Shown:
+    """What the draws of steps with critics have in common: how the critics' images are changed."""
+
+    change: Augmentation | None
+
+    def shown(self, images: Tensor) -> Tensor:
+        """Augment images (n, C, S, S), n ≤ B, for the critic."""
+        return images if self.change is None else self.change[slice(len(images))](images)
+
+
 @dataclass(frozen=True)
-class Draw:
+class Draw(Shown):
     """What an adversarial step draws.
 
     step: its number, from 0. x, z: (B, C, S, S). Ax: the first images of x, damaged (up to B,
@@ -90,10 +100,6 @@ class Draw:
     rest: int
     sigma: Tensor
     white: Tensor
-
-    def shown(self, images: Tensor) -> Tensor:
-        """Augment images (n, C, S, S), n ≤ B, for the critic."""
-        return images if self.change is None else self.change[slice(len(images))](images)
 
 
 def degraded(

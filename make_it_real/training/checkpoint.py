@@ -57,7 +57,7 @@ def build(model: IGNConfig, config: TrainingConfig, device: torch.device) -> Obj
         chosen = ToneObjective if config.tone_alone else PhotographObjective
         return chosen(model, config, device)
     assert isinstance(config, AdversarialConfig)
-    if config.held or config.critic_every == 0:
+    if config.holds:
         return RestorationObjective(model, config, device)
     return AdversarialObjective(model, config, device)
 

@@ -176,6 +176,11 @@ class AdversarialConfig(TrainingConfig):
                 raise ValueError(f"fidelity of {kind} must be at least 0")
 
     @property
+    def holds(self) -> bool:
+        """Whether f(z) is held at what it was, and not trained by critics."""
+        return self.held or self.critic_every == 0
+
+    @property
     def needs_features(self) -> bool:
         """Whether P, or at least its backbone, is needed."""
         return bool(self.critic_every and (self.projected or self.lambdas.perceptual))

@@ -5,7 +5,8 @@ They judge f(z) and f of damaged images alike, and are trained beside f on what 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from make_it_real.degradations.kinds import check_damage
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN, IGNConfig, place
 from make_it_real.models.projected_critic import SIDES, ProjectedCritic
+from make_it_real.training import augment
 from make_it_real.training.config import AdversarialConfig
 from make_it_real.training.losses import (
     Terms,
@@ -27,8 +29,10 @@ from make_it_real.training.losses import (
     loss_projected,
     loss_real,
     loss_real_projected,
+    mean,
+    weighted_sum,
 )
-from make_it_real.training.objective import Objective, average, frozen_copy, update
+from make_it_real.training.objective import Objective, average, frozen_copy, update, zero_grad
 
 Show = Callable[[Tensor], Tensor]
 
@@ -91,11 +95,44 @@ class CriticObjective(Objective):
         """Count the steps with critics before this one."""
         return step // self.config.critic_every
 
-    def update(self, optimizers: Mapping[str, Optimizer], step: int) -> None:
-        """Update f, with its gradient clipped, each critic, and f's average."""
+    def lambdas(self, step: int) -> dict[str, float]:
+        """Return λ_k of f's terms in a step, numbered from 0."""
+        return asdict(self.config.lambdas)
+
+    def losses(self, draw: Any, y: Any = None) -> Terms:
+        """Compute f's terms, with frozen critics. y: f's outputs, computed here if not given."""
+        raise NotImplementedError
+
+    def losses_critics(self, draw: Any, y: Any) -> Terms:
+        """Compute the critics' terms on x and on f's outputs y, without gradient to f."""
+        raise NotImplementedError
+
+    def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Any]) -> Terms:
+        """Update f, with its gradient clipped, in steps with critics these too, and f's average."""
+        zero_grad(optimizers.values())
+        steps, lambdas = [], self.lambdas(draws[0].step)
+        for draw in draws:
+            # f is trained by Σ λ_k L_k, where some terms come from the critics.
+            with self.autocast():
+                y = self(draw)
+                terms = self.losses(draw, y)
+                loss = weighted_sum(terms, lambdas)
+            (loss / len(draws)).backward()
+            # The critics are trained on f's outputs, without gradient to f.
+            if self.has_critics(draw.step):
+                with self.autocast():
+                    critics = self.losses_critics(draw, y)
+                    loss = weighted_sum(critics, self.lambdas_critics)
+                (loss / len(draws)).backward()
+                terms |= critics
+            steps.append(terms)
         update([optimizers["f"]], self.config.clip or math.inf)
         update(optimizer for name, optimizer in optimizers.items() if name != "f")
-        average(self.f_ema, self.f, step + 1, self.config.ema)
+        average(self.f_ema, self.f, draws[0].step + 1, self.config.ema)
+        return mean(steps)
+
+    def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
+        return augment.degraded(x, z, self.config, generator)[0]
 
     def judged(self, images: Tensor, show: Show, step: int) -> Judged:
         """Let P's backbone see images (n, C, S, S). show: the augmentation of the critics' images.

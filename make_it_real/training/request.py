@@ -120,4 +120,4 @@ def read_settings(
 
 
 def _is_held(config: TrainingConfig) -> bool:
-    return isinstance(config, AdversarialConfig) and (config.held or config.critic_every == 0)
+    return isinstance(config, AdversarialConfig) and config.holds

@@ -5,16 +5,14 @@ adversarial one. But the mean absolute difference asks for the mean of all image
 a blur where much is lost. With critics, what f makes of damaged images should look real, too.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from make_it_real.models.ign import IGNConfig
 from make_it_real.training import augment
-from make_it_real.training.augment import Augmentation
+from make_it_real.training.augment import Augmentation, Shown
 from make_it_real.training.config import AdversarialConfig
 from make_it_real.training.critics import CriticObjective, Judged, others
 from make_it_real.training.losses import (
@@ -23,14 +21,12 @@ from make_it_real.training.losses import (
     frozen,
     loss_rest,
     loss_restore,
-    mean,
-    weighted_sum,
 )
-from make_it_real.training.objective import frozen_copy, zero_grad
+from make_it_real.training.objective import frozen_copy
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draw(Shown):
     """What a step draws.
 
     step: its number, from 0. x and its damaged version Ax: (B, C, S, S). fidelity: the weight of
@@ -44,9 +40,13 @@ class Draw:
     z: Tensor
     change: Augmentation | None
 
-    def shown(self, images: Tensor) -> Tensor:
-        """Augment images (n, C, S, S), n ≤ B, for the critics."""
-        return images if self.change is None else self.change[slice(len(images))](images)
+
+@dataclass(frozen=True)
+class Outputs:
+    """The terms that need no critic and, in steps with critics, x and f(Ax) as these see them."""
+
+    terms: Terms
+    seen: tuple[Judged, Judged] | None
 
 
 class RestorationObjective(CriticObjective):
@@ -68,8 +68,8 @@ class RestorationObjective(CriticObjective):
             change = Augmentation.draw(len(x), self.config.augment, generator)
         return Draw(step, x, Ax, fidelity, z, change)
 
-    def forward(self, d: Draw) -> tuple[Terms, Tensor]:
-        """Compute the terms that need no critic, and f(Ax).
+    def forward(self, d: Draw) -> Outputs:
+        """Compute the terms that need no critic, and let the critics see f(Ax).
 
         L_rec = D(f(x), x), L_idem = D(f(z), b) + D(f(b), b) with b = f_before(z), L_restore =
         D(f(Ax), x). Where both parts of L_idem are 0, f(f(z)) = f(z). L_rest pulls down the
@@ -87,52 +87,26 @@ class RestorationObjective(CriticObjective):
         }
         if self.config.lambdas.rest:
             terms["rest"] = loss_rest(torch.cat([fx - kept, fb - b]), self.f.config.rest / 2)
-        return terms, f_Ax
-
-    def losses(self, d: Draw) -> Terms:
-        terms: Terms
-        terms, f_Ax = self(d)
         if not self.has_critics(d.step):
-            return terms
-        return terms | self.losses_judged(d, *self.look(d, f_Ax))
-
-    def look(self, d: Draw, f_Ax: Tensor) -> tuple[Judged, Judged]:
-        """Return x and f(Ax) as the critics see them."""
+            return Outputs(terms, None)
         with torch.no_grad():
             x = self.judged(d.x, d.shown, d.step)
-        return x, self.judged(f_Ax, d.shown, d.step)
+        return Outputs(terms, (x, self.judged(f_Ax, d.shown, d.step)))
 
-    def losses_judged(self, d: Draw, x: Judged, y: Judged) -> Terms:
-        """Compute f's terms of f(Ax) that critics and features give, with frozen critics."""
+    def losses(self, d: Draw, y: Outputs | None = None) -> Terms:
+        y = y or self(d)
+        if y.seen is None:
+            return y.terms
+        x, f_Ax = y.seen
         with torch.no_grad():
             C_x = self.fast("C")(d.shown(d.x))
         with frozen(self.C):
-            terms = {"real_restored": self.loss_real(y, d.shown, others(C_x))}
+            terms = {"real_restored": self.loss_real(f_Ax, d.shown, others(C_x))}
         if self.config.lambdas.perceptual:
-            terms["perceptual"] = self.loss_perceptual(y, x)
-        return terms
+            terms["perceptual"] = self.loss_perceptual(f_Ax, x)
+        return y.terms | terms
 
-    def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
-        """Update f and, in steps with critics, each critic; then f's average."""
-        zero_grad(optimizers.values())
-        steps, lambdas = [], asdict(self.config.lambdas)
-        for draw in draws:
-            with self.autocast():
-                terms, f_Ax = self(draw)
-                critics: Terms = {}
-                if self.has_critics(draw.step):
-                    x, y = self.look(draw, f_Ax)
-                    terms |= self.losses_judged(draw, x, y)
-                loss = weighted_sum(terms, lambdas)
-            (loss / len(draws)).backward()
-            if self.has_critics(draw.step):
-                with self.autocast():
-                    critics = self.terms_critics(x, f_Ax, [y], draw.shown, draw.step)
-                    loss = weighted_sum(critics, self.lambdas_critics)
-                (loss / len(draws)).backward()
-            steps.append(terms | critics)
-        self.update(optimizers, draws[0].step)
-        return mean(steps)
-
-    def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
-        return augment.degraded(x, z, self.config, generator)[0]
+    def losses_critics(self, d: Draw, y: Outputs) -> Terms:
+        assert y.seen is not None
+        x, f_Ax = y.seen
+        return self.terms_critics(x, f_Ax.images, [f_Ax], d.shown, d.step)

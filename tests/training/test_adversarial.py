@@ -59,8 +59,7 @@ def test_each_loss_trains_its_own_network() -> None:
     assert terms.keys() == objective.lambdas(0).keys() - {"perceptual", "rest"}
     for name, term in terms.items():
         assert gradients(trainer, term) == {"f": True, "f_ema": False, "C": False}, name
-    assert y.generated is not None
-    critics = objective.losses_critics(draw, y.generated)
+    critics = objective.losses_critics(draw, y)
     assert critics.keys() == {"critic", "penalty"}
     for name, term in critics.items():
         assert gradients(trainer, term) == {"f": False, "f_ema": False, "C": True}, name
