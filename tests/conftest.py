@@ -71,13 +71,16 @@ def tiny_model(tiny_f: IGN, tmp_path: Path) -> Path:
     return path
 
 
+def _saved(f: IGN, name: str, folder: Path) -> Path:
+    path = folder / f"{name}.safetensors"
+    model_file.save(f, model_file.ModelInfo(name=name, config=asdict(f.config)), path)
+    return path
+
+
 @pytest.fixture
 def tiny_colour_model(tiny_colour_f: IGN, tmp_path: Path) -> Path:
     """``tiny_colour_f`` as a weights file; its images are full pictures."""
-    path = tmp_path / "colour.safetensors"
-    info = model_file.ModelInfo(name="colour", config=asdict(tiny_colour_f.config))
-    model_file.save(tiny_colour_f, info, path)
-    return path
+    return _saved(tiny_colour_f, "colour", tmp_path)
 
 
 @pytest.fixture
@@ -129,10 +132,7 @@ def tiny_restorer(tiny_unet: IGN, tmp_path: Path) -> Path:
 @pytest.fixture
 def any_size_model(any_size_f: UNet, tmp_path: Path) -> Path:
     """``any_size_f`` as a weights file."""
-    path = tmp_path / "halves.safetensors"
-    info = model_file.ModelInfo(name="halves", config=asdict(any_size_f.config))
-    model_file.save(any_size_f, info, path)
-    return path
+    return _saved(any_size_f, "halves", tmp_path)
 
 
 @pytest.fixture
