@@ -58,7 +58,8 @@ def train(
         str | None,
         of_method(
             "--recipe",
-            help="Recipe of a bundled model to follow, all its stages: mnist, fashion, photos.",
+            help="Recipe of a bundled model to follow, all its stages: faces, fashion, mnist, "
+            "photos.",
         ),
     ] = None,
     objective: Annotated[
