@@ -106,8 +106,8 @@ def degrade(
     from make_it_real.images import encode, pixels
     from make_it_real.images.pixels import mean_abs
     from make_it_real.inference.gallery import Gallery
-    from make_it_real.inference.jobs import plan as planned
     from make_it_real.inference.naming import OUTPUT_SUFFIXES
+    from make_it_real.inference.planning import plan as planned
 
     damages = _with_levels(named)
     what = ", ".join(f"{kind} {value:g}" for kind, value in damages)

@@ -66,7 +66,7 @@ def each(
 
     Such pictures may be large, and differ in size. A part may be without images.
     """
-    from make_it_real.inference.jobs import plan
+    from make_it_real.inference.planning import plan
 
     try:
         planned = plan(inputs, recursive=recursive, overwrite=True, stdin=stdin_of(inputs), word="")

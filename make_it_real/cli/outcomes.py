@@ -16,7 +16,7 @@ from make_it_real.errors import NO_DETECTOR
 
 if TYPE_CHECKING:
     from make_it_real.inference.gallery import Gallery
-    from make_it_real.inference.jobs import Plan
+    from make_it_real.inference.planning import Plan
     from make_it_real.inference.report import Result
     from make_it_real.inference.variations import Variations
 

@@ -145,7 +145,7 @@ def project(
     if one_heat:
         options.check(heat, "--heat", (".png",), overwrite)
 
-    from make_it_real.inference import jobs as planning
+    from make_it_real.inference import planning
     from make_it_real.inference import report as reporting
 
     if report:

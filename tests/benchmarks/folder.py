@@ -34,7 +34,7 @@ import make_it_real
 from make_it_real.images import encode
 from make_it_real.images.framing import described
 from make_it_real.inference import batch, worker
-from make_it_real.inference.jobs import plan
+from make_it_real.inference.planning import plan
 from make_it_real.inference.report import WRITTEN
 from make_it_real.weights import model_file
 model, size, steps, folder, out, what = sys.argv[1:]

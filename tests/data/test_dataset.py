@@ -15,7 +15,7 @@ from make_it_real.data import dataset, image_folder
 from make_it_real.data.image_folder import list_sides
 from make_it_real.errors import DataError
 from make_it_real.images import listing
-from make_it_real.inference.jobs import plan
+from make_it_real.inference.planning import plan
 from tests.data.helpers import idx, png, zip_of
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"

@@ -14,7 +14,8 @@ from make_it_real.images import decode
 from make_it_real.images.framing import Framing
 from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.inference.batch import Model, Settings, run
-from make_it_real.inference.jobs import STDIN, Job, plan
+from make_it_real.inference.jobs import STDIN, Job
+from make_it_real.inference.planning import plan
 from make_it_real.inference.projection import drift, project
 from make_it_real.models.ign import IGN
 

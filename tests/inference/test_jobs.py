@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from make_it_real.inference.jobs import STDIN, Job, Plan, plan
+from make_it_real.inference.jobs import STDIN, Job
 from make_it_real.inference.naming import Format
+from make_it_real.inference.planning import Plan, plan
 from make_it_real.inference.report import Result
 
 

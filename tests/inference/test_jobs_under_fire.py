@@ -29,7 +29,8 @@ from make_it_real.images import decode
 from make_it_real.images.framing import Framing
 from make_it_real.inference import jobs
 from make_it_real.inference.batch import Model, Settings, run
-from make_it_real.inference.jobs import Jobs, Plan, arrivals, plan
+from make_it_real.inference.jobs import Jobs
+from make_it_real.inference.planning import Plan, arrivals, plan
 from make_it_real.inference.report import Report, line, part
 from make_it_real.models.ign import IGN
 from tests.images.imagefiles import restful

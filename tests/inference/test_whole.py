@@ -16,7 +16,7 @@ from make_it_real.images.framing import Framing
 from make_it_real.images.pixels import levels
 from make_it_real.inference import plots, tiles, whole
 from make_it_real.inference.batch import Model, Settings, run
-from make_it_real.inference.jobs import plan
+from make_it_real.inference.planning import plan
 from make_it_real.inference.projection import project
 from make_it_real.inference.report import Result
 from make_it_real.models.unet import UNet

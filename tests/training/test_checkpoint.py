@@ -14,7 +14,7 @@ from make_it_real.errors import WeightsError
 from make_it_real.models.critic import Critic
 from make_it_real.training import checkpoint
 from make_it_real.training.checkpoint import load_critic, save_critic
-from make_it_real.training.config import AdversarialLambdas
+from make_it_real.training.lambdas import AdversarialLambdas
 from make_it_real.weights.model_file import critic_path
 from tests.training.helpers import CONFIG, CPU, MODEL, begun, run, same_state
 

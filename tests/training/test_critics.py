@@ -11,7 +11,8 @@ from make_it_real.models.efficientnet_lite import Backbone
 from make_it_real.models.projected_critic import SIDES
 from make_it_real.training import augment, critics, losses
 from make_it_real.training.adversarial import AdversarialObjective
-from make_it_real.training.config import AdversarialConfig, AdversarialLambdas, default_config
+from make_it_real.training.config import AdversarialConfig, default_config
+from make_it_real.training.lambdas import AdversarialLambdas
 from make_it_real.training.restoration import RestorationObjective
 from make_it_real.training.trainer import Trainer, begin
 from tests.training.helpers import CONFIG, CPU, MODEL, bars, begun, begun_restoration, copied, run

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from make_it_real.training import checkpoint
-from make_it_real.training.config import IGNLambdas
+from make_it_real.training.lambdas import IGNLambdas
 from tests.training.helpers import CPU, IGN_CONFIG, begun_ign, finite, run, same_state
 
 

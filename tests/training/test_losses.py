@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from make_it_real.training import losses
-from make_it_real.training.config import IGNLambdas
+from make_it_real.training.lambdas import IGNLambdas
 
 
 def images(seed: int, n: int = 3, channels: int = 2, size: int = 4) -> Tensor:

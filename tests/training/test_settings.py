@@ -7,12 +7,11 @@ import pytest
 from make_it_real.models.ign import IGNConfig
 from make_it_real.training.config import (
     AdversarialConfig,
-    AdversarialLambdas,
-    IGNLambdas,
     IGNTrainingConfig,
     default_config,
     with_settings,
 )
+from make_it_real.training.lambdas import AdversarialLambdas, IGNLambdas
 from make_it_real.training.networks import default_model, paper_model
 from make_it_real.training.settings import list_nondefault, parse_settings, setting_types
 

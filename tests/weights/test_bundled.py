@@ -14,7 +14,7 @@ from make_it_real.images import decode
 from make_it_real.images.framing import described
 from make_it_real.images.pixels import to_pixels
 from make_it_real.inference import batch, scoring
-from make_it_real.inference.jobs import plan
+from make_it_real.inference.planning import plan
 from make_it_real.inference.projection import apply
 from make_it_real.inference.report import WRITTEN
 from make_it_real.weights import model_file
