@@ -40,7 +40,7 @@ WATCH = """() => {
     watch.answers += 1;
     await picture.querySelector("img").decode();
     watch.seen ??= performance.now() - watch.moved;
-  }).observe(picture, { subtree: true, childList: true, attributes: true, attributeFilter: ["src"] });
+  }).observe(picture, { subtree: true, childList: true, attributeFilter: ["src"] });
 }"""
 IDLE = "#real .outcome[aria-busy=false]"
 

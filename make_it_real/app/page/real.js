@@ -49,16 +49,6 @@ export class Real {
       const is = this.panel.classList.toggle("full");
       event.target.setAttribute("aria-pressed", is);
     });
-    for (const button of this.root.querySelectorAll(".copy")) {
-      button.addEventListener("click", async () => {
-        const text = button.previousElementSibling;
-        try {
-          await navigator.clipboard.writeText(text.textContent);
-          button.textContent = "Copied";
-          setTimeout(() => { button.textContent = "Copy"; }, 1200);
-        } catch { getSelection().selectAllChildren(text); }
-      });
-    }
   }
 
   /** Offer noise where the model can use it, and variants where there is noise. */
