@@ -77,7 +77,10 @@ def app(
         from make_it_real.app.turns import Turns
 
         turns = Turns()
-        site = Site(Models(model, device, turns.check, dtype), turns, max_pixels)
+        models = Models(model, device, turns.check, dtype)
+        if dtype == "bfloat16":
+            options.warn_of_bfloat16(models.device)
+        site = Site(models, turns, max_pixels)
         url = address(listening, token)
 
         def ready() -> None:
