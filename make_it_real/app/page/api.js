@@ -98,10 +98,12 @@ export function choice(group, changed) {
   return value => choose(all().find(one => (one.dataset.value ?? one.dataset.how) === value), false);
 }
 
-/** Show the command and the Python of an answer. */
+/** Show the command and the Python of an answer; either may be empty. */
 export function code(root, { shell, python, note = "" }) {
-  $(".shell", root).textContent = shell; $(".shell", root).parentElement.hidden = !shell;
-  $(".python", root).textContent = python;
+  for (const [part, text] of [[".shell", shell], [".python", python]]) {
+    $(part, root).textContent = text;
+    $(part, root).parentElement.hidden = !text;
+  }
   $(".said", root).textContent = shell ? note : "";
 }
 
