@@ -142,7 +142,7 @@ class Sum:
     def note(self) -> str:
         """Say in what the command differs."""
         return _sentences(
-            "The command shows the terms, too; the last image below is the one above.",
+            "The command shows the terms, too: the last of its second row is the image above.",
             SHORT if _short(self.model) else "",
         )
 
