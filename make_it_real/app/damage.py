@@ -3,14 +3,13 @@
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from make_it_real.app import answers
+from make_it_real.app import answers, commands
 from make_it_real.app.fields import Fields
 from make_it_real.app.mixture import framed
 from make_it_real.app.models import Loaded, Models
-from make_it_real.degradations.kinds import DEGRADATIONS, Degradation, degraded
+from make_it_real.degradations.kinds import DEGRADATIONS, Degradation, degraded, generator_of
 from make_it_real.errors import RequestError
 from make_it_real.evaluation.metrics import psnr
 from make_it_real.images.pixels import mean_abs, on_white, scaled, to_channels
@@ -49,18 +48,20 @@ def damaged(models: Models, fields: Fields) -> dict[str, Any]:
     damage = DEGRADATIONS[kind]
     low, high = damage.valid
     level = fields.number("level", damage.default, low, min(high, 1e6))
-    x = _original(models, model, fields)[None]
-    generator = torch.Generator().manual_seed(fields.integer("noise_seed", 0, 0, 2**31))
-    Ax = degraded(x, kind, level, generator=generator)
+    seed = fields.integer("noise_seed", 0, 0, 2**31)
+    x, source = _original(models, model, fields)
+    Ax = degraded(x, kind, level, generator=generator_of(seed, source.file))
     f_Ax = project(model.f, Ax).cpu()
     ff_Ax = project(model.f, f_Ax).cpu()
+    said = commands.Repair(model, source, kind, level, seed)
     drifts = [None, float(mean_abs(f_Ax, Ax)), float(mean_abs(ff_Ax, f_Ax)), None]
     return {
         "images": [
             {"image": answers.png(y[0].clamp(-1, 1)), "psnr": _psnr(y, x), "drift": drift}
             for y, drift in zip((x, Ax, f_Ax, ff_Ax), drifts, strict=True)
-        ]
-    }
+        ],
+        "shell": said.shell(), "python": said.python(), "note": said.note(),
+    }  # fmt: skip
 
 
 def _psnr(y: Tensor, x: Tensor) -> float | None:
@@ -69,18 +70,21 @@ def _psnr(y: Tensor, x: Tensor) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _original(models: Models, model: Loaded, fields: Fields) -> Tensor:
-    """Return the image to damage, (C, H, W)."""
+def _original(models: Models, model: Loaded, fields: Fields) -> tuple[Tensor, commands.Source]:
+    """Return the image to damage, (1, C, H, W), and where it is from."""
     if fields.has("seed"):
-        return generate(models.maker(model.name).f, [fields.integer("seed", 0, 0, 2**63 - 1)])[
-            0
-        ].cpu()
+        seed = fields.integer("seed", 0, 0, 2**63 - 1)
+        x = generate(models.maker(model.name).f, [seed]).cpu()
+        return x, commands.Source(f"{seed:06d}.png", seed=seed)
     if model.size:
-        return framed(model, fields)
+        image, crop = framed(model, fields)
+        return image[None], commands.Source(commands.FILE, crop=crop)
     image = to_channels(on_white(fields.picture()), model.f.config.channels)
     height, width = image.shape[1:]
     factor = min(1.0, math.sqrt(MOST_PIXELS / (height * width)))
     height, width = round(height * factor), round(width * factor)
     if min(height, width) < LEAST_SIDE:
         raise RequestError(f"no side may be under {LEAST_SIDE} pixels")
-    return scaled(image, height, width).clamp(-1, 1)
+    size = (height, width) if factor < 1 else None
+    x = scaled(image, height, width).clamp(-1, 1)[None]
+    return x, commands.Source(commands.FILE, size=size)

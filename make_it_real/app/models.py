@@ -30,7 +30,8 @@ TITLES = {
 class Loaded:
     """A model: its name as ``-m`` takes it, f, its header, and what the header says of it.
 
-    quantiles: of its calibration, None without. fingerprint: of its file.
+    quantiles: of its calibration, None without. fingerprint: of its file. dtype: what f computes
+    in, as ``--dtype`` takes it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Loaded:
     framing: Framing
     quantiles: list[float] | None
     fingerprint: str
+    dtype: str
 
     @property
     def size(self) -> int:
@@ -47,7 +49,7 @@ class Loaded:
 
     def text(self, steps: int) -> dict[str, str]:
         """The text chunks that say how an image was made."""
-        return encode.provenance(self.info.name, self.fingerprint, steps)
+        return encode.provenance(self.info.name, self.fingerprint, steps, self.f.precision)
 
 
 class Models:
@@ -56,12 +58,15 @@ class Models:
     A page can name no other models than these, and no file.
     """
 
-    def __init__(self, default: str, device: str, check: Callable[[], None]) -> None:
+    def __init__(
+        self, default: str, device: str, check: Callable[[], None], dtype: str = AUTO
+    ) -> None:
         """default: as ``-m`` takes it, or auto. check: called in each layer of f.
 
-        Raises WeightsError and DeviceError.
+        dtype: what all of them compute in, as for ``devices.precision``. Raises WeightsError and
+        DeviceError.
         """
-        self.device = devices.pick(device)
+        self.device, self.dtype = devices.pick(device), dtype
         self._check, self._loaded = check, dict[str, Loaded]()
         self._paths: dict[str, Path] = dict(model_file.bundled())
         default = model_file.ALIASES.get(default, default)
@@ -110,6 +115,7 @@ class Models:
     def _load(self, name: str) -> Loaded:
         path, info = self._paths[name], self._infos[name]
         f = place(pretrained.load(path), self.device)
+        f.precision = devices.precision(self.dtype, self.device, repairs=info.repairs)
         for module in f.modules():
             module.register_forward_pre_hook(lambda module, given: self._check())
         try:
@@ -117,4 +123,4 @@ class Models:
         except WeightsError:
             quantiles = None
         framing, fingerprint = described(info.framing), model_file.fingerprint(path)
-        return Loaded(name, f, info, framing, quantiles, fingerprint)
+        return Loaded(name, f, info, framing, quantiles, fingerprint, self.dtype)

@@ -82,7 +82,8 @@ def make_real(models: Models, fields: Fields) -> dict[str, Any]:
         "size": model.size, "model": model.name, "chosen": name == AUTO, "why": why,
         "width": width, "height": height, "warnings": [*picture.warnings, *answer["warnings"]],
         "noise": bool(wish.variations.noise), "shell": way.shell(chosen=name == AUTO),
-        "python": way.python(),
+        # In Python, a picture that f can't be applied to is an error.
+        "python": "" if answer["reason"] else way.python(),
     }  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class Site:
         """Answer what the page offers."""
         return JSONResponse({
             "version": __version__, "models": self.models.about(), "default": self.models.default,
-            "device": str(self.models.device), "damage": damage.about(),
+            "device": str(self.models.device), "dtype": self.models.dtype, "damage": damage.about(),
             "most_seeds": seeds.MOST_SEEDS, "most_steps": real.MOST_STEPS,
         })  # fmt: skip
 

@@ -1,7 +1,6 @@
 """mir degrade: damage images, in the paper's ways and in others."""
 
 import json
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -212,12 +211,9 @@ def damaged(
 
     damages: kinds and their levels, done in turn.
     """
-    import torch
+    from make_it_real.degradations.kinds import degraded, generator_of
 
-    from make_it_real.degradations.kinds import degraded
-
-    mixed = (zlib.crc32(name.encode("utf-8", "surrogateescape")) << 31) + seed
-    generator = torch.Generator().manual_seed(mixed % 2**63)
+    generator = generator_of(seed, name)
     for kind, level in damages:
         x = degraded(x, kind, level, generator=generator)
     return x

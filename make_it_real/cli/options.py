@@ -16,6 +16,8 @@ from make_it_real.errors import ImageError, SourceError
 from make_it_real.weights import model_file
 
 if TYPE_CHECKING:
+    import torch
+
     from make_it_real.models.ign import IGN
     from make_it_real.weights.model_file import ModelInfo
 
@@ -155,10 +157,18 @@ def load_model(
     fingerprint = model_file.fingerprint(path)
     short = str(f.precision) == "torch.bfloat16"
     say(f"{info.name} on {f.device}" + ", in bfloat16" * short)
-    if short and not devices.fast_bf16(chosen):
-        say("this device has no bfloat16 of its own: --dtype float32 is faster")
+    if short:
+        warn_of_bfloat16(chosen)
     detail(f"{path} (sha256 {fingerprint}…): {info.steps:,} steps on {info.data}")
     return f, info, fingerprint
+
+
+def warn_of_bfloat16(device: "torch.device") -> None:
+    """Say where bfloat16 is slower than float32."""
+    from make_it_real.devices import fast_bf16
+
+    if not fast_bf16(device):
+        say("this device has no bfloat16 of its own: --dtype float32 is faster")
 
 
 def check_frame(info: "ModelInfo", fit: "FitWord", invert: bool | None) -> None:

@@ -19,6 +19,7 @@ PANEL = "Server"
 def app(
     model: options.ModelOrAuto = options.AUTO,
     device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
     port: Annotated[
         int,
         typer.Option(
@@ -76,7 +77,10 @@ def app(
         from make_it_real.app.turns import Turns
 
         turns = Turns()
-        site = Site(Models(model, device, turns.check), turns, max_pixels)
+        models = Models(model, device, turns.check, dtype)
+        if dtype == "bfloat16":
+            options.warn_of_bfloat16(models.device)
+        site = Site(models, turns, max_pixels)
         url = address(listening, token)
 
         def ready() -> None:

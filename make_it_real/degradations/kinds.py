@@ -5,6 +5,7 @@ Images are float (N, C, H, W) in [−1, 1]. Each image has one level. Noise is n
 """
 
 import math
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -183,6 +184,12 @@ def degraded(
     value = damage.default if level is None else level
     levels = torch.full((len(images),), value, device=images.device, dtype=images.dtype)
     return damage.apply(images, levels, generator)
+
+
+def generator_of(seed: int, name: str) -> torch.Generator:
+    """Seed the random choices of damage to a file: each name has its own, whatever its folder."""
+    mixed = (zlib.crc32(name.encode("utf-8", "surrogateescape")) << 31) + seed
+    return torch.Generator().manual_seed(mixed % 2**63)
 
 
 def draw_kinds(n: int, weights: Mapping[str, float], *, generator: torch.Generator) -> Tensor:

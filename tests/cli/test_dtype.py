@@ -83,7 +83,7 @@ def test_evaluate_says_what_it_measured_and_records_float32_alone(
         assert "float32" in refused.stderr
 
 
-@pytest.mark.parametrize("words", [["generate"], ["project", "x"], ["evaluate", "x"]])
+@pytest.mark.parametrize("words", [["generate"], ["project", "x"], ["evaluate", "x"], ["app"]])
 def test_other_numbers_are_refused(words: list[str]) -> None:
     result = mir(*words, "--dtype", "float16")
     assert result.exit_code == 2

@@ -98,6 +98,25 @@ export function choice(group, changed) {
   return value => choose(all().find(one => (one.dataset.value ?? one.dataset.how) === value), false);
 }
 
+/** Show the command and the Python of an answer; either may be empty. */
+export function code(root, { shell, python, note = "" }) {
+  for (const [part, text] of [[".shell", shell], [".python", python]]) {
+    $(part, root).textContent = text;
+    $(part, root).parentElement.hidden = !text;
+  }
+  $(".said", root).textContent = shell ? note : "";
+}
+
+/** Copy what stands before a button. */
+export async function copy(button) {
+  const text = button.previousElementSibling;
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1200);
+  } catch { getSelection().selectAllChildren(text); }
+}
+
 /** Fill a group with models. Returns a function that chooses one. */
 export function models(group, offered, changed) {
   group.replaceChildren(...offered.map(one => {

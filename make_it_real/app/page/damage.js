@@ -1,5 +1,5 @@
 // The tab of damage and repair.
-import { $, Latest, base64, element, failed, models, post, random } from "./api.js";
+import { $, Latest, base64, code, element, failed, models, post, random } from "./api.js";
 
 const NAMES = ["x", "A(x)", "f(A(x))", "f(f(A(x)))"];
 const WORDS = ["as it was", "damaged", "made real", "once more"];
@@ -74,10 +74,11 @@ export class Damage {
     }
     const original = this.picture ?? { seed: Math.max(0, Math.floor(+$(".seed", this.root).value) || 0) };
     try {
-      const { images } = await post("damage", {
+      const answer = await post("damage", {
         ...original, model: this.model, kind: this.kind.name, level: this.value, noise_seed: this.otherwise,
-      }, signal);
+      }, signal), { images } = answer;
       this.shown = true;
+      code(this.root, answer);
       this.root.querySelectorAll("figure").forEach((figure, i) => {
         const { image, psnr, drift } = images[i], small = this.offered.size && this.offered.size <= 128;
         const shown = $("img", figure);

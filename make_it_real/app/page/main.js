@@ -1,5 +1,5 @@
 // The page: its tabs, and what is taken from one to the other.
-import { $, blobOf, element } from "./api.js";
+import { $, blobOf, copy, element } from "./api.js";
 import { Damage } from "./damage.js";
 import { Mix } from "./mix.js";
 import { Real } from "./real.js";
@@ -42,6 +42,7 @@ list.addEventListener("keydown", event => {
   const at = names.indexOf(event.target.id.slice(4)), next = names[(at + way + names.length) % names.length];
   show(next); $(`#tab-${next}`).focus();
 });
+for (const button of document.querySelectorAll(".copy")) button.addEventListener("click", () => copy(button));
 $("footer .about").textContent = `mir ${about.version} on ${about.device}. `;
 const licences = about.models.filter(one => /non-commercial/.test(one.licence)).map(one => one.title);
 if (licences.length) $("footer").append(element("span", { textContent: ` ${licences.join(" and ")}: weights for non-commercial research only.` }));

@@ -1,5 +1,5 @@
 // The tab between seeds and pictures.
-import { $, Latest, base64, blobOf, busy, choice, element, failed, follow, models, post, random } from "./api.js";
+import { $, Latest, base64, blobOf, busy, choice, code, element, failed, follow, models, post, random } from "./api.js";
 
 const MOST = 3;
 
@@ -103,8 +103,9 @@ export class Mix {
 
   async ask(signal) {
     try {
-      const { image } = await post("mix", this.body(), signal);
+      const answer = await post("mix", this.body(), signal), { image } = answer;
       failed(this.panel);
+      code(this.root, answer);
       this.image = image; this.panel.dataset.state = "shown";
       const old = $(".picture img", this.panel) ?? element("img", { alt: "the mixture", className: "pixel" });
       old.src = image;

@@ -1,5 +1,5 @@
 // The tab on which a picture becomes real.
-import { $, Latest, blobOf, busy, element, failed, follow, models, post, random } from "./api.js";
+import { $, Latest, blobOf, busy, code, element, failed, follow, models, post, random } from "./api.js";
 import { compare } from "./compare.js";
 import { Sheet } from "./sheet.js";
 
@@ -49,16 +49,6 @@ export class Real {
       const is = this.panel.classList.toggle("full");
       event.target.setAttribute("aria-pressed", is);
     });
-    for (const button of this.root.querySelectorAll(".copy")) {
-      button.addEventListener("click", async () => {
-        const text = button.previousElementSibling;
-        try {
-          await navigator.clipboard.writeText(text.textContent);
-          button.textContent = "Copied";
-          setTimeout(() => { button.textContent = "Copy"; }, 1200);
-        } catch { getSelection().selectAllChildren(text); }
-      });
-    }
   }
 
   /** Offer noise where the model can use it, and variants where there is noise. */
@@ -113,7 +103,9 @@ export class Real {
   /** Show the way there once the pen rests. */
   rest() {
     clearTimeout(this.timer);
-    if (!this.answer || this.answer.path || this.answer.noise || !$(".more", this.root).open) return;
+    const { answer } = this;
+    // Where f was not applied, or noise was added, there is no way to show.
+    if (!answer || answer.path || answer.noise || answer.reason || !$(".more", this.root).open) return;
     this.timer = setTimeout(() => this.make(), REST);
   }
 
@@ -150,13 +142,12 @@ export class Real {
     $(".actions", this.root).hidden = false;
     this.variants(answer);
     this.verdict(answer);
-    $(".shell", this.root).textContent = answer.shell;
-    $(".python", this.root).textContent = answer.python;
+    code(this.root, answer);
     const notes = [...answer.warnings, answer.chosen && `${answer.model} was chosen: ${answer.why}`, ...answer.notes].filter(Boolean);
     $(".notes", this.root).replaceChildren(...notes.map(text => element("li", { textContent: text })));
     if (answer.path) this.way(answer);
     if (answer.noise) for (const part of this.root.querySelectorAll(".strip")) part.replaceChildren();
-    $(".way", this.root).hidden = answer.noise;
+    $(".way", this.root).hidden = answer.noise || answer.reason;
   }
 
   /** Put a result, or one of its variants, into the frame. */
@@ -192,8 +183,10 @@ export class Real {
 
   verdict(answer) {
     const share = answer.share * 100, percent = share < 0.1 ? "under 0.1" : share.toFixed(share < 10 ? 1 : 0);
-    let text = answer.changed ? ` ${percent} % of the pixels are new.` : " f leaves it exactly as it is.";
+    const it = answer.own_size ? "it" : `what it saw, ${answer.size}×${answer.size} pixels,`;
+    let text = answer.changed ? ` ${percent} % of the pixels are new.` : ` f leaves ${it} exactly as it is.`;
     if (answer.reason) text = ` ${answer.reason[0].toUpperCase()}${answer.reason.slice(1)}.`;
+    if (answer.reason && answer.chosen) text += " If it shows a digit or clothes, choose that above.";
     const real = answer.realness ? ` What you gave is ${answer.realness}.` : "";
     $(".verdict", this.root).replaceChildren(
       element("strong", { textContent: answer.changed ? "Changed." : "Unchanged." }),

@@ -6,7 +6,7 @@ const AT_ONCE = 12, FIRST = 36;
 export class Seeds {
   /** to: where an image may be taken, by name. */
   constructor(about, to) {
-    this.root = $("#seeds"); this.to = to;
+    this.root = $("#seeds"); this.to = to; this.dtype = about.dtype;
     const makers = about.models.filter(one => one.makes);
     this.choose = models($(".models", this.root), makers, name => { this.model = name; this.restart(); });
     this.model = (makers.find(one => one.name === about.default) ?? makers.find(one => one.name === "faces") ?? makers[0]).name;
@@ -70,7 +70,7 @@ export class Seeds {
     this.one = one;
     const dialog = $("dialog");
     $("img", dialog).src = one.image;
-    const k = one.steps > 1 ? ` -k ${one.steps}` : "";
+    const k = (one.steps > 1 ? ` -k ${one.steps}` : "") + (this.dtype === "auto" ? "" : ` --dtype ${this.dtype}`);
     $(".caption", dialog).replaceChildren(`Seed ${one.seed}. `, element("code", { textContent: `mir generate -m ${one.model} --seeds ${one.seed}${k}` }));
     Object.assign($(".download", dialog), { href: one.image, download: `${String(one.seed).padStart(6, "0")}.png` });
     dialog.showModal();
