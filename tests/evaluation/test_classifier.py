@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import WeightsError
@@ -69,6 +69,19 @@ def test_features_are_of_one_image_each(trained: tuple[DigitClassifier, list[flo
     assert together.min() >= 0
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(net.head(together).detach(), logits)
+
+
+def test_folding_batch_norm_changes_last_bits_only(
+    trained: tuple[DigitClassifier, list[float]], tmp_path: Path
+) -> None:
+    trained[0].save(tmp_path / "judge.safetensors", {})
+    x = to_images(two_classes(8, 2).pixels)
+    plain, folded = (DigitClassifier.load(tmp_path / "judge.safetensors") for _ in range(2))
+    with torch.no_grad():
+        before, after = plain.features(x), folded.folded().features(x)
+    assert not [layer for layer in folded.body if isinstance(layer, nn.BatchNorm2d)]
+    assert before.std() > 0.01
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
 
 
 def test_jitter_moves_images_and_keeps_their_background() -> None:
