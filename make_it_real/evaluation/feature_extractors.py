@@ -8,11 +8,12 @@ Only distances in its features are called FID.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from make_it_real.errors import DataError, MirError, one_line
 from make_it_real.evaluation.classifier import DigitClassifier
@@ -60,6 +61,7 @@ class Classifier:
     def __init__(self, path: Path, device: torch.device, name: str = "digits") -> None:
         self.name = name
         self.net = DigitClassifier.load(path).to(device)
+        self.net.body = _folded(self.net.body)
         # Channels last is twice as fast on a CPU: most of the time was spent in pooling.
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.version = device, model_file.fingerprint(path)[:12]
@@ -69,6 +71,17 @@ class Classifier:
         images = images.to(self.device, memory_format=torch.channels_last)
         features = self.net.features(images)
         return features.cpu(), self.net.head(features).argmax(1).cpu()
+
+
+def _folded(body: nn.Sequential) -> nn.Sequential:
+    """Fold each batch norm, in evaluation mode, into the convolution before it: it costs time."""
+    layers: list[nn.Module] = []
+    for layer in body:
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[-1] = fuse_conv_bn_eval(cast(nn.Conv2d, layers[-1]), layer)
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)
 
 
 class Lite0:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from make_it_real.errors import DataError, MirError, WeightsError
 from make_it_real.evaluation import feature_extractors, figures
+from make_it_real.evaluation.classifier import DigitClassifier
+from make_it_real.weights import model_file
 
 
 def images(n: int = 3, channels: int = 3, size: int = 32) -> Tensor:
@@ -28,6 +30,22 @@ def test_digits_read_28_pixel_grey_images_and_no_others() -> None:
     assert classes.shape == (5,)
     with pytest.raises(DataError, match="28×28"):
         feature_extractors.load("digits", 3, 32)
+
+
+def test_the_classifier_without_its_batch_norms_reads_the_same() -> None:
+    judge = feature_extractors.load("digits", 1, 28)
+    assert isinstance(judge, feature_extractors.Classifier)
+    path = model_file.bundled_folder() / feature_extractors.CLASSIFIERS["digits"]
+    whole = DigitClassifier.load(path)
+    norms = [
+        sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) for net in (whole, judge.net)
+    ]
+    assert norms == [4, 0]
+    x = images(64, 1, 28)
+    features, classes = judge.read(x)
+    wanted = whole.features(x)
+    torch.testing.assert_close(features, wanted, atol=2e-5, rtol=1e-5)
+    assert torch.equal(classes, whole.head(wanted).argmax(1))
 
 
 def test_clothes_are_read_by_another_classifier_under_its_own_name() -> None:
