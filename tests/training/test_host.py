@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from make_it_real.data.photographs import PhotographSet
+from make_it_real.degradations.noise import coarse_noise
 from make_it_real.models.layers import AdaptiveFilters
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.losses import gradient_penalty
@@ -95,6 +96,14 @@ def test_no_step_waits_for_its_device(name: str) -> None:
         with Watch() as watch:
             trainer.learn(draws)
         assert watch.waits == []
+
+
+def test_coarse_noise_waits_for_its_device_once() -> None:
+    """To know how many images have squares of each side; not for where each image's squares lie."""
+    images = bars(4).pixels.float().repeat(8, 1, 1, 1)
+    with Watch() as watch:
+        coarse_noise(images, torch.ones(len(images)), torch.Generator().manual_seed(0))
+    assert watch.waits == ["aten.bincount"]
 
 
 def whole(function: Callable[..., Any]) -> Callable[..., Any]:
