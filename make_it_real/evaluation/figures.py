@@ -1,6 +1,6 @@
 """Figures, the values that an evaluation measures, and their names in print and in headers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -89,3 +89,7 @@ class Group:
     def mean(self, metric: str, values: Tensor, **of: Any) -> None:
         """Add the mean of values (N,), one per image, with its interval. of: as in ``add``."""
         self.add(metric, float(values.mean()), bootstrap.of_mean(values), **of)
+
+    def repeat(self, k: int, again: int) -> None:
+        """Add the figures of k applications of f once more, as those of ``again``."""
+        self.entries += [replace(one, k=again) for one in self.entries if one.k == k]

@@ -160,9 +160,16 @@ def generation(s: Subject, real: Tensor | None) -> Iterator[Group]:
         floor = collect(s.extractor, s.other[: s.n], s.batch, s.tick)[0]
         balls = metrics.Balls(real)
         compare(group, s.extractor, floor, balls, 0)
+        before = floor
         for k, parts in enumerate(features, 1):
-            compare(group, s.extractor, torch.cat(parts), balls, k)
+            made = torch.cat(parts)
+            # Once all images are at rest, f of them has the figures that they have.
+            if k > 1 and torch.equal(made, before):
+                group.repeat(k - 1, k)
+            else:
+                compare(group, s.extractor, made, balls, k)
             s.tick(s.n)
+            before = made
         if s.labels is not None and s.extractor.classifies:
             shares = torch.bincount(torch.cat(labels), minlength=10) / s.n
             group.add("class_share_min", float(shares.min()))

@@ -117,12 +117,12 @@ class Balls:
     """Real features (N, D) and the squared radii of their balls, for several comparisons.
 
     near, dense: k for precision and recall (Kynkäänniemi et al. 2019), and for density and
-    coverage (Naeem et al. 2020). Distances are computed ``chunk`` rows at a time, to save memory.
-    Needs N > k.
+    coverage (Naeem et al. 2020). Distances are computed ``chunk`` rows at a time, few enough to
+    save memory, and to stay in a processor's cache until they are compared. Needs N > k.
     """
 
     def __init__(
-        self, features: Tensor, *, near: int = 3, dense: int = 5, chunk: int = 1000
+        self, features: Tensor, *, near: int = 3, dense: int = 5, chunk: int = 250
     ) -> None:
         self.features, self.near, self.dense, self.chunk = features.double(), near, dense, chunk
         self.radii, self.dense_radii = _squared_radii(self.features, (near, dense), chunk)

@@ -111,7 +111,10 @@ class AdaptiveFilters(nn.Module):
         n, c, height, width = images.shape
         # In float32: the fine detail of a blurred image is less than bfloat16 rounds away.
         with torch.autocast(images.device.type, enabled=False):
-            flat = F.pad(images.float(), (RADIUS,) * 4, mode="replicate").flatten(0, 1)[:, None]
+            # Channels are padded one by one: of images that lie channels last, torch's compiler
+            # expects another layout of padding's gradient than it has.
+            flat = images.float().flatten(0, 1)
+            flat = F.pad(flat, (RADIUS,) * 4, mode="replicate")[:, None]
             bands = F.conv2d(flat, self.kernels).view(n, c, len(self.kernels), height, width)
             strength = self.strength(log_scale(bands.square().mean((1, 3, 4))))
         # One weight for each filter and pixel, (N, K, H, W).

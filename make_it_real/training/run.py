@@ -24,7 +24,7 @@ from make_it_real.images.pixels import to_images
 from make_it_real.inference.scoring import calibrate
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import place
-from make_it_real.training import checkpoint, early_stopping, finetune, losses, recipe
+from make_it_real.training import checkpoint, compiling, early_stopping, finetune, losses, recipe
 from make_it_real.training.early_stopping import EarlyStopping
 from make_it_real.training.events import Ending, Logged, Notice, Pace, Step, Tell, duration, rate
 from make_it_real.training.folder import CHECKPOINT, LOG, MODEL, results, sheet_path
@@ -118,6 +118,7 @@ class Run:
         leads, compiled = distributed.rank() == 0, bool(trainer.objective.compiled)
         saved = since = time.monotonic()
         pace: Pace | None = None
+        trial = compiling.Trial(trainer) if compiling.tries(trainer) else None
         for terms in train(trainer, self.images):
             recent.append(terms)
             self.tell(Step(self.step, self.steps, trainer.config.batch, terms))
@@ -125,6 +126,9 @@ class Run:
             if compiled and trainer.compile_error:
                 compiled = False
                 self.tell(Notice(f"not compiled: {trainer.compile_error}"))
+            if trial and (chosen := trial.after_step()):
+                self.tell(Notice(chosen))
+                trial, compiled = None, bool(trainer.objective.compiled)
             if trainer.step % LOG_EVERY == 0:
                 # Only here is a GPU waited for: until then it is ahead of this loop.
                 line, now = self._line(recent), time.monotonic()

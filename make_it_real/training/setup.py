@@ -31,7 +31,6 @@ from make_it_real.training.run import Run
 from make_it_real.training.trainer import Images, Trainer, begin
 from make_it_real.weights import model_file, pretrained
 
-COMPILED_FROM = 64
 # Where all images have one side, up to this many pixels, they are trained on as they are.
 OWN_SIDE = 128
 
@@ -79,7 +78,7 @@ def open_run(request: Request, device: torch.device, tell: Tell) -> Run:
     trainer, images = parts.trainer, parts.images
     distributed.same(trainer.objective.state_dict().values())
     _introduce(trainer, images, tell)
-    if wants_compiling(trainer.config, device, images.pixels.shape[-1]):
+    if trainer.config.compile:
         trainer.objective.compile_networks()
         critic = "C" in trainer.optimizers
         what = "f and its critic are compiled in their" if critic else "f is compiled in its"
@@ -278,14 +277,3 @@ def _load(request: Request, size: int | None, channels: int | None) -> ImageSet:
         list(request.data), size=size, channels=channels, faces=bool(request.faces),
         cached=request.cached,
     )  # fmt: skip
-
-
-def wants_compiling(config: configs.TrainingConfig, device: torch.device, size: int) -> bool:
-    """Whether to compile the networks: as set, else where it wins back what compiling takes.
-
-    That is on CUDA, of images (S, S) large enough: smaller ones have the GPU wait for its host
-    either way.
-    """
-    if config.compile is not None:
-        return config.compile
-    return device.type == "cuda" and size >= COMPILED_FROM

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from make_it_real.data import dataset
 from make_it_real.data.dataset import ImageSet
 from make_it_real.degradations.kinds import kept_out
 from make_it_real.errors import DataError
-from make_it_real.evaluation import evaluate, measurements, restoration
+from make_it_real.evaluation import evaluate, feature_extractors, measurements, restoration
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.feature_extractors import Classifier
 from make_it_real.evaluation.figures import Figure, Group
@@ -108,6 +109,30 @@ def test_generation_compares_f_with_the_test_images(still: Still, judge: Classif
     assert found["idempotence"] == 0
     low, high = group.intervals["precision_f"]
     assert low <= found["precision_f"] <= high
+
+
+def test_what_is_at_rest_is_compared_once(
+    still: Still, half: Half, judge: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an f that rests at once, f² and f³ have the figures of f, and nothing is computed."""
+    compared = []
+    compare = measurements.compare
+
+    def counted(group: Group, *rest: Any) -> None:
+        compared.append(rest[-1])
+        compare(group, *rest)
+
+    monkeypatch.setattr(measurements, "compare", counted)
+    for f, wanted in ((still, [0, 1]), (half, [0, 1, 2, 3])):
+        compared.clear()
+        s = subject(f, judge)
+        real = feature_extractors.collect(judge, s.x, 10, lambda images: None)[0]
+        found = figures(list(measurements.generation(s, real)))
+        assert compared == wanted
+        for metric in ("fd", "kd", "precision", "recall", "density", "coverage"):
+            assert {f"{metric}_{name}" for name in ("f", "ff", "fff")} <= found.keys()
+        if f is still:
+            assert found["fd_f"] == found["fd_ff"] == found["fd_fff"]
 
 
 def test_steps_are_those_of_a_plain_loop(half: Half, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from make_it_real.data.photographs import PhotographSet
+from make_it_real.degradations.noise import coarse_noise
+from make_it_real.models.layers import AdaptiveFilters
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.losses import gradient_penalty
 from make_it_real.training.photographs import PhotographObjective
@@ -96,6 +98,14 @@ def test_no_step_waits_for_its_device(name: str) -> None:
         assert watch.waits == []
 
 
+def test_coarse_noise_waits_for_its_device_once() -> None:
+    """To know how many images have squares of each side; not for where each image's squares lie."""
+    images = bars(4).pixels.float().repeat(8, 1, 1, 1)
+    with Watch() as watch:
+        coarse_noise(images, torch.ones(len(images)), torch.Generator().manual_seed(0))
+    assert watch.waits == ["aten.bincount"]
+
+
 def whole(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function into one graph, or fail: nothing of it is left to Python."""
     torch._dynamo.reset()
@@ -125,6 +135,31 @@ def test_the_losses_are_one_graph(name: str) -> None:
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             close(other, one)
+
+
+class Pads(TorchDispatchMode):
+    """Collects the number of dimensions of what was padded, at each gradient of padding."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dimensions: list[int] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func._overloadpacket == ATEN.replication_pad2d_backward:
+            self.dimensions.append(args[1].dim())
+        return func(*args, **(kwargs or {}))
+
+
+def test_filters_pad_images_as_the_compiler_expects_them() -> None:
+    """Padding of four dimensions, channels last, has a gradient that fails once compiled."""
+    images = torch.randn(2, 3, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
+    h = torch.randn(2, 8, 16, 16).to(memory_format=torch.channels_last)
+    out = AdaptiveFilters(8)(h, images)
+    with Pads() as pads:
+        out.square().mean().backward()
+    assert pads.dimensions == [3]
 
 
 def test_with_critics_f_and_critic_are_a_graph_each_and_the_penalty_stays_out() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,16 +10,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
 from torch import Tensor
 
-from make_it_real.training import checkpoint
+from make_it_real.training import checkpoint, compiling
+from make_it_real.training.events import Notice
 from make_it_real.training.run import Run
-from make_it_real.training.setup import wants_compiling
 from make_it_real.weights import model_card, model_file, pretrained
-from tests.training.helpers import CONFIG, CPU, OPTIONS, Compiled, bars, begun_ign, mir, run
+from tests.training.helpers import CONFIG, CPU, OPTIONS, Compiled, bars, begun, begun_ign, mir, run
 
 
 def test_mir_train_writes_a_model_and_goes_on_with_its_run(folder: Path, tmp_path: Path) -> None:
@@ -204,13 +206,20 @@ def test_mir_train_compiles_where_it_is_asked_to(
     assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors", CPU).step == 1
 
 
-def test_compiling_pays_for_large_images_on_gpus() -> None:
-    sizes = (28, 64, 128)
-    cuda = torch.device("cuda")
-    assert [wants_compiling(CONFIG, cuda, s) for s in sizes] == [False, True, True]
-    assert not any(wants_compiling(CONFIG, CPU, size) for size in sizes)
-    assert wants_compiling(replace(CONFIG, compile=True), CPU, 28)
-    assert not wants_compiling(replace(CONFIG, compile=False), cuda, 128)
+def test_a_run_tells_which_way_it_goes_on(
+    tmp_path: Path, compiler: list[Compiled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "tries", lambda trainer: True)
+    told: list[object] = []
+    trainer = begun(replace(CONFIG, steps=60, penalty_every=2))
+    Run(tmp_path, trainer, bars(), told.append).follow(Event(), 1e9)
+    lines = [one.text for one in told if isinstance(one, Notice) and "compiled" in one.text]
+    assert len(lines) == 1
+    assert re.fullmatch(
+        r"(not )?compiled: a step takes [\d.]+ ms compiled, [\d.]+ ms not", lines[0]
+    )
+    assert bool(trainer.objective.compiled) != lines[0].startswith("not")
+    assert all(c.calls for c in compiler)
 
 
 def test_what_cannot_be_compiled_is_told_and_trained(
