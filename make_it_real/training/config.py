@@ -194,6 +194,8 @@ class PhotographConfig(TrainingConfig):
         out after the damage, so that JPEG's blocks do not begin at their edges.
     flip: whether crops are mirrored and transposed at random. clip: largest norm of f's gradient.
     ema: decay of the averaged weights, which are those of the finished model.
+    smooth: ε of the distance of clean crops. Near 0 f leaves them exactly alone, but can't learn
+        any more to undo what good pictures have too, such as a mild blur: for the last steps.
     tone_alone: whether f's tone alone is trained, on whole pictures with damage of its own.
     """
 
@@ -215,6 +217,7 @@ class PhotographConfig(TrainingConfig):
     warm_up: int = 200
     clip: float = 1.0
     ema: float = 0.999
+    smooth: float = 0.03
     tone_alone: bool = False
     lambdas: PhotographLambdas = field(default_factory=PhotographLambdas)
 
@@ -230,8 +233,8 @@ class PhotographConfig(TrainingConfig):
             raise ValueError("crop must be at least 16")
         if not all(0 <= share <= 1 for share in (self.clean, self.life, self.grey, self.off_grid)):
             raise ValueError("clean, life, grey and off_grid are shares, from 0 to 1")
-        if not self.clip > 0:
-            raise ValueError("clip must be over 0")
+        if not (self.clip > 0 and self.smooth > 0):
+            raise ValueError("clip and smooth must be over 0")
 
     @property
     def drawn_side(self) -> int:

@@ -47,8 +47,8 @@ def loss_restore(f_Ax: Tensor, x: Tensor, fidelity: Tensor) -> Tensor:
     return (fidelity * mean_abs(f_Ax, x)).mean()
 
 
-def distance_charbonnier(a: Tensor, b: Tensor) -> Tensor:
-    """Compute the mean over images of √(mean (a − b)² + ε²) − ε, a scalar, with ε = ``SMOOTH``.
+def distance_charbonnier(a: Tensor, b: Tensor, smooth: float = SMOOTH) -> Tensor:
+    """Compute the mean over images of √(mean (a − b)² + ε²) − ε, a scalar, with ε = smooth.
 
     Charbonnier et al. 1994, of a whole image: nearly its root mean square difference, which is what
     PSNR measures, but smooth at 0. A distance with a kink there, such as L1, pulls f back with the
@@ -56,7 +56,7 @@ def distance_charbonnier(a: Tensor, b: Tensor) -> Tensor:
     image looks much like, such as a mild blur.
     """
     power = (a - b).float().square().mean((1, 2, 3))
-    return ((power + SMOOTH**2).sqrt() - SMOOTH).mean()
+    return ((power + smooth**2).sqrt() - smooth).mean()
 
 
 def losses_ign(

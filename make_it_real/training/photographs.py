@@ -71,14 +71,15 @@ class PhotographObjective(Objective):
     def losses(self, d: Draw) -> Terms:
         """Compute L_rec = D(f(x), x), L_restore = D(f(Ax), y), L_idem = |f(s) − s|.
 
-        D is ``distance_charbonnier``. s is f(Ax) of some crops, rounded to 8 bits, without
-        gradient: f should leave alone what it reads again from a file.
+        D is ``distance_charbonnier``, in L_rec with the config's ``smooth``. s is f(Ax) of some
+        crops, rounded to 8 bits, without gradient: f should leave alone what it reads again from a
+        file.
         """
         f = self.fast("f")
         fx, f_Ax = f(torch.cat([d.x, d.Ax])).split([len(d.x), len(d.Ax)])
         terms = {"restore": distance_charbonnier(f_Ax, d.y)}
         if len(d.x):
-            terms["rec"] = distance_charbonnier(fx, d.x)
+            terms["rec"] = distance_charbonnier(fx, d.x, self.config.smooth)
         if self.config.lambdas.idem:
             s = rounded(f_Ax.detach().float()[::AGAIN])
             terms["idem"] = distance(f(s), s)

@@ -50,6 +50,8 @@ def test_the_smooth_distance_equals_a_float64_reference() -> None:
         for x, y in zip(a, b, strict=True)
     ]  # fmt: skip
     assert losses.distance_charbonnier(a, b).item() == pytest.approx(sum(each) / 3, rel=1e-6)
+    root = (a - b).square().mean((1, 2, 3)).sqrt().mean().item()
+    assert losses.distance_charbonnier(a, b, 1e-9).item() == pytest.approx(root, rel=1e-5)
 
 
 def test_the_slope_of_the_smooth_distance_shrinks_with_the_error_to_0() -> None:

@@ -75,8 +75,9 @@ def test_at_least_one_crop_is_damaged(batch: int, clean: float, kept: int) -> No
 # --- The loss ---
 
 
-def test_the_terms_are_repair_and_rest_and_rest_of_what_was_repaired() -> None:
-    trainer = begun()
+@pytest.mark.parametrize("smooth", [0.03, 0.001])
+def test_the_terms_are_repair_and_rest_and_rest_of_what_was_repaired(smooth: float) -> None:
+    trainer = begun(smooth=smooth)
     objective = trainer.objective
     for parameter in objective.f.parameters():
         parameter.data.add_(0.02 * torch.randn(parameter.shape, generator=trainer.generator))
@@ -84,7 +85,7 @@ def test_the_terms_are_repair_and_rest_and_rest_of_what_was_repaired() -> None:
     terms = objective.losses(draw)
     f = objective.f
     s = rounded(f(draw.Ax).detach())[::4]
-    torch.testing.assert_close(terms["rec"], distance_charbonnier(f(draw.x), draw.x))
+    torch.testing.assert_close(terms["rec"], distance_charbonnier(f(draw.x), draw.x, smooth))
     torch.testing.assert_close(terms["restore"], distance_charbonnier(f(draw.Ax), draw.y))
     torch.testing.assert_close(terms["idem"], (f(s) - s).abs().mean())
     lambdas = objective.config.lambdas
@@ -140,7 +141,8 @@ def test_a_short_training_repairs_some_of_the_damage() -> None:
     ("changes", "said"),
     [
         ({"hold_out": 5}, "hold_out must be 0"), ({"crop": 8}, "crop must be at least 16"),
-        ({"clean": 1.5}, "shares"), ({"clip": 0.0}, "clip must be over 0"),
+        ({"clean": 1.5}, "shares"), ({"clip": 0.0}, "clip and smooth must be over 0"),
+        ({"smooth": 0.0}, "clip and smooth must be over 0"),
         ({"damage": {"banding": 1}}, "kept out of training on purpose: banding"),
     ],
 )  # fmt: skip
