@@ -105,10 +105,8 @@ class Between:
 
     def note(self) -> str:
         """Say in what the command differs."""
-        return _sentences(
-            "The command makes the animation of the whole way, the Python this place of it.",
-            SHORT if _short(self.model) else "",
-        )
+        said = "The command makes the animation of the whole way, the Python this place of it."
+        return _noted(said, self.model)
 
     def python(self) -> str:
         """Return a script that computes the image at the place."""
@@ -141,10 +139,8 @@ class Sum:
 
     def note(self) -> str:
         """Say in what the command differs."""
-        return _sentences(
-            "The command shows the terms, too: the last of its second row is the image above.",
-            SHORT if _short(self.model) else "",
-        )
+        said = "The command shows the terms, too: the last of its second row is the image above."
+        return _noted(said, self.model)
 
     def python(self) -> str:
         """Return a script that computes the image of the sum."""
@@ -184,9 +180,7 @@ class Repair:
         """Say in what the commands differ."""
         if self.source.size or self.source.crop:
             return "The commands damage the picture at its own size, the page a copy."
-        return _sentences(
-            "figure.png has the four images of the page.", SHORT if _short(self.model) else ""
-        )
+        return _noted("figure.png has the four images of the page.", self.model)
 
     def python(self) -> str:
         """Return a script that computes the four images."""
@@ -273,5 +267,6 @@ def _decimal(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
-def _sentences(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
+def _noted(said: str, model: Loaded) -> str:
+    """Add to what is said of a command that it does not compute as the model does, if so."""
+    return f"{said} {SHORT}" if _short(model) else said

@@ -13,6 +13,7 @@ from make_it_real.degradations.kinds import (
 )
 from make_it_real.models.ign import IGNConfig
 from make_it_real.training.lambdas import AdversarialLambdas, IGNLambdas, PhotographLambdas
+from make_it_real.training.losses import SMOOTH
 
 # Side of JPEG's blocks in pixels, where colour has half the resolution.
 JPEG_BLOCK = 16
@@ -217,7 +218,7 @@ class PhotographConfig(TrainingConfig):
     warm_up: int = 200
     clip: float = 1.0
     ema: float = 0.999
-    smooth: float = 0.03
+    smooth: float = SMOOTH
     tone_alone: bool = False
     lambdas: PhotographLambdas = field(default_factory=PhotographLambdas)
 
