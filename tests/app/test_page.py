@@ -242,6 +242,43 @@ def test_a_photograph_that_is_dropped_is_restored_as_the_command_does(
     assert page.locator("#real .models [aria-checked=true]").inner_text() == "Auto"
 
 
+def test_what_is_pasted_or_opened_is_real_or_not_in_words(visit: Any, here: Path) -> None:
+    page = visit()
+    page.click("#real [data-value=mnist]")
+    page.evaluate(
+        """bytes => {
+          const clipboardData = new DataTransfer();
+          const type = "image/png";
+          clipboardData.items.add(new File([new Uint8Array(bytes)], "a.png", { type }));
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+        }""",
+        list(photograph(96, 72)),
+    )
+    pasted = result(page)
+    assert "What you gave is " in page.inner_text("#real .verdict")
+    page.click("#real .clear")
+    (here / "photo.png").write_bytes(photograph(96, 72))
+    # The button that opens a file, and the camera's.
+    buttons = page.locator("#real input.open").all()
+    assert len(buttons) == 2
+    for button in buttons:
+        button.set_input_files(here / "photo.png")
+        assert result(page) == pasted
+        page.click("#real .clear")
+
+
+def test_the_eraser_takes_away_what_was_drawn(visit: Any) -> None:
+    page = visit()
+    draw(page, ONE)
+    one = result(page)
+    page.click("#real .eraser")
+    assert page.get_attribute("#real .eraser", "aria-pressed") == "true"
+    draw(page, ONE[: len(ONE) // 2])
+    page.wait_for_function(
+        "before => document.querySelector('#real .download').href !== before", arg=one
+    )
+
+
 def test_a_cut_off_png_is_a_message(
     visit: Any, here: Path, truncated_png: bytes, complaints: list[str]
 ) -> None:
