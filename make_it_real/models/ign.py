@@ -71,6 +71,9 @@ class IGNConfig:
         full or not at all; half a change would leave the other half for the next step.
     rest_radius: 0 where ``rest`` is of the whole image. Otherwise each pixel is judged by the
         square around it that reaches so many pixels to each side, and rests or changes alone.
+    learned_gate: of the unet: whether f learns for each pixel if it is to be changed, instead of
+        going by the size of the change. Then ``rest`` is a probability: of the square around a
+        pixel needing a repair, as f estimates it.
     tone: of the unet: whether fading and casts of the whole picture are undone (``tone.py``).
     """
 
@@ -92,6 +95,7 @@ class IGNConfig:
     filters: bool = False
     patches: int = 0
     rest_radius: int = 0
+    learned_gate: bool = False
     tone: bool = False
 
     def __post_init__(self) -> None:
@@ -130,6 +134,10 @@ class IGNConfig:
             raise ValueError("tone is for the architecture unet, in colour")
         if self.rest_radius < 0:
             raise ValueError("rest_radius must be at least 0")
+        if self.learned_gate and not (
+            self.architecture == "unet" and self.rest and self.rest_radius
+        ):
+            raise ValueError("learned_gate is for the unet with rest and rest_radius over 0")
 
 
 class IGN(nn.Module):
@@ -188,15 +196,22 @@ class IGN(nn.Module):
         used in evaluation mode only. In training every proposed change is made, so that the
         losses go on shrinking those of real images, to well below where the gate closes.
         """
-        # The root has no gradient at 0, where an image is at rest. Clamping makes it 0 instead.
         power = change.square().mean(1, keepdim=True)
-        if reach := self.config.rest_radius:
-            power = F.pad(power, (reach,) * 4, mode="replicate")
-            power = F.avg_pool2d(power, 2 * reach + 1, stride=1)
-        else:
-            power = power.mean((2, 3), keepdim=True)
-        rms = power.clamp_min(1e-12).sqrt()
-        return ((rms / self.config.rest - 1) / (self.config.rest_ramp - 1)).clamp(0, 1)
+        local = self.config.rest_radius > 0
+        power = self.around(power) if local else power.mean((2, 3), keepdim=True)
+        # The root has no gradient at 0, where an image is at rest. Clamping makes it 0 instead.
+        return self.opened(power.clamp_min(1e-12).sqrt())
+
+    def around(self, values: Tensor) -> Tensor:
+        """Average values (N, 1, H, W) over the square of ``rest_radius`` around each pixel."""
+        reach = self.config.rest_radius
+        values, side = F.pad(values, (reach,) * 4, mode="replicate"), 2 * reach + 1
+        # The mean of a square is the mean of its rows' means, at an eighth of the cost.
+        return F.avg_pool2d(F.avg_pool2d(values, (1, side), stride=1), (side, 1), stride=1)
+
+    def opened(self, values: Tensor) -> Tensor:
+        """Compute how far the gate is open, in [0, 1], for what is compared with ``rest``."""
+        return ((values / self.config.rest - 1) / (self.config.rest_ramp - 1)).clamp(0, 1)
 
     @property
     def device(self) -> torch.device:

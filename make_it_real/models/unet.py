@@ -3,9 +3,9 @@
 Convolutions at 1/2, 1/4 and 1/8 of the resolution compute a change r(x) that is added to x. There
 is no norm and nothing that sees the whole image, so a pixel's result depends on its surroundings
 alone, and a large image can be worked off in parts (``inference/tiles.py``). The gate looks at a
-neighbourhood of each pixel too: where the change is small, f leaves the pixels exactly as they are,
-whatever it does elsewhere. What concerns the whole picture alone, its tone, is undone before
-(``tone.py``).
+neighbourhood of each pixel too: where the change is small, or where f has learned to see that
+nothing is to be repaired, it leaves the pixels exactly as they are, whatever it does elsewhere.
+What concerns the whole picture alone, its tone, is undone before (``tone.py``).
 """
 
 from itertools import pairwise
@@ -49,19 +49,30 @@ class UNet(IGN):
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(_blocks(width, 1) for width in widths[:-1])
-        self.last = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        # The gate's logit is one channel more.
+        out = pixels + config.learned_gate * PATCH**2
+        self.last = nn.Conv2d(widths[0], out, 3, padding=1)
         if config.tone:
             self.tone = Tone()
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training or not self.config.tone:
-            return super().forward(images)
-        return self.within(images, self.curves(sample(images)))
+        """Compute f. In training, with a learned gate, its logits are a last channel, (N, 4, H, W).
+
+        They are read by ``split``.
+        """
+        if self.training:
+            change, logits = self._layers(images)
+            proposed = images + change
+            return proposed if logits is None else torch.cat([proposed, logits], 1)
+        return self.with_change(images)[0]
+
+    def split(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """Split what ``forward`` gives in training: images (N, 3, H, W), logits (N, 1, H, W)."""
+        return out[:, : self.config.channels], out[:, self.config.channels :]
 
     def with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.config.tone:
-            return super().with_change(images)
-        return self.within_with_change(images, self.curves(sample(images)))
+        curves = self.curves(sample(images)) if self.config.tone else None
+        return self.within_with_change(images, curves)
 
     def curves(self, places: Tensor) -> Tensor | None:
         """Read the curves of tone, (N, 11), of whole images, as ``tone.sample`` takes their places.
@@ -76,15 +87,23 @@ class UNet(IGN):
 
     def within(self, images: Tensor, curves: Tensor | None) -> Tensor:
         """Compute f of images (N, C, H, W) that may be parts of those that ``curves`` are of."""
-        if curves is not None:
-            images = self.tone.apply_curves(images, curves)
-        return self._gated(images, self.propose(images))
+        return self.within_with_change(images, curves)[0]
 
     def within_with_change(self, images: Tensor, curves: Tensor | None) -> tuple[Tensor, Tensor]:
         """Compute ``within``, and the change before the local gate, as ``with_change`` does."""
         toned = images if curves is None else self.tone.apply_curves(images, curves)
-        out, _ = self.propose_with_change(toned)
-        return self._gated(toned, out), out - images
+        change, logits = self._layers(toned)
+        proposed = (toned + change).clamp(-1, 1)
+        if logits is None:
+            out = self._gated(toned, proposed)
+        else:
+            out = self.through(toned, proposed, logits)
+        return out, proposed - images
+
+    def through(self, images: Tensor, proposed: Tensor, logits: Tensor) -> Tensor:
+        """Change images to what is proposed as far as the learned gate opens: all (N, C, H, W)."""
+        share = self.opened(self.around(logits).sigmoid())
+        return (images + share * (proposed - images)).clamp(-1, 1)
 
     @property
     def stride(self) -> int:
@@ -101,15 +120,14 @@ class UNet(IGN):
         return blocks + 2 * PATCH + self.stride - 1 + self.config.rest_radius
 
     def propose(self, images: Tensor) -> Tensor:
-        proposed = images + self.change(images)
-        return proposed if self.training else proposed.clamp(-1, 1)
-
-    def propose_with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        out = (images + self.change(images)).clamp(-1, 1)
-        return out, out - images
+        return (images + self.change(images)).clamp(-1, 1)
 
     def change(self, images: Tensor) -> Tensor:
         """Compute r(x) for images (N, C, H, W): the same shape, float32, not bounded."""
+        return self._layers(images)[0]
+
+    def _layers(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute r(x), and the logits (N, 1, H, W) of a learned gate, both in float32."""
         height, width = images.shape[2:]
         # Sides become multiples of the stride, written so that torch.export sees it; the edge is
         # repeated, and cut off at the end. A slice would bind an export to some of the sizes.
@@ -125,5 +143,7 @@ class UNet(IGN):
         h = self.encoder[-1](h)
         for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
             h = blocks(up(h) + skips.pop())
-        change: Tensor = F.pixel_shuffle(_in_float32(self.last, h), PATCH)
-        return F.pad(change, (0, -right, 0, -down))
+        out = F.pad(F.pixel_shuffle(_in_float32(self.last, h), PATCH), (0, -right, 0, -down))
+        if not self.config.learned_gate:
+            return out, None
+        return self.split(out)

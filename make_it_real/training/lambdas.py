@@ -29,8 +29,12 @@ class IGNLambdas:
 
 @dataclass(frozen=True)
 class PhotographLambdas:
-    """Weights of the restorer's terms: of clean crops, of damaged ones, of f's own results."""
+    """Weights of the restorer's terms: of clean crops, of damaged ones, of f's own results.
+
+    gate: of what a learned gate takes for damage.
+    """
 
     rec: float = 1.25
     restore: float = 8.75
     idem: float = 0.2
+    gate: float = 0.5

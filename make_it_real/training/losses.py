@@ -21,6 +21,8 @@ Terms = dict[str, Tensor]
 
 # Where the distance of photographs turns from square to straight, in image units: 4 8-bit levels.
 SMOOTH = 0.03
+# Damage that a gate should open for: root mean square, nearly one 8-bit level.
+SEEN = 0.006
 
 
 def weighted_sum(terms: Terms, lambdas: Mapping[str, float]) -> Tensor:
@@ -57,6 +59,19 @@ def distance_charbonnier(a: Tensor, b: Tensor, smooth: float = SMOOTH) -> Tensor
     """
     power = (a - b).float().square().mean((1, 2, 3))
     return ((power + smooth**2).sqrt() - smooth).mean()
+
+
+def loss_gate(logits: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Compute the cross-entropy of a gate's logits with whether f's change repairs, a scalar.
+
+    logits, before, after: (N, 1, H, W). before, after: how far the pixels' surroundings are from
+    the truth, mean square, before f's change and after it. The gate should open where f brings them
+    nearer and they were at least ``SEEN`` away; it counts as much as the change does.
+    """
+    repairs = (after < before) & (before > SEEN**2)
+    counts = ((before - after).abs() / (before + 1e-5)).clamp_max(1)
+    wrong = F.binary_cross_entropy_with_logits(logits, repairs.float(), reduction="none")
+    return (counts * wrong).mean()
 
 
 def losses_ign(

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from make_it_real.degradations.life import damaged, rounded
 from make_it_real.images.pixels import LUMA
 from make_it_real.models.ign import IGN, IGNConfig
+from make_it_real.models.unet import UNet
 from make_it_real.training.config import PhotographConfig
-from make_it_real.training.losses import Terms, distance, distance_charbonnier
+from make_it_real.training.losses import Terms, distance, distance_charbonnier, loss_gate
 from make_it_real.training.objective import Objective, average, frozen_copy, update, zero_grad
 
 # One in so many of f's results is given to f again.
@@ -73,17 +75,43 @@ class PhotographObjective(Objective):
 
         D is ``distance_charbonnier``, in L_rec with the config's ``smooth``. s is f(Ax) of some
         crops, rounded to 8 bits, without gradient: f should leave alone what it reads again from a
-        file.
+        file. A learned gate has a term of its own (``loss_gate``), and L_idem asks of it, instead
+        of the change, to be closed for s.
         """
-        f = self.fast("f")
-        fx, f_Ax = f(torch.cat([d.x, d.Ax])).split([len(d.x), len(d.Ax)])
+        assert isinstance(self.f, UNet)
+        f, given = self.fast("f"), torch.cat([d.x, d.Ax])
+        proposed, logits = self.f.split(f(given))
+        fx, f_Ax = proposed.split([len(d.x), len(d.Ax)])
         terms = {"restore": distance_charbonnier(f_Ax, d.y)}
         if len(d.x):
             terms["rec"] = distance_charbonnier(fx, d.x, self.config.smooth)
-        if self.config.lambdas.idem:
+        lambdas, learned = self.config.lambdas, self.f.config.learned_gate
+        if learned and lambdas.gate:
+            with torch.no_grad():
+                truth = torch.cat([d.x, d.y])
+                before, after = (
+                    self.f.around((images - truth).float().square().mean(1, keepdim=True))
+                    for images in (given, proposed)
+                )
+            terms["gate"] = loss_gate(self.f.around(logits), before, after)
+        if lambdas.idem and not learned:
             s = rounded(f_Ax.detach().float()[::AGAIN])
             terms["idem"] = distance(f(s), s)
+        elif lambdas.idem:
+            terms["idem"] = self._opened_again(
+                d.Ax[::AGAIN], f_Ax[::AGAIN], logits[len(d.x) :: AGAIN]
+            )
         return terms
+
+    def _opened_again(self, Ax: Tensor, proposed: Tensor, logits: Tensor) -> Tensor:
+        """Compute how much the learned gate opens again where it was open for Ax, a scalar."""
+        assert isinstance(self.f, UNet)
+        with torch.no_grad():
+            share = self.f.opened(self.f.around(logits).sigmoid())
+            s = rounded(self.f.through(Ax, proposed.clamp(-1, 1), logits).float())
+        again = self.f.around(self.f.split(self.fast("f")(s))[1])
+        # Where the gate was closed, s is still damaged.
+        return ((share > 0.5) * F.softplus(again)).mean()
 
     def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
         """Update f once, then its average."""

@@ -50,9 +50,10 @@ def test_spans_cover_a_length_once_and_begin_at_the_stride(
         assert part.kept.start - part.shown.start in (part.kept.start, -(-margin // 8) * 8)
 
 
+@pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("size", [(300, 408), (301, 395), (64, 1000)])
-def test_tiles_with_a_margin_of_the_reach_are_exact(size: tuple[int, int]) -> None:
-    f, x = network(), noise(1, *size)
+def test_tiles_with_a_margin_of_the_reach_are_exact(size: tuple[int, int], learned: bool) -> None:
+    f, x = network(learned_gate=learned), noise(1, *size)
     whole = apply(f, x)
     assert (whole - x).abs().mean() > 0.02
     (parts,) = tiles.over(

@@ -1,5 +1,6 @@
 """The U-Net: any size, independence of images, a rest that is local, and what it refuses."""
 
+import math
 from typing import Any
 
 import pytest
@@ -80,6 +81,43 @@ def test_the_local_gate_is_the_root_mean_square_of_a_square() -> None:
     torch.testing.assert_close(f.gate(change)[0, 0, 4, 5].double(), wanted, atol=1e-5, rtol=0)
 
 
+def judged(logit: float, **changes: Any) -> UNet:
+    """A network with a learned gate whose logits are the same everywhere."""
+    f = network(**{"rest": 0.2, "rest_ramp": 2.0, "rest_radius": 3, "learned_gate": True} | changes)
+    f.get_parameter("last.weight").data[12:] = 0
+    f.get_parameter("last.bias").data[12:] = logit
+    return f
+
+
+# The gate opens from a probability of 0.2, and is wide open from 0.4 on.
+@pytest.mark.parametrize(("probability", "open"), [(0.19, 0.0), (0.25, 0.25), (0.41, 1.0)])
+def test_a_learned_gate_opens_by_its_probability(probability: float, open: float) -> None:
+    f, x = judged(math.log(probability / (1 - probability))), noise(1, 16, 16)
+    y, change = f.with_change(x)
+    assert change.abs().mean() > 0.05
+    torch.testing.assert_close(y, (x + open * change).clamp(-1, 1), atol=1e-5, rtol=0)
+    assert torch.equal(y, f(x))
+    if not open:
+        assert torch.equal(y, x)
+
+
+def test_a_learned_gate_is_local() -> None:
+    """Where f sees no damage, pixels stay bit for bit, whatever it sees elsewhere."""
+    f, x = judged(0.0), noise(1, 48, 48)
+    logits = torch.full((1, 1, 48, 48), -4.0)
+    logits[..., :24, :] = 4.0
+    y = f.through(x, f.propose(x), logits)
+    assert torch.equal(y[..., 27:, :], x[..., 27:, :])
+    assert torch.equal(y[..., :20, :], f.propose(x)[..., :20, :])
+
+
+def test_in_training_the_logits_of_a_learned_gate_follow_the_images() -> None:
+    f, x = judged(0.7).train(), noise(2, 9, 12)
+    images, logits = f.split(f(x))
+    torch.testing.assert_close(images, x + f.change(x))
+    torch.testing.assert_close(logits, torch.full((2, 1, 9, 12), 0.7))
+
+
 def test_in_training_nothing_is_bounded_or_gated() -> None:
     f = network(rest=0.5, rest_radius=1)
     f.get_parameter("last.bias").data.fill_(3.0)
@@ -94,8 +132,12 @@ def test_with_change_tells_the_change_before_the_gate() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"image_size": 64}, {"source": "white"}, {"dead_zone": 0.1}, {"rest_radius": -1}]
-)
+    "wrong",
+    [
+        {"image_size": 64}, {"source": "white"}, {"dead_zone": 0.1}, {"rest_radius": -1},
+        {"learned_gate": True, "rest_radius": 0}, {"learned_gate": True, "rest": 0.0},
+    ],
+)  # fmt: skip
 def test_configs_that_are_none(wrong: dict[str, Any]) -> None:
     settings: dict[str, Any] = {
         "image_size": 0, "channels": 3, "widths": (8, 16), "dead_zone": 0.0,

@@ -66,6 +66,28 @@ def test_the_slope_of_the_smooth_distance_shrinks_with_the_error_to_0() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "opens"),
+    [(0.04, 0.01, True), (0.04, 0.09, False), (0.0, 0.01, False), (1e-5, 1e-6, False)],
+)
+def test_the_gate_learns_to_open_where_f_repairs_what_can_be_seen(
+    before: float, after: float, opens: bool
+) -> None:
+    logits = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    like = torch.ones(1, 1, 2, 2)
+    loss = losses.loss_gate(logits, before * like, after * like)
+    counts = min(1.0, abs(before - after) / (before + 1e-5))
+    assert loss.item() == pytest.approx(counts * math.log(2))
+    loss.backward()
+    assert logits.grad is not None
+    assert (logits.grad < 0).all() == opens
+
+
+def test_where_f_changes_nothing_its_gate_costs_nothing() -> None:
+    power = torch.full((1, 1, 2, 2), 0.04)
+    assert losses.loss_gate(torch.full_like(power, 3.0), power, power) == 0
+
+
+@pytest.mark.parametrize(
     ("loss", "sign"), [(losses.loss_real, 1.0), (losses.loss_critic, -1.0)], ids=["f", "critic"]
 )
 def test_the_relativistic_losses_are_softplus_of_the_difference(

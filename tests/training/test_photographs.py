@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,30 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from make_it_real.degradations.life import rounded
 from make_it_real.images import decode
+from make_it_real.models.ign import IGNConfig
+from make_it_real.models.unet import UNet
 from make_it_real.training import checkpoint, photographs
 from make_it_real.training.config import PhotographConfig
-from make_it_real.training.losses import distance_charbonnier, weighted_sum
+from make_it_real.training.losses import distance_charbonnier, loss_gate, weighted_sum
 from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_card, model_file, pretrained
 from tests.training.helpers import CPU, RESTORER, copied, mir, same_state, scenes
 
+JUDGED = replace(RESTORER, rest=0.1, rest_ramp=2.0, learned_gate=True)
 
-def begun(**changes: Any) -> Trainer[PhotographObjective]:
+
+def begun(model: IGNConfig = RESTORER, **changes: Any) -> Trainer[PhotographObjective]:
     settings: dict[str, Any] = {
         "steps": 60, "decay_steps": 20, "warm_up": 5, "batch": 12, "crop": 24, "lr": 4e-3,
         "clean": 0.25, "bf16": False, "damage": {"noise": 3, "salt-and-pepper": 1},
     }  # fmt: skip
     config = PhotographConfig(**settings | changes)
-    return Trainer(PhotographObjective(RESTORER, config, CPU))
+    return Trainer(PhotographObjective(model, config, CPU))
 
 
 # --- A step's draw ---
@@ -113,6 +119,52 @@ def test_idempotence_trains_the_outer_f_alone_and_costs_nothing_where_it_weighs_
     without.compiled = {"f": f}
     assert without.losses(draw).keys() == {"restore", "rec"}
     assert len(calls) == 1
+
+
+def test_a_learned_gate_has_terms_of_its_own() -> None:
+    objective = begun(JUDGED).objective
+    f = objective.f
+    assert isinstance(f, UNet)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in f.parameters():
+        parameter.data.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    # For the gate to be open for all that is given.
+    f.get_parameter("last.bias").data[12:] += 2.0
+    (draw,) = begun(JUDGED).draw(scenes(), 0)
+    terms = objective.losses(draw)
+    given, truth = torch.cat([draw.x, draw.Ax]), torch.cat([draw.x, draw.y])
+    proposed, logits = f.split(f(given))
+    torch.testing.assert_close(terms["restore"], distance_charbonnier(proposed[3:], draw.y))
+    before, after = (
+        f.around((images - truth).square().mean(1, keepdim=True)) for images in (given, proposed)
+    )
+    torch.testing.assert_close(terms["gate"], loss_gate(f.around(logits), before, after))
+    # What f makes of every fourth damaged crop is given to it again, and the gate is to be closed.
+    s = rounded(f.eval()(draw.Ax[::4]))
+    again = f.around(f.train().split(f(s))[1])
+    torch.testing.assert_close(terms["idem"], softplus(again).mean())
+
+
+def test_a_gate_that_was_closed_is_not_asked_to_stay_closed() -> None:
+    objective = begun(JUDGED).objective
+    objective.f.get_parameter("last.bias").data[12:] = -3.0
+    (draw,) = begun(JUDGED).draw(scenes(), 0)
+    terms = objective.losses(draw)
+    assert terms["idem"] == 0
+    assert terms["gate"] > 0
+
+
+def test_a_gate_learns_what_is_damaged() -> None:
+    trainer, images = begun(JUDGED, steps=200, lr=8e-3, damage={"salt-and-pepper": 1}), scenes()
+    (held,) = trainer.draw(images, 0)
+    for _ in train(trainer, images):
+        pass
+    f = trainer.objective.shipped
+    assert isinstance(f, UNet)
+    with torch.no_grad():
+        clean, damaged = (f.train().split(f(x))[1].mean() for x in (held.x, held.Ax))
+        assert damaged > clean + 1
+        assert torch.equal(f.eval()(held.x), held.x)
 
 
 def test_gradients_are_clipped_and_the_rate_rises_and_falls() -> None:
