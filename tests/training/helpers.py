@@ -32,6 +32,7 @@ RESTORER = IGNConfig(
     0, 3, widths=(8, 16), blocks=2, dead_zone=0.0, rest=0.008, rest_radius=2, architecture="unet",
     source="none",
 )  # fmt: skip
+JUDGED = replace(RESTORER, rest=0.1, rest_ramp=2.0, learned_gate=True)
 OPTIONS = ["--size", "12", "--channels", "1", "--batch", "16", "--device", "cpu"]
 
 

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from make_it_real.data.photographs import PhotographSet
 from make_it_real.degradations.noise import coarse_noise
+from make_it_real.models.ign import IGNConfig
 from make_it_real.models.layers import AdaptiveFilters
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.losses import gradient_penalty
@@ -20,6 +21,7 @@ from make_it_real.training.trainer import Trainer, begin
 from tests.training.helpers import (
     CONFIG,
     CPU,
+    JUDGED,
     RESTORER,
     bars,
     begun,
@@ -59,10 +61,10 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def begun_photographs(tone: bool = False) -> Trainer[Any]:
-    config = PhotographConfig(batch=4, crop=16, tone_alone=tone)
-    objective = ToneObjective if tone else PhotographObjective
-    return begin(objective(replace(RESTORER, tone=tone), config, CPU), scenes())
+def begun_photographs(model: IGNConfig = RESTORER) -> Trainer[Any]:
+    config = PhotographConfig(batch=4, crop=16, tone_alone=model.tone)
+    objective = ToneObjective if model.tone else PhotographObjective
+    return begin(objective(model, config, CPU), scenes())
 
 
 BEGUN: dict[str, Callable[[], Trainer[Any]]] = {
@@ -72,12 +74,13 @@ BEGUN: dict[str, Callable[[], Trainer[Any]]] = {
     "ign": begun_ign,
     "ign with batch norm": lambda: begun_ign(norm="batch"),
     "photographs": begun_photographs,
-    "tone": lambda: begun_photographs(True),
+    "photographs, a learned gate": lambda: begun_photographs(JUDGED),
+    "tone": lambda: begun_photographs(replace(RESTORER, tone=True)),
 }
 
 
 def pixels(name: str) -> Tensor | PhotographSet:
-    return scenes() if name in ("photographs", "tone") else bars().pixels
+    return scenes() if "photographs" in name or name == "tone" else bars().pixels
 
 
 @pytest.mark.parametrize("tensors", [(torch.ones(2),), (torch.ones(2), torch.ones(2) > 0)])

@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,7 @@ from make_it_real.training.losses import distance_charbonnier, loss_gate, weight
 from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_card, model_file, pretrained
-from tests.training.helpers import CPU, RESTORER, copied, mir, same_state, scenes
-
-JUDGED = replace(RESTORER, rest=0.1, rest_ramp=2.0, learned_gate=True)
+from tests.training.helpers import CPU, JUDGED, RESTORER, copied, mir, same_state, scenes
 
 
 def begun(model: IGNConfig = RESTORER, **changes: Any) -> Trainer[PhotographObjective]:
