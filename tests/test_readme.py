@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "examples", folder / "examples")
     (folder / "photos").mkdir()
     for i in range(4):
-        Image.new("RGB", (120, 90), (60 * i, 90, 200)).save(folder / "photos" / f"{i}.jpg")
+        Image.new("RGB", (150, 120), (60 * i, 90, 200)).save(folder / "photos" / f"{i}.jpg")
     (folder / "mnist").mkdir()
     for split, count in (("train", 300), ("t10k", 250)):
         pixels = random.Random(0).randbytes(count * 28 * 28)

@@ -28,7 +28,7 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
 def photograph_model() -> IGNConfig:
     """Build the config of the network for photographs of any size."""
     return IGNConfig(
-        0, 3, widths=(48, 96, 160), blocks=3, dead_zone=0.0, rest=0.08, rest_ramp=2.0,
+        0, 3, widths=(48, 96, 160), blocks=3, dead_zone=0.0, rest=0.18, rest_ramp=2.0,
         rest_radius=8, architecture="unet", source="none", learned_gate=True, tone=True,
     )  # fmt: skip
 

@@ -246,9 +246,10 @@ def _begun_photographs(
 
 
 def _load_photographs(request: Request, config: PhotographConfig) -> PhotographSet:
-    return photographs.load(
-        request.data, side=request.size, least=config.drawn_side, cached=request.cached
-    )
+    """Load those that are large enough for the crops of every stage."""
+    stages = [stage for stage in recipe.stages(config) if isinstance(stage, PhotographConfig)]
+    least = max(stage.drawn_side for stage in stages)
+    return photographs.load(request.data, side=request.size, least=least, cached=request.cached)
 
 
 def _describe(request: Request, images: PhotographSet) -> dict[str, Any]:

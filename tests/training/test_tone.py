@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from make_it_real.degradations.life import rounded
-from make_it_real.errors import SettingsError
+from make_it_real.errors import DataError, SettingsError
 from make_it_real.models.tone import SIDE
 from make_it_real.models.unet import UNet
 from make_it_real.training import checkpoint, recipe, run, tone
@@ -160,12 +160,12 @@ SETTINGS = ["steps=3", "decay_steps=1", "batch=6", "crop=24"]
 def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     running = opened(folder, album, recipe="photos", settings=SETTINGS)
-    assert [stage.steps for stage in running.stages] == [3] * 4
+    assert [stage.steps for stage in running.stages] == [3] * 5
     stop = Event()
     tones = [copied(tone_of(running.trainer.objective.f_ema))]
 
     def tell(event: object) -> None:
-        if isinstance(event, Logged) and event.line["step"] == 7:
+        if isinstance(event, Logged) and event.line["step"] == 10:
             assert event.line.keys() >= {"rec", "restore"}
             assert "idem" not in event.line
             stop.set()
@@ -174,14 +174,14 @@ def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path
     assert running.follow(stop, 1e9)
     again = opened(folder, album, resume=True)
     assert isinstance(again.trainer.objective, ToneObjective)
-    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 4  # noqa: B009
+    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 5  # noqa: B009
     assert not again.follow(Event(), 1e9)
     end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
-    assert (end.config.stage, end.step) == (3, 3)
+    assert (end.config.stage, end.step) == (4, 3)
     tones.append(copied(tone_of(end.objective.f_ema)))
     assert not torch.equal(tones[0]["layers.4.weight"], tones[1]["layers.4.weight"])
     info = model_file.inspect(folder / "model.safetensors")
-    assert (info.steps, info.objective) == (12, "restoration of photographs")
+    assert (info.steps, info.objective) == (15, "restoration of photographs")
     assert not info.training["tone_alone"]
 
 
@@ -197,3 +197,12 @@ def test_the_tone_alone_goes_on_from_a_model(album: Path, tmp_path: Path) -> Non
     second.follow(Event(), 1e9)
     with pytest.raises(SettingsError, match="tone_alone: a run keeps what it was begun with"):
         opened(tmp_path / "b", album, resume=True, settings=["tone_alone=false"])
+
+
+@pytest.mark.usefixtures("small")
+def test_photographs_are_large_enough_for_every_stage(tmp_path: Path) -> None:
+    """Enough for crops of 64×64 and their margin of 16 is too small for 96×96 of later stages."""
+    for i in range(3):
+        Image.new("RGB", (111, 140), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    with pytest.raises(DataError, match="no side may be under 112"):
+        opened(tmp_path / "run", tmp_path, recipe="photos")
