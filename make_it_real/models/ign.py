@@ -186,8 +186,12 @@ class IGN(nn.Module):
         """Make the change from images to out as far as the gate lets it, in evaluation mode."""
         if not self.training and self.config.rest:
             change = out - images
-            out = (images + self.gate(change) * change).clamp(-1, 1)
+            out = self.moved(images, change, self.gate(change))
         return out
+
+    def moved(self, images: Tensor, change: Tensor, share: Tensor) -> Tensor:
+        """Make a share, as ``gate`` tells it, of the changes (N, C, H, W) to images."""
+        return (images + share * change).clamp(-1, 1)
 
     def gate(self, change: Tensor) -> Tensor:
         """Compute the share of each change (N, C, H, W) that is made, in [0, 1].

@@ -58,7 +58,7 @@ class UNet(IGN):
     def forward(self, images: Tensor) -> Tensor:
         """Compute f. In training, with a learned gate, its logits are a last channel, (N, 4, H, W).
 
-        They are read by ``split``.
+        They are averaged over the square around each pixel, and read by ``split``.
         """
         if self.training:
             change, logits = self._layers(images)
@@ -97,13 +97,8 @@ class UNet(IGN):
         if logits is None:
             out = self._gated(toned, proposed)
         else:
-            out = self.through(toned, proposed, logits)
+            out = self.moved(toned, proposed - toned, self.opened(logits.sigmoid()))
         return out, proposed - images
-
-    def through(self, images: Tensor, proposed: Tensor, logits: Tensor) -> Tensor:
-        """Change images to what is proposed as far as the learned gate opens: all (N, C, H, W)."""
-        share = self.opened(self.around(logits).sigmoid())
-        return (images + share * (proposed - images)).clamp(-1, 1)
 
     @property
     def stride(self) -> int:
@@ -127,7 +122,10 @@ class UNet(IGN):
         return self._layers(images)[0]
 
     def _layers(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Compute r(x), and the logits (N, 1, H, W) of a learned gate, both in float32."""
+        """Compute r(x), and the logits (N, 1, H, W) of a learned gate, both in float32.
+
+        The logits are averaged over the square around each pixel.
+        """
         height, width = images.shape[2:]
         # Sides become multiples of the stride, written so that torch.export sees it; the edge is
         # repeated, and cut off at the end. A slice would bind an export to some of the sizes.
@@ -146,4 +144,5 @@ class UNet(IGN):
         out = F.pad(F.pixel_shuffle(_in_float32(self.last, h), PATCH), (0, -right, 0, -down))
         if not self.config.learned_gate:
             return out, None
-        return self.split(out)
+        change, logits = self.split(out)
+        return change, self.around(logits)

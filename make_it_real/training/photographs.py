@@ -93,23 +93,22 @@ class PhotographObjective(Objective):
                     self.f.around((images - truth).float().square().mean(1, keepdim=True))
                     for images in (given, proposed)
                 )
-            terms["gate"] = loss_gate(self.f.around(logits), before, after)
-        if lambdas.idem and not learned:
+            terms["gate"] = loss_gate(logits, before, after)
+        if lambdas.idem and learned:
+            opened = logits[len(d.x) :: AGAIN]
+            terms["idem"] = self._opened_again(d.Ax[::AGAIN], f_Ax[::AGAIN], opened)
+        elif lambdas.idem:
             s = rounded(f_Ax.detach().float()[::AGAIN])
             terms["idem"] = distance(f(s), s)
-        elif lambdas.idem:
-            terms["idem"] = self._opened_again(
-                d.Ax[::AGAIN], f_Ax[::AGAIN], logits[len(d.x) :: AGAIN]
-            )
         return terms
 
     def _opened_again(self, Ax: Tensor, proposed: Tensor, logits: Tensor) -> Tensor:
         """Compute how much the learned gate opens again where it was open for Ax, a scalar."""
         assert isinstance(self.f, UNet)
         with torch.no_grad():
-            share = self.f.opened(self.f.around(logits).sigmoid())
-            s = rounded(self.f.through(Ax, proposed.clamp(-1, 1), logits).float())
-        again = self.f.around(self.f.split(self.fast("f")(s))[1])
+            share = self.f.opened(logits.sigmoid())
+            s = rounded(self.f.moved(Ax, proposed.clamp(-1, 1) - Ax, share).float())
+        _, again = self.f.split(self.fast("f")(s))
         # Where the gate was closed, s is still damaged.
         return ((share > 0.5) * F.softplus(again)).mean()
 

@@ -106,7 +106,7 @@ def test_a_learned_gate_is_local() -> None:
     f, x = judged(0.0), noise(1, 48, 48)
     logits = torch.full((1, 1, 48, 48), -4.0)
     logits[..., :24, :] = 4.0
-    y = f.through(x, f.propose(x), logits)
+    y = f.moved(x, f.propose(x) - x, f.opened(f.around(logits).sigmoid()))
     assert torch.equal(y[..., 27:, :], x[..., 27:, :])
     assert torch.equal(y[..., :20, :], f.propose(x)[..., :20, :])
 

@@ -135,10 +135,10 @@ def test_a_learned_gate_has_terms_of_its_own() -> None:
     before, after = (
         f.around((images - truth).square().mean(1, keepdim=True)) for images in (given, proposed)
     )
-    torch.testing.assert_close(terms["gate"], loss_gate(f.around(logits), before, after))
+    torch.testing.assert_close(terms["gate"], loss_gate(logits, before, after))
     # What f makes of every fourth damaged crop is given to it again, and the gate is to be closed.
     s = rounded(f.eval()(draw.Ax[::4]))
-    again = f.around(f.train().split(f(s))[1])
+    _, again = f.train().split(f(s))
     torch.testing.assert_close(terms["idem"], softplus(again).mean())
 
 
