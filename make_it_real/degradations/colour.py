@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from make_it_real.degradations.blur import blur, gaussian
-from make_it_real.degradations.noise import per_image, uniform
+from make_it_real.degradations.noise import groups, per_image, uniform
 
 
 def contrast(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
@@ -83,10 +83,9 @@ def sketch(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor
     """
     g = images.mean(1, keepdim=True) + 1
     out = torch.empty_like(images)
-    for size in levels.round().int().unique().tolist():
-        chosen = levels.round().int() == size
-        sigma = torch.full((int(chosen.sum()),), 0.3 * ((size - 1) / 2 - 1) + 0.8)
-        blurred = gaussian(g[chosen], sigma.to(images), int(size) // 2)
+    for size, chosen in groups(levels.round()):
+        sigma = images.new_full((len(chosen),), 0.3 * ((size - 1) / 2 - 1) + 0.8)
+        blurred = gaussian(g[chosen], sigma, int(size) // 2)
         quotient = g[chosen] / (blurred + 1e-6) - 1
         out[chosen] = quotient.clamp(-1, 1).expand(-1, images.shape[1], -1, -1)
     return out

@@ -212,12 +212,9 @@ def randomly_degraded(
     out = images.clone()
     if drawn is None:
         drawn = draw_kinds(len(images), weights, generator=generator)
-    # tolist waits for the GPU: once for all kinds.
-    counts = torch.bincount(drawn, minlength=len(weights)).tolist()
-    for kind, chosen in zip(weights, drawn.argsort(stable=True).split(counts), strict=True):
-        if not len(chosen):
-            continue
-        damage = DEGRADATIONS[kind]
+    kinds = list(weights)
+    for number, chosen in noise.groups(drawn):
+        damage = DEGRADATIONS[kinds[int(number)]]
         low, high = damage.levels
         if damage.log:
             levels = (low * (high / low) ** noise.uniform(len(chosen), 0, 1, generator)).to(images)

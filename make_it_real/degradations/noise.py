@@ -4,7 +4,8 @@ Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images 
 ``kinds.py`` names them.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +30,16 @@ def randn(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator, device=generator.device)
 
 
+def groups(values: Tensor) -> Iterator[tuple[float, Tensor]]:
+    """Yield each of the values (N,) once, ascending, with the places where it is, (n,).
+
+    The host waits for the device once, to know how many there are of each.
+    """
+    ordered, places = values.sort(stable=True)
+    counts = Counter(ordered.tolist())
+    return zip(counts, places.split(list(counts.values())), strict=True)
+
+
 def noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Add standard normal noise times level (the paper: 0.15)."""
     return images + per_image(levels) * randn(images.shape, generator)
@@ -38,16 +49,13 @@ def coarse_noise(images: Tensor, levels: Tensor, generator: torch.Generator) -> 
     """Add normal noise times level, the same in squares of 2 to 5 pixels, as in poor video."""
     out, device = images.clone(), generator.device
     sides = torch.randint(2, 6, (len(images),), generator=generator, device=device)
-    # tolist waits for the GPU, once for all sides; which places are taken is left on it.
-    counts = torch.bincount(sides, minlength=6)[2:].tolist()
-    order = sides.argsort(stable=True).split(counts)
-    for side, index in zip(range(2, 6), order, strict=True):
-        if not len(index):
-            continue
-        c, h, w = images.shape[1:]
+    c, h, w = images.shape[1:]
+    for value, index in groups(sides):
+        side = int(value)
         shape = (len(index), c, h // side + 2, w // side + 2)
         squares = torch.randn(shape, generator=generator, device=device)
         squares = squares.repeat_interleave(side, 2).repeat_interleave(side, 3)
+        # Which places are taken is left on the device.
         top, left = torch.randint(side, (2,), generator=generator, device=device)
         rows, columns = top + torch.arange(h, device=device), left + torch.arange(w, device=device)
         noise = squares[..., rows[:, None], columns]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real.degradations.noise import per_image
+from make_it_real.degradations.noise import groups, per_image
 
 # Side of the squares of pixels that ``crystals`` searches at a time, which saves memory.
 SEARCHED = 128
@@ -19,25 +19,21 @@ def low_resolution(images: Tensor, levels: Tensor, generator: torch.Generator) -
     out = images.clone()
     cubic = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
     sides = (max(images.shape[2:]) / levels).round().int()
-    for side in sides.unique().tolist():
+    for value, chosen in groups(2 * sides + cubic):
+        side, way = divmod(int(value), 2)
         ratio = side / max(images.shape[2:])
         small = (max(1, round(images.shape[2] * ratio)), max(1, round(images.shape[3] * ratio)))
-        for chosen, mode in (
-            ((sides == side) & cubic, "bicubic"),
-            ((sides == side) & ~cubic, "bilinear"),
-        ):
-            if chosen.any():
-                reduced = F.adaptive_avg_pool2d(images[chosen], small)
-                out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode=mode)
+        reduced = F.adaptive_avg_pool2d(images[chosen], small)
+        mode = "bicubic" if way else "bilinear"
+        out[chosen] = F.interpolate(reduced, size=images.shape[2:], mode=mode)
     return out
 
 
 def downscale(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Reduce by a factor of level and enlarge again, bicubically: a small picture, shown large."""
     out, (h, w) = images.clone(), images.shape[2:]
-    for level in levels.unique().tolist():
+    for level, chosen in groups(levels):
         small = (max(1, round(h / level)), max(1, round(w / level)))
-        chosen = levels == level
         reduced = F.interpolate(images[chosen], small, mode="bicubic", antialias=True)
         out[chosen] = F.interpolate(reduced, (h, w), mode="bicubic")
     return out
@@ -46,8 +42,8 @@ def downscale(images: Tensor, levels: Tensor, generator: torch.Generator) -> Ten
 def pixelate(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Replace each square of level × level pixels by its mean."""
     out = images.clone()
-    for factor in levels.round().int().unique().tolist():
-        chosen = levels.round().int() == factor
+    for level, chosen in groups(levels.round()):
+        factor = int(level)
         reduced = F.avg_pool2d(images[chosen], factor, ceil_mode=True, count_include_pad=False)
         large = reduced.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
         out[chosen] = large[..., : images.shape[2], : images.shape[3]]
@@ -70,8 +66,9 @@ def crystals(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tens
         cell = _nearest(points.view(rows, columns, 2), h, w).to(images.device).flatten()
         flat = images[i].flatten(1)
         sums = flat.new_zeros(c, len(points)).index_add_(1, cell, flat)
-        counts = cell.bincount(minlength=len(points)).clamp_min(1)
-        out[i] = (sums / counts)[:, cell].view(c, h, w)
+        # bincount would wait for the device, to know how many there are.
+        counts = flat.new_zeros(len(points)).index_add_(0, cell, flat.new_ones(len(cell)))
+        out[i] = (sums / counts.clamp_min(1))[:, cell].view(c, h, w)
     return out
 
 

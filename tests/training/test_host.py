@@ -10,7 +10,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from make_it_real.data.photographs import PhotographSet
-from make_it_real.degradations.noise import coarse_noise
+from make_it_real.degradations.kinds import (
+    COLOUR_DAMAGE,
+    DEGRADATIONS,
+    GREY_DAMAGE,
+    randomly_degraded,
+)
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.layers import AdaptiveFilters
 from make_it_real.training.config import PhotographConfig
@@ -49,6 +54,21 @@ class Watch(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.waits: list[str] = []
 
+    def __enter__(self) -> Any:
+        # On a CPU it is no operation of torch's.
+        self.to_list = Tensor.tolist
+
+        def noted(tensor: Tensor) -> Any:
+            self.waits.append("tolist")
+            return self.to_list(tensor)
+
+        Tensor.tolist = noted  # type: ignore[method-assign,assignment]
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        Tensor.tolist = self.to_list  # type: ignore[method-assign]
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -83,11 +103,12 @@ def pixels(name: str) -> Tensor | PhotographSet:
     return scenes() if "photographs" in name or name == "tone" else bars().pixels
 
 
-@pytest.mark.parametrize("tensors", [(torch.ones(2),), (torch.ones(2), torch.ones(2) > 0)])
-def test_what_waits_is_noticed(tensors: tuple[Tensor, ...]) -> None:
+@pytest.mark.parametrize("read", [lambda x: float(x.sum()), lambda x: x[x > 0], lambda x: x.tolist()])
+def test_what_waits_is_noticed(read: Callable[[Tensor], Any]) -> None:
     with Watch() as watch:
-        _ = float(tensors[0].sum()) if len(tensors) == 1 else tensors[0][tensors[1]]
+        read(torch.ones(2))
     assert len(watch.waits) == 1
+    assert torch.ones(2).tolist() == [1, 1] and len(watch.waits) == 1
 
 
 @pytest.mark.parametrize("name", BEGUN)
@@ -101,12 +122,28 @@ def test_no_step_waits_for_its_device(name: str) -> None:
         assert watch.waits == []
 
 
-def test_coarse_noise_waits_for_its_device_once() -> None:
-    """To know how many images have squares of each side; not for where each image's squares lie."""
-    images = bars(4).pixels.float().repeat(8, 1, 1, 1)
+# Strokes are drawn, and pixels encoded, by the host.
+ON_THE_HOST = {"scribbles", "jpeg"}
+
+
+@pytest.mark.parametrize("kind", sorted({*GREY_DAMAGE, *COLOUR_DAMAGE} - ON_THE_HOST))
+def test_damage_waits_for_its_device_once_at_most(kind: str) -> None:
+    """To know how large a kernel is, or how many images have a level: not for each level."""
+    generator, damage = torch.Generator().manual_seed(0), DEGRADATIONS[kind]
+    levels = torch.linspace(*damage.levels, 12)
     with Watch() as watch:
-        coarse_noise(images, torch.ones(len(images)), torch.Generator().manual_seed(0))
-    assert watch.waits == ["aten.bincount"]
+        damage.apply(torch.zeros(12, 3, 16, 16), levels, generator)
+    assert len(watch.waits) <= 1
+
+
+def test_kinds_of_damage_are_drawn_with_one_wait() -> None:
+    """But for those of each kind."""
+    with Watch() as watch:
+        kinds = {"noise": 1.0, "mask": 1.0, "contrast": 1.0, "thin": 1.0}
+        randomly_degraded(
+            torch.zeros(32, 1, 8, 8), kinds, generator=torch.Generator().manual_seed(0)
+        )
+    assert watch.waits == ["tolist"]
 
 
 def whole(function: Callable[..., Any]) -> Callable[..., Any]:
