@@ -103,12 +103,15 @@ def pixels(name: str) -> Tensor | PhotographSet:
     return scenes() if "photographs" in name or name == "tone" else bars().pixels
 
 
-@pytest.mark.parametrize("read", [lambda x: float(x.sum()), lambda x: x[x > 0], lambda x: x.tolist()])
+@pytest.mark.parametrize(
+    "read", [lambda x: float(x.sum()), lambda x: x[x > 0], lambda x: x.tolist()]
+)
 def test_what_waits_is_noticed(read: Callable[[Tensor], Any]) -> None:
     with Watch() as watch:
         read(torch.ones(2))
     assert len(watch.waits) == 1
-    assert torch.ones(2).tolist() == [1, 1] and len(watch.waits) == 1
+    assert torch.ones(2).tolist() == [1, 1]
+    assert len(watch.waits) == 1
 
 
 @pytest.mark.parametrize("name", BEGUN)
