@@ -31,8 +31,8 @@ class TrainingConfig:
     trained on, for early stopping. start: the model that f started from, and the beginning of its
     hash. recipe, stage: name of the recipe that a run follows, or "", and number of its stage, from
     0. bf16: whether to compute in bfloat16 where the device is fast at it; weights stay float32.
-    compile: whether to compile the networks; None tries it on CUDA, and does where steps are then
-    faster (``compiling.Trial``).
+    compile: whether to compile the networks; None tries it on CUDA, and recorded steps too, and
+    goes on in the fastest way (``compiling.Trial``).
 
     objective: name on the command line and in checkpoints. title: name in weights files. divisor:
     number that each part of a batch must be a multiple of.

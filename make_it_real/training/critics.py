@@ -4,8 +4,8 @@ They judge f(z) and f of damaged images alike, and are trained beside f on what 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from make_it_real.models.projected_critic import SIDES, ProjectedCritic
 from make_it_real.training import augment
 from make_it_real.training.config import AdversarialConfig
 from make_it_real.training.losses import (
+    Lambdas,
     Terms,
     beside,
     frozen,
@@ -32,7 +33,13 @@ from make_it_real.training.losses import (
     mean,
     weighted_sum,
 )
-from make_it_real.training.objective import Objective, average, frozen_copy, update, zero_grad
+from make_it_real.training.objective import (
+    Objective,
+    apply_gradients,
+    average,
+    frozen_copy,
+    zero_grad,
+)
 
 Show = Callable[[Tensor], Tensor]
 
@@ -95,9 +102,11 @@ class CriticObjective(Objective):
         """Count the steps with critics before this one."""
         return step // self.config.critic_every
 
-    def lambdas(self, step: int) -> dict[str, float]:
-        """Return λ_k of f's terms in a step, numbered from 0."""
-        return asdict(self.config.lambdas)
+    def phase(self, step: int) -> Hashable:
+        if not self.has_critics(step):
+            return ()
+        turn = self.turn(step)
+        return turn % self.config.penalty_every == 0, self.P is not None and turn % len(SIDES)
 
     def losses(self, draw: Any, y: Any = None) -> Terms:
         """Compute f's terms, with frozen critics. y: f's outputs, computed here if not given."""
@@ -107,10 +116,12 @@ class CriticObjective(Objective):
         """Compute the critics' terms on x and on f's outputs y, without gradient to f."""
         raise NotImplementedError
 
-    def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Any]) -> Terms:
-        """Update f, with its gradient clipped, in steps with critics these too, and f's average."""
+    def update(
+        self, optimizers: Mapping[str, Optimizer], draws: Sequence[Any], lambdas: Lambdas
+    ) -> Terms:
+        """Update f, with its gradient clipped, and in steps with critics these too."""
         zero_grad(optimizers.values())
-        steps, lambdas = [], self.lambdas(draws[0].step)
+        steps = []
         for draw in draws:
             # f is trained by Σ λ_k L_k, where some terms come from the critics.
             with self.autocast():
@@ -126,10 +137,12 @@ class CriticObjective(Objective):
                 (loss / len(draws)).backward()
                 terms |= critics
             steps.append(terms)
-        update([optimizers["f"]], self.config.clip or math.inf)
-        update(optimizer for name, optimizer in optimizers.items() if name != "f")
-        average(self.f_ema, self.f, draws[0].step + 1, self.config.ema)
+        apply_gradients([optimizers["f"]], self.config.clip or math.inf)
+        apply_gradients(optimizer for name, optimizer in optimizers.items() if name != "f")
         return mean(steps)
+
+    def follow(self, step: int) -> None:
+        average(self.f_ema, self.f, step + 1, self.config.ema)
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         return augment.degraded(x, z, self.config, generator)[0]

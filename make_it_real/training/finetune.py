@@ -15,7 +15,7 @@ from make_it_real.training.adversarial import AdversarialObjective
 from make_it_real.training.augment import Augmentation
 from make_it_real.training.checkpoint import build, load_critic
 from make_it_real.training.config import TrainingConfig, default_config
-from make_it_real.training.objective import update
+from make_it_real.training.objective import apply_gradients
 from make_it_real.training.trainer import Trainer, begin, placed, share
 from make_it_real.weights import model_file, pretrained
 
@@ -115,4 +115,4 @@ def head_start(
                 loss = loss + config.gamma / 2 * penalty
         optimizer.zero_grad()
         loss.backward()
-        update([optimizer])
+        apply_gradients([optimizer])

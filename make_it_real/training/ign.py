@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from make_it_real.degradations.kinds import degraded
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.training.config import IGNTrainingConfig
-from make_it_real.training.losses import Terms, losses_ign
-from make_it_real.training.objective import Objective, frozen_copy, update, zero_grad
+from make_it_real.training.losses import Lambdas, Terms, losses_ign
+from make_it_real.training.objective import Objective, apply_gradients, frozen_copy, zero_grad
 
 
 class IGNObjective(Objective):
@@ -39,15 +39,18 @@ class IGNObjective(Objective):
             self.fast("f"), self.f_copy, *draw, clamp=config.clamp, tight_rec=config.tight_rec
         )
 
-    def step(
-        self, optimizers: Mapping[str, Optimizer], draws: Sequence[tuple[Tensor, Tensor]]
+    def update(
+        self,
+        optimizers: Mapping[str, Optimizer],
+        draws: Sequence[tuple[Tensor, Tensor]],
+        lambdas: Lambdas,
     ) -> Terms:
         """Update f once. The copy is f before the update, and normalises as f does."""
         self.f_copy.load_state_dict(self.f.state_dict())
         self.f_copy.train(self.f.training)
         zero_grad(optimizers.values())
-        terms = self.backward(draws, vars(self.config.lambdas))
-        update(optimizers.values())
+        terms = self.backward(draws, lambdas)
+        apply_gradients(optimizers.values())
         return terms
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:

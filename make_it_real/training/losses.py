@@ -18,6 +18,7 @@ from make_it_real.images.pixels import mean_abs
 
 Network = Callable[[Tensor], Tensor]
 Terms = dict[str, Tensor]
+Lambdas = Mapping[str, float] | Mapping[str, Tensor]
 
 # Where the distance of photographs turns from square to straight, in image units: 4 8-bit levels.
 SMOOTH = 0.03
@@ -25,7 +26,7 @@ SMOOTH = 0.03
 SEEN = 0.006
 
 
-def weighted_sum(terms: Terms, lambdas: Mapping[str, float]) -> Tensor:
+def weighted_sum(terms: Terms, lambdas: Lambdas) -> Tensor:
     """Compute Σ λ_k L_k over the terms, a scalar. Raises KeyError for a term that has no λ."""
     return torch.stack([lambdas[name] * term.float() for name, term in terms.items()]).sum()
 

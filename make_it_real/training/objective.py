@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -14,7 +15,7 @@ from make_it_real import devices, distributed
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGN, IGNConfig, Net, place
 from make_it_real.training.config import TrainingConfig
-from make_it_real.training.losses import Network, Terms, mean, weighted_sum
+from make_it_real.training.losses import Lambdas, Network, Terms, mean, weighted_sum
 
 
 class Objective(nn.Module):
@@ -48,15 +49,28 @@ class Objective(nn.Module):
         """Compute the terms L_k of f's loss on a draw, unweighted, by the names of their λ_k."""
         raise NotImplementedError
 
-    def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Any]) -> Terms:
+    def lambdas(self, step: int) -> dict[str, float]:
+        """Return λ_k of f's terms in a step, numbered from 0."""
+        return dict(asdict(self.config)["lambdas"])
+
+    def phase(self, step: int) -> Hashable:
+        """Tell what the number of a step decides besides λ: steps of a phase do the same."""
+        return ()
+
+    def update(
+        self, optimizers: Mapping[str, Optimizer], draws: Sequence[Any], lambdas: Lambdas
+    ) -> Terms:
         """Update the trained networks once, with gradients averaged over draws and processes.
 
-        optimizers: by the networks' names. Returns all terms, detached. They stay on the device,
-        since reading them waits for it.
+        optimizers: by the networks' names. lambdas: λ_k, numbers or scalars on the device. Returns
+        all terms, detached. They stay on the device, since reading them waits for it.
         """
         raise NotImplementedError
 
-    def backward(self, draws: Sequence[Any], lambdas: Mapping[str, float]) -> Terms:
+    def follow(self, step: int) -> None:
+        """Update averages of the networks, after a step, numbered from 0."""
+
+    def backward(self, draws: Sequence[Any], lambdas: Lambdas) -> Terms:
         """Add the gradients of Σ λ_k L_k, averaged over draws; return the terms' means."""
         steps = []
         for draw in draws:
@@ -103,7 +117,7 @@ def zero_grad(optimizers: Iterable[Optimizer]) -> None:
         optimizer.zero_grad()
 
 
-def update(optimizers: Iterable[Optimizer], clip: float = math.inf) -> None:
+def apply_gradients(optimizers: Iterable[Optimizer], clip: float = math.inf) -> None:
     """Take a step of each optimizer, with gradients averaged over all processes.
 
     clip: the norm that an optimizer's gradients are scaled down to, if theirs is larger.

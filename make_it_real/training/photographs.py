@@ -17,8 +17,20 @@ from make_it_real.images.pixels import LUMA
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.models.unet import UNet
 from make_it_real.training.config import PhotographConfig
-from make_it_real.training.losses import Terms, distance, distance_charbonnier, loss_gate
-from make_it_real.training.objective import Objective, average, frozen_copy, update, zero_grad
+from make_it_real.training.losses import (
+    Lambdas,
+    Terms,
+    distance,
+    distance_charbonnier,
+    loss_gate,
+)
+from make_it_real.training.objective import (
+    Objective,
+    apply_gradients,
+    average,
+    frozen_copy,
+    zero_grad,
+)
 
 # One in so many of f's results is given to f again.
 AGAIN = 4
@@ -112,13 +124,17 @@ class PhotographObjective(Objective):
         # Where the gate was closed, s is still damaged.
         return ((share > 0.5) * F.softplus(again)).mean()
 
-    def step(self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw]) -> Terms:
-        """Update f once, then its average."""
+    def update(
+        self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw], lambdas: Lambdas
+    ) -> Terms:
+        """Update f once."""
         zero_grad(optimizers.values())
-        terms = self.backward(draws, vars(self.config.lambdas))
-        update(optimizers.values(), self.config.clip)
-        average(self.f_ema, self.f, draws[0].step + 1, self.config.ema)
+        terms = self.backward(draws, lambdas)
+        apply_gradients(optimizers.values(), self.config.clip)
         return terms
+
+    def follow(self, step: int) -> None:
+        average(self.f_ema, self.f, step + 1, self.config.ema)
 
     def _damaged(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return damaged(x, self.config.damage, self.config.life, generator=generator)

@@ -6,7 +6,6 @@ the checkpoint.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import fields, is_dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -20,6 +19,7 @@ from make_it_real.errors import one_line
 from make_it_real.images.pixels import to_images
 from make_it_real.models.ign import IGN
 from make_it_real.training.config import PhotographConfig, TrainingConfig
+from make_it_real.training.graphs import Graphs, tensors
 from make_it_real.training.losses import Terms
 from make_it_real.training.objective import Objective
 
@@ -32,7 +32,8 @@ class Trainer(Generic[Chosen]):
     """Trains an objective: holds its optimizers, the generator and the number of steps done.
 
     step: number of steps done. lr: learning rate of the last one. compile_error: why compiled
-    networks were given up, or "". Raises ValueError if a batch can't be divided among processes.
+    networks were given up, or "". graphs: recordings of steps, None where steps are done as they
+    are. Raises ValueError if a batch can't be divided among processes.
     """
 
     def __init__(self, objective: Chosen) -> None:
@@ -44,6 +45,7 @@ class Trainer(Generic[Chosen]):
         self.optimizers = {name: self._adam(name) for name in objective.trained}
         self.generator = torch.Generator(self.device)
         self.seed(0)
+        self.graphs: Graphs | None = None
         # State of the generator at the current step, while the next step is already being drawn.
         self.drawn: Tensor | None = None
 
@@ -54,7 +56,11 @@ class Trainer(Generic[Chosen]):
     def _adam(self, name: str) -> torch.optim.Adam:
         config, net = self.config, self.objective.get_submodule(name)
         betas = (config.beta1, config.beta2)
-        return torch.optim.Adam(net.parameters(), lr=config.lr, betas=betas, fused=True)
+        if self.device.type != "cuda":
+            return torch.optim.Adam(net.parameters(), lr=config.lr, betas=betas, fused=True)
+        # A recorded step reads the learning rate on the device.
+        lr = torch.tensor(config.lr, device=self.device)
+        return torch.optim.Adam(net.parameters(), lr=lr, betas=betas, fused=True, capturable=True)
 
     def seed(self, step: int) -> None:
         """Seed the generator, differently for each process and each step."""
@@ -100,19 +106,31 @@ class Trainer(Generic[Chosen]):
         """
         self.lr = self.learning_rate()
         for optimizer in self.optimizers.values():
-            optimizer.param_groups[0]["lr"] = self.lr
+            group = optimizer.param_groups[0]
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self.lr)
+            else:
+                group["lr"] = self.lr
         try:
-            terms = self.objective.step(self.optimizers, draws)
+            terms = self._update(draws)
         except Exception as error:
             if not self.objective.compiled:
                 raise
             self.compile_error, self.objective.compiled = one_line(error), {}
-            terms = self.objective.step(self.optimizers, draws)
+            terms = self._update(draws)
+        self.objective.follow(self.step)
         if self.step == 0:
             # Buffers that networks set by their first batch must be equal in all processes.
             distributed.same(self.objective.buffers())
         self.step += 1
         return terms
+
+    def _update(self, draws: list[Any]) -> Terms:
+        """Do a step on draws but for the averages that follow it."""
+        if self.graphs is not None:
+            return self.graphs.update(draws, self.step)
+        lambdas = self.objective.lambdas(self.step)
+        return self.objective.update(self.optimizers, draws, lambdas)
 
     def train_step(self, pixels: Tensor | PhotographSet) -> Terms:
         """Do one step on a random batch of the pixels (N, C, H, W), or of crops."""
@@ -204,18 +222,6 @@ def fetched(pixels: Tensor, index: Tensor, device: torch.device) -> Tensor:
     return rows.to(device, non_blocking=True)
 
 
-def _tensors(made: Any) -> Iterator[Tensor]:
-    """Yield all tensors in nested dataclasses, lists and tuples."""
-    if isinstance(made, Tensor):
-        yield made
-    elif isinstance(made, tuple | list):
-        for part in made:
-            yield from _tensors(part)
-    elif is_dataclass(made):
-        for field in fields(made):
-            yield from _tensors(getattr(made, field.name))
-
-
 class Ahead(Generic[T]):
     """Makes the draws of a step in another thread, during the step before.
 
@@ -253,7 +259,7 @@ class Ahead(Generic[T]):
         assert self.pending is not None
         made = self.pending.result()
         if self.stream is not None:
-            for tensor in _tensors(made):
+            for tensor in tensors(made):
                 # Its memory must not be reused before the step that reads it is done.
                 tensor.record_stream(torch.cuda.current_stream(self.device))
         return made

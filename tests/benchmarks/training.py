@@ -4,10 +4,11 @@
         [--batches 64,256,1024] [--seconds 3]
 
 For each size (28 pixels grey, 64 in colour: f, critic and settings as ``mir train`` takes them) and
-batch, eager and compiled: images a second, and the share of the device's best matrix product that
-the operations of a step come to. Below, milliseconds of a step's parts by torch.profiler, of the
-largest batch: on the host, and of a GPU's kernels. What can't be compiled says why. ``--quick`` is
-to see that all of it runs: small batches, short times, and a penalty in every second step.
+batch, eager, compiled and, on CUDA, recorded as CUDA graphs: images a second, and the share of the
+device's best matrix product that the operations of a step come to. Below, milliseconds of a step's
+parts by torch.profiler, of the largest batch: on the host, and of a GPU's kernels. What can't be
+compiled or recorded says why. ``--quick`` is to see that all of it runs: small batches, short
+times, and a penalty in every second step.
 """
 
 import argparse
@@ -25,7 +26,9 @@ from make_it_real import devices
 from make_it_real.data.dataset import ImageSet
 from make_it_real.errors import one_line
 from make_it_real.training.adversarial import AdversarialObjective
+from make_it_real.training.compiling import RECORDED_CYCLES
 from make_it_real.training.config import AdversarialConfig, default_config
+from make_it_real.training.graphs import Graphs
 from make_it_real.training.losses import Terms
 from make_it_real.training.networks import default_model
 from make_it_real.training.trainer import Trainer, begin, train
@@ -33,6 +36,7 @@ from tests.benchmarks.flops import matmul_peak, step_flops
 
 # Images to draw from.
 IMAGES = 2048
+WAYS = ("eager", "compiled", "recorded", "compiled and recorded")
 PARTS = ("draw", "forward and losses", "backward", "optimizers")
 
 
@@ -66,8 +70,8 @@ def images_a_second(trainer: Trainer[Any], images: ImageSet, seconds: float) -> 
     """Train for about so many seconds, whole cycles from one penalty to the next."""
     cycle = cycle_of(trainer)
     with closing(cast(Generator[Terms, None, None], train(trainer, images))) as steps:
-        # Much is set up in the first cycle, and networks are compiled.
-        list(islice(steps, cycle))
+        # Much is set up in the first cycle, networks are compiled, and steps are recorded.
+        list(islice(steps, cycle * (RECORDED_CYCLES if trainer.graphs else 1)))
         start, done = finished(trainer.device), 0
         while (now := finished(trainer.device)) - start < seconds or not done:
             done += len(list(islice(steps, cycle)))
@@ -97,7 +101,7 @@ def parts(trainer: Trainer[Any], pixels: Tensor) -> dict[str, tuple[float, float
         activities.append(ProfilerActivity.CUDA)
     steps = cycle_of(trainer)
     with (
-        named(trainer, "draw", "draw"), named(trainer.objective, "step", "step"),
+        named(trainer, "draw", "draw"), named(trainer, "learn", "step"),
         named(Tensor, "backward", "backward"), profile(activities=activities) as profiled,
     ):  # fmt: skip
         for _ in range(steps):
@@ -119,20 +123,24 @@ def parts(trainer: Trainer[Any], pixels: Tensor) -> dict[str, tuple[float, float
 
 
 def measure(
-    size: int, batch: int, device: torch.device, compiled: bool, seconds: float, **changes: Any
+    size: int, batch: int, device: torch.device, way: str, seconds: float, **changes: Any
 ) -> str:
-    """Measure one setting: a line. changes: of the config."""
+    """Measure one setting: a line. way: one of ``WAYS``. changes: of the config."""
     trainer, images = begun(size, batch, device, **changes)
-    label = f"{size:4} px  batch {batch:5}  {'compiled' if compiled else 'eager':9}"
+    label = f"{size:4} px  batch {batch:5}  {way:21}"
     try:
         operations = step_flops(trainer, images.pixels.to(device)) / batch
-        if compiled:
+        if "compiled" in way:
             trainer.objective.compile_networks()
+        if "recorded" in way:
+            trainer.graphs = Graphs(trainer.objective, trainer.optimizers)
         rate = images_a_second(trainer, images, seconds)
     except torch.OutOfMemoryError:
         return f"{label} out of memory"
     if trainer.compile_error:
         return f"{label} not compiled: {one_line(RuntimeError(trainer.compile_error))[:60]}"
+    if trainer.graphs and trainer.graphs.error:
+        return f"{label} not recorded: {trainer.graphs.error[:60]}"
     short = trainer.config.bf16 and devices.fast_bf16(device)
     peak = matmul_peak(device, torch.bfloat16 if short else torch.float32, min(1.0, seconds))
     share = rate * operations / peak
@@ -158,8 +166,9 @@ def main() -> None:
     for size in sizes:
         for batch in batches:
             # Compiling takes longest of all, so one batch is enough.
-            for compiled in (False, True) if batch == batches[len(batches) // 2] else (False,):
-                print(measure(size, batch, device, compiled, seconds, **changes), flush=True)
+            one = batch == batches[len(batches) // 2]
+            for way in (WAYS if device.type == "cuda" else WAYS[:2]) if one else WAYS[:1]:
+                print(measure(size, batch, device, way, seconds, **changes), flush=True)
         trainer, images = begun(size, batches[-1], device, **changes)
         pixels = images.pixels.to(device)
         trainer.train_step(pixels)

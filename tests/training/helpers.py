@@ -17,7 +17,9 @@ from make_it_real.models.ign import IGNConfig
 from make_it_real.training import checkpoint
 from make_it_real.training.adversarial import AdversarialObjective
 from make_it_real.training.config import AdversarialConfig, IGNTrainingConfig
+from make_it_real.training.graphs import Work
 from make_it_real.training.ign import IGNObjective
+from make_it_real.training.losses import Terms
 from make_it_real.training.networks import paper_model
 from make_it_real.training.restoration import RestorationObjective
 from make_it_real.training.trainer import Trainer, begin, train
@@ -118,6 +120,25 @@ def copied(net: nn.Module) -> dict[str, Tensor]:
 
 def mir(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+class Repeated:
+    """Stands in for a GPU's recorder: what it records is done again with the memory it had."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def warm(self, work: Work) -> Terms:
+        return work()
+
+    def record(self, work: Work) -> Work:
+        self.recorded += 1
+
+        def replay() -> Terms:
+            self.replayed += 1
+            return work()
+
+        return replay
 
 
 class Compiled(nn.Module):

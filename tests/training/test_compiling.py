@@ -1,4 +1,4 @@
-"""Compiling is tried, timed and kept where it is faster; training is the same either way."""
+"""The fastest way to do steps is found by timing them; training is the same whichever it is."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,40 +12,60 @@ from make_it_real import distributed
 from make_it_real.training import compiling
 from make_it_real.training.compiling import LEAST_STEPS, Trial
 from make_it_real.training.trainer import Trainer
-from tests.training.helpers import CONFIG, Compiled, bars, begun, same_state
+from tests.training.helpers import CONFIG, Compiled, Repeated, bars, begun, same_state
 
-# A cycle of 2 steps: 4 to set up and 8 that are timed, each way.
-TRIED = replace(CONFIG, steps=60, penalty_every=2)
-EACH = 12
-
-
-def clock(plain: float, compiled: float) -> Iterator[float]:
-    """The times at which steps begin and end that take so many seconds each."""
-    return iter([0.0, 8 * plain, 100.0, 100.0 + 8 * compiled])
+# A cycle of 2 steps: 4 to set up and 8 that are timed; of recorded ones 8 and 8.
+TRIED = replace(CONFIG, steps=200, penalty_every=2)
+EACH, RECORDED = 12, 16
+ALL = 2 * EACH + RECORDED
 
 
-def tried(trainer: Trainer[Any], times: Iterator[float]) -> list[str | None]:
-    trial = Trial(trainer, lambda: next(times))
-    said = []
-    for _ in range(2 * EACH):
+@pytest.fixture(autouse=True)
+def few_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "RECORDED_CYCLES", 4)
+
+
+def clock(*seconds: float) -> Iterator[float]:
+    """The times at which the timed steps of each way begin and end."""
+    return iter([time for one in seconds for time in (0.0, 8 * one)])
+
+
+def tried(
+    trainer: Trainer[Any], times: Iterator[float], recorder: Repeated | None = None
+) -> list[str | None]:
+    trial = Trial(trainer, lambda: next(times), recorder or Repeated())
+    said: list[str | None] = []
+    while not (said and said[-1]):
         trainer.train_step(bars().pixels)
         said.append(trial.after_step())
     assert next(times, None) is None
     return said
 
 
-@pytest.mark.parametrize("compiled", [0.5, 2.0])
-def test_the_faster_way_goes_on(compiler: list[Compiled], compiled: float) -> None:
+@pytest.mark.parametrize(
+    ("compiled", "recorded", "ways"),
+    [
+        (0.5, 0.25, "compiled and recorded"),
+        (0.5, 1.0, "compiled"),
+        (2.0, 0.5, "recorded"),
+        (2.0, 1.5, "as it is"),
+    ],
+)
+def test_the_fastest_way_goes_on(
+    compiler: list[Compiled], compiled: float, recorded: float, ways: str
+) -> None:
     plain, trainer = begun(TRIED), begun(TRIED)
-    said = tried(trainer, clock(1.0, compiled))
-    assert said[:-1] == [None] * (2 * EACH - 1)
-    faster = compiled < 1
-    word = "compiled" if faster else "not compiled"
-    assert said[-1] == f"{word}: a step takes {1e3 * compiled:.3g} ms compiled, 1e+03 ms not"
-    assert bool(trainer.objective.compiled) == faster
+    said = tried(trainer, clock(1.0, compiled, recorded))
+    assert said[:-1] == [None] * (ALL - 1)
+    times = f"compiled {1e3 * compiled:.3g} ms, recorded {1e3 * recorded:.3g} ms"
+    assert said[-1] == f"a step takes 1e+03 ms, {times}; goes on {ways}"
+    assert bool(trainer.objective.compiled) == ("compiled" in ways)
+    assert bool(trainer.graphs) == ("recorded" in ways)
     # Each network was compiled, and not before the steps as they are.
     assert {id(c.net) for c in compiler if c.calls} == set(map(id, trainer.objective.children()))
-    for _ in range(2 * EACH):
+    for _ in range(8):
+        trainer.train_step(bars().pixels)
+    for _ in range(ALL + 8):
         plain.train_step(bars().pixels)
     assert same_state(plain, trainer)
 
@@ -69,8 +89,20 @@ def test_a_failure_to_compile_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(torch, "compile", broken)
     trainer = begun(TRIED)
-    assert tried(trainer, clock(1.0, 0.5))[-1] == "not compiled: no compiler"
+    said = tried(trainer, clock(1.0, 0.5, 0.75))[-1]
+    assert said == "a step takes 1e+03 ms, compiled: no compiler, recorded 750 ms; goes on recorded"
     assert trainer.objective.compiled == {}
+
+
+def test_a_failure_to_record_is_the_reason(compiler: list[Compiled]) -> None:
+    class Broken(Repeated):
+        def record(self, work: Any) -> Any:
+            raise RuntimeError("no graphs")
+
+    trainer = begun(TRIED)
+    said = tried(trainer, clock(1.0, 0.5, 0.25), Broken())[-1]
+    assert said == "a step takes 1e+03 ms, compiled 500 ms, recorded: no graphs; goes on compiled"
+    assert trainer.graphs is None
 
 
 def test_processes_choose_alike(compiler: list[Compiled], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,11 +115,26 @@ def test_processes_choose_alike(compiler: list[Compiled], monkeypatch: pytest.Mo
 
     monkeypatch.setattr(distributed, "agreed", agreed)
     trainer = begun(TRIED)
-    said = tried(trainer, clock(1.0, 0.5))[-1]
+    said = tried(trainer, clock(1.0, 0.5, 2.0))[-1]
     assert asked == [False]
     assert said is not None
-    assert said.startswith("not compiled: a step takes")
+    assert said.endswith("goes on as it is")
     assert trainer.objective.compiled == {}
+
+
+def test_several_processes_record_nothing(
+    compiler: list[Compiled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "agreed", lambda flag: flag)
+    trainer, times = begun(TRIED), clock(1.0, 0.5)
+    trial = Trial(trainer, lambda: next(times))
+    for _ in range(2 * EACH - 1):
+        trainer.train_step(bars().pixels)
+        assert trial.after_step() is None
+    trainer.train_step(bars().pixels)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    assert trial.after_step() == "a step takes 1e+03 ms, compiled 500 ms; goes on compiled"
+    assert trainer.graphs is None
 
 
 @pytest.mark.parametrize(

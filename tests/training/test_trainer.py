@@ -152,15 +152,6 @@ def test_what_goes_wrong_ahead_is_raised(monkeypatch: pytest.MonkeyPatch) -> Non
         next(train(trainer, bars(4), ahead=True))
 
 
-def test_all_tensors_of_a_draw_are_found() -> None:
-    draws = begun(replace(CONFIG, augment=0.5, accumulate=2)).draw(bars(4).pixels, 0)
-    draw = draws[0]
-    assert draw.change is not None
-    found = list(trainers._tensors(draws))
-    assert {id(t) for t in found} >= {id(draw.x), id(draw.white), id(draw.change.hole)}
-    assert len(found) == 2 * 9
-
-
 @pytest.mark.parametrize(("free", "moved"), [(3 * 400, True), (3 * 400 - 1, False)])
 def test_pixels_are_moved_where_they_take_a_third_of_what_is_free(
     monkeypatch: pytest.MonkeyPatch, free: int, moved: bool
