@@ -46,11 +46,16 @@ class Trial:
         self.cycle = getattr(trainer.config, "penalty_every", 1)
         self.trainer, self.clock = trainer, clock or (lambda: _now(trainer.device))
         self.recorder = recorder
-        self.done, self.since = 0, 0.0
+        self.done, self.since, self.over = 0, 0.0, False
         self.seconds: list[float] = []
 
     def after_step(self) -> str | None:
-        """Take note of a step that was done: None, or what was chosen and why, in one line."""
+        """Take note of a step that was done: None, or what was chosen and why, in one line.
+
+        Later a step that comes for the first time may fail to be recorded, which is said, too.
+        """
+        if self.over:
+            return self._failed()
         self.done += 1
         setup = self.cycle * (RECORDED_CYCLES if len(self.seconds) == 2 else SETUP_CYCLES)
         timed = self.cycle * TIMED_CYCLES
@@ -85,9 +90,16 @@ class Trial:
             self.trainer.graphs = None
         return self._said(graphs.error)
 
+    def _failed(self) -> str | None:
+        graphs = self.trainer.graphs
+        if graphs is None or not graphs.error:
+            return None
+        self.trainer.graphs = None
+        return f"not recorded: {graphs.error}"
+
     def _said(self, error: str = "") -> str:
         """Say what was measured and chosen. error: why nothing was recorded."""
-        trainer = self.trainer
+        trainer, self.over = self.trainer, True
         errors = ("", trainer.compile_error, error)
         labels = ("a step takes", "compiled", "recorded")
         parts = [

@@ -126,12 +126,9 @@ class Run:
             if compiled and trainer.compile_error:
                 compiled = False
                 self.tell(Notice(f"not compiled: {trainer.compile_error}"))
-            if trial and (chosen := trial.after_step()):
-                self.tell(Notice(chosen))
-                trial, compiled = None, bool(trainer.objective.compiled)
-            if trainer.graphs and trainer.graphs.error and not trial:
-                self.tell(Notice(f"not recorded: {trainer.graphs.error}"))
-                trainer.graphs = None
+            if trial and (said := trial.after_step()):
+                self.tell(Notice(said))
+                compiled = bool(trainer.objective.compiled)
             if trainer.step % LOG_EVERY == 0:
                 # Only here is a GPU waited for: until then it is ahead of this loop.
                 line, now = self._line(recent), time.monotonic()

@@ -105,6 +105,20 @@ def test_a_failure_to_record_is_the_reason(compiler: list[Compiled]) -> None:
     assert trainer.graphs is None
 
 
+def test_a_later_failure_to_record_is_said_once(compiler: list[Compiled]) -> None:
+    trainer, times = begun(TRIED), clock(1.0, 2.0, 0.5)
+    trial = Trial(trainer, lambda: next(times), Repeated())
+    for _ in range(ALL):
+        trainer.train_step(bars().pixels)
+        trial.after_step()
+    assert trainer.graphs is not None
+    assert trial.after_step() is None
+    trainer.graphs.error = "no memory"
+    assert trial.after_step() == "not recorded: no memory"
+    assert trainer.graphs is None
+    assert trial.after_step() is None
+
+
 def test_processes_choose_alike(compiler: list[Compiled], monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process is slower compiled, so that this one, which is not, leaves it as well."""
     asked = []

@@ -18,9 +18,21 @@ from torch import Tensor
 
 from make_it_real.training import checkpoint, compiling
 from make_it_real.training.events import Notice
+from make_it_real.training.graphs import Graphs
 from make_it_real.training.run import Run
 from make_it_real.weights import model_card, model_file, pretrained
-from tests.training.helpers import CONFIG, CPU, OPTIONS, Compiled, bars, begun, begun_ign, mir, run
+from tests.training.helpers import (
+    CONFIG,
+    CPU,
+    OPTIONS,
+    Compiled,
+    Repeated,
+    bars,
+    begun,
+    begun_ign,
+    mir,
+    run,
+)
 
 
 def test_mir_train_writes_a_model_and_goes_on_with_its_run(folder: Path, tmp_path: Path) -> None:
@@ -210,15 +222,17 @@ def test_a_run_tells_which_way_it_goes_on(
     tmp_path: Path, compiler: list[Compiled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiling, "tries", lambda trainer: True)
+    monkeypatch.setattr(compiling, "Graphs", lambda f, adam, _: Graphs(f, adam, Repeated()))
     told: list[object] = []
     trainer = begun(replace(CONFIG, steps=60, penalty_every=2))
     Run(tmp_path, trainer, bars(), told.append).follow(Event(), 1e9)
     lines = [one.text for one in told if isinstance(one, Notice) and "compiled" in one.text]
     assert len(lines) == 1
-    assert re.fullmatch(
-        r"(not )?compiled: a step takes [\d.]+ ms compiled, [\d.]+ ms not", lines[0]
-    )
-    assert bool(trainer.objective.compiled) != lines[0].startswith("not")
+    times = r"a step takes [\d.]+ ms, compiled [\d.]+ ms, recorded [\d.]+ ms"
+    ways = r"as it is|compiled|recorded|compiled and recorded"
+    assert (found := re.fullmatch(rf"{times}; goes on ({ways})", lines[0]))
+    assert bool(trainer.objective.compiled) == ("compiled" in found[1])
+    assert bool(trainer.graphs) == ("recorded" in found[1])
     assert all(c.calls for c in compiler)
 
 
