@@ -25,14 +25,6 @@ def default_model(image_size: int, channels: int) -> IGNConfig:
     )  # fmt: skip
 
 
-def photograph_model() -> IGNConfig:
-    """Build the config of the network for photographs of any size."""
-    return IGNConfig(
-        0, 3, widths=(48, 96, 160), blocks=3, dead_zone=0.0, rest=0.18, rest_ramp=2.0,
-        rest_radius=8, architecture="unet", source="none", learned_gate=True, tone=True,
-    )  # fmt: skip
-
-
 def paper_model(image_size: int, channels: int, **changes: Any) -> IGNConfig:
     """Build the config of the paper's DCGAN: the side is halved, rounding up, to 4 pixels.
 

@@ -1,7 +1,8 @@
 """Recipes of the bundled models: a TOML file each in ``recipes/``, read as settings.
 
 A recipe names its data, its network with the source, and its stages. Each stage is a training
-that goes on from the one before.
+that goes on from the one before. A recipe may name another one as its base, and say only what
+differs.
 """
 
 import tomllib
@@ -48,8 +49,17 @@ def load(name: str) -> Recipe:
     """Load the recipe of a bundled model. Raises SettingsError for any other name."""
     if name not in names():
         raise SettingsError(f"no recipe {name!r}: there are {', '.join(names())}")
+    return parse(name, _read(name))
+
+
+def _read(name: str) -> dict[str, Any]:
+    """Read the fields of a recipe's file. What a recipe with a base leaves out is as there."""
     text = files(__package__).joinpath("recipes", f"{name}.toml").read_text("utf-8")
-    return parse(name, tomllib.loads(text))
+    own = tomllib.loads(text)
+    if "base" not in own:
+        return own
+    base = _read(own.pop("base"))
+    return {**base, **own, "model": {**base["model"], **own.get("model", {})}}
 
 
 def parse(name: str, fields: Mapping[str, Any]) -> Recipe:

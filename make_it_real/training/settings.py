@@ -14,7 +14,7 @@ from make_it_real.training.config import (
     TrainingConfig,
     default_config,
 )
-from make_it_real.training.networks import default_model, paper_model, photograph_model
+from make_it_real.training.networks import default_model, paper_model
 
 
 def setting_types(objective: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def list_nondefault(config: TrainingConfig, model: IGNConfig) -> list[str]:
     """
     plain: TrainingConfig
     if isinstance(config, PhotographConfig):
-        plain, usual = PhotographConfig(), photograph_model()
+        plain, usual = PhotographConfig(), recipe.load("photos").model
     elif isinstance(config, IGNTrainingConfig):
         plain, usual = IGNTrainingConfig(), paper_model(model.image_size, model.channels)
     else:

@@ -227,7 +227,7 @@ def _begun_photographs(
         chosen = chosen or recipe.choose(0, 3)
     if chosen is not None:
         settings = recipe.begin_with(chosen, settings)
-    model = chosen.model if chosen else networks.photograph_model()
+    model = (chosen or recipe.load("photos")).model
     old: IGN | None = None
     if start is not None:
         old = pretrained.load(start)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from make_it_real.degradations.life import rounded
 from make_it_real.images import decode
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.unet import UNet
-from make_it_real.training import checkpoint, photographs
+from make_it_real.training import checkpoint, photographs, recipe
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.losses import distance_charbonnier, loss_gate, weighted_sum
 from make_it_real.training.photographs import PhotographObjective
@@ -235,9 +236,8 @@ WORDS = [
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small network in place of the default and of the recipe's."""
-    from make_it_real.training import networks, recipe
-
-    monkeypatch.setattr(networks, "photograph_model", lambda: RESTORER)
+    found = replace(recipe.load("photos"), model=RESTORER)
+    monkeypatch.setattr(recipe, "load", lambda name: found)
     monkeypatch.setattr(recipe, "choose", lambda size, channels: None)
 
 
