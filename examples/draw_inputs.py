@@ -214,7 +214,7 @@ def paint(name: str) -> Picture:
             page = sheet(rng, (800, 600), "#384a43", (110, 0.09), (2, 0.02))
             line = rough(rng, trace(name, page.size, (240, 90), 410, 28), 2, 150, 4, 4)
             page.paste("#e8eae2", mask=line)
-            return page.quantize(48)
+            return page.quantize(16)
         case "crayon-5.png":
             page = sheet(rng, (500, 700), "#faf1d6", (3, 0.03))
             line = rough(rng, trace(name, page.size, (110, 150), 390, 36), 3, 150, 6, 5)
