@@ -14,20 +14,21 @@ from make_it_real.training.compiling import LEAST_STEPS, Trial
 from make_it_real.training.trainer import Trainer
 from tests.training.helpers import CONFIG, Compiled, Repeated, bars, begun, same_state
 
-# A cycle of 2 steps: 4 to set up and 8 that are timed; of recorded ones 8 and 8.
+# A cycle of 2 steps: 2 to set up and 4 that are timed; of recorded ones 8 and 4.
 TRIED = replace(CONFIG, steps=200, penalty_every=2)
-EACH, RECORDED = 12, 16
+EACH, RECORDED = 6, 12
 ALL = 2 * EACH + RECORDED
 
 
 @pytest.fixture(autouse=True)
 def few_cycles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "RECORDED_CYCLES", 4)
+    for name, cycles in {"SETUP": 1, "TIMED": 2, "RECORDED": 4}.items():
+        monkeypatch.setattr(compiling, f"{name}_CYCLES", cycles)
 
 
 def clock(*seconds: float) -> Iterator[float]:
     """The times at which the timed steps of each way begin and end."""
-    return iter([time for one in seconds for time in (0.0, 8 * one)])
+    return iter([time for one in seconds for time in (0.0, 4 * one)])
 
 
 def tried(
