@@ -60,7 +60,7 @@ LIFE = (
     Stage(0.3, ("blur", "anisotropic-blur", "plateau-blur", "defocus"), 0.5),
     Stage(0.3, ("low-resolution", "downscale"), 0.5),
     Stage(0.6, ("noise", "poisson", "phone-noise", "salt-and-pepper"), 0.5),
-    Stage(0.2, ("scratches", "dust", "creases", "holes"), 1.0),
+    Stage(0.35, ("scratches", "dust", "creases", "holes"), 1.0),
     Stage(0.1, ("fading", "cast", "saturation", "contrast", "light", "gamma"), 0.5),
     Stage(0.15, ("sharpen",), 1.0),
     Stage(0.8, ("jpeg", "webp", "jpeg-twice"), 1.0),
