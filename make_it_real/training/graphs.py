@@ -7,9 +7,10 @@ recorded. What else a step's number decides is its ``Objective.phase``, and each
 recording of its own.
 """
 
+import copy
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import fields, is_dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +21,6 @@ from make_it_real.training.losses import Terms
 from make_it_real.training.objective import Objective
 
 Work = Callable[[], Terms]
-T = TypeVar("T")
 # How far a recorded step may be from the step itself, relative to that: sums on a GPU are not of
 # the same order each time.
 TOLERANCE = 0.05
@@ -72,7 +72,7 @@ class Recording:
     """A recorded step: its replay, and the draws and λ that it reads."""
 
     def __init__(self, draws: Sequence[Any], lambdas: Mapping[str, float]) -> None:
-        self.draws: list[Any] = cloned(list(draws))
+        self.draws: list[Any] = copy.deepcopy(list(draws))
         device = next(tensors(self.draws)).device
         self.weights = torch.zeros(len(lambdas), device=device)
         self.lambdas = dict(zip(lambdas, self.weights, strict=True))
@@ -142,9 +142,9 @@ class Graphs:
         """Do a step as it is, after a recording of it that is undone. Give up where they differ."""
         assert recording.replay is not None
         state = self._state()
-        before = cloned(state)
+        before = copy.deepcopy(state)
         replayed = recording.replay()
-        after = cloned(state)
+        after = copy.deepcopy(state)
         with torch.no_grad():
             for tensor, value in zip(tensors(state), tensors(before), strict=True):
                 tensor.copy_(value)
@@ -187,18 +187,6 @@ def tensors(made: Any) -> Iterator[Tensor]:
     elif is_dataclass(made):
         for field in fields(made):
             yield from tensors(getattr(made, field.name))
-
-
-def cloned(made: T) -> T:
-    """Copy nested dataclasses, lists and tuples with all tensors in them."""
-    copy: Any = made
-    if isinstance(made, Tensor):
-        copy = made.clone()
-    elif isinstance(made, tuple | list):
-        copy = type(made)(map(cloned, made))
-    elif is_dataclass(made) and not isinstance(made, type):
-        copy = replace(made, **{f.name: cloned(getattr(made, f.name)) for f in fields(made)})
-    return copy  # type: ignore[no-any-return]
 
 
 def layout(made: Any) -> Hashable:

@@ -1,5 +1,6 @@
 """Recorded steps do what the steps do: a recorder stands in that repeats on the memory it had."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from make_it_real.training import graphs
-from make_it_real.training.graphs import Graphs, Work, cloned, layout, tensors
+from make_it_real.training.graphs import Graphs, Work, layout, tensors
 from make_it_real.training.losses import Terms
 from make_it_real.training.trainer import Trainer
 from tests.training.helpers import (
@@ -141,9 +142,9 @@ def test_all_tensors_of_a_draw_are_found() -> None:
     found = list(tensors(draws))
     assert {id(t) for t in found} >= {id(draw.x), id(draw.white), id(draw.change.hole)}
     assert len(found) == 2 * 9
-    copy = cloned(draws)
-    assert layout(copy) == layout(draws)
-    assert not {id(t) for t in tensors(copy)} & {id(t) for t in found}
+    copied = copy.deepcopy(draws)
+    assert layout(copied) == layout(draws)
+    assert not {id(t) for t in tensors(copied)} & {id(t) for t in found}
 
 
 def test_draws_are_alike_but_for_their_values_and_their_step() -> None:
@@ -152,4 +153,4 @@ def test_draws_are_alike_but_for_their_values_and_their_step() -> None:
     assert layout(replace(draw, step=7, x=draw.x + 1)) == layout(draw)
     assert layout(replace(draw, rest=draw.rest + 1)) != layout(draw)
     assert layout(replace(draw, Ax=draw.Ax[1:])) != layout(draw)
-    assert hash(layout(draw)) == hash(layout(cloned(draw)))
+    assert hash(layout(draw)) == hash(layout(copy.deepcopy(draw)))
