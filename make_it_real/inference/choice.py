@@ -30,9 +30,12 @@ def choose(picture: Picture) -> Choice:
     """Choose the model for a picture: ``photos`` for a photograph, ``faces`` for a drawing.
 
     A photograph is repaired at its own size, the faces in it as everything else. A picture of
-    64×64 pixels has the size of the images of ``faces``, and goes there.
+    64×64 pixels has the size of the images of ``faces``, and goes there, unless some of it is
+    transparent, as icons are.
     """
     if tuple(picture.colour.shape[1:]) == (FACES_SIDE, FACES_SIDE):
+        if picture.alpha is not None:
+            return Choice("photos", f"icon: {FACES_SIDE}×{FACES_SIDE} and partly transparent")
         return Choice("faces", f"of the model's size, {FACES_SIDE}×{FACES_SIDE}")
     medium = recognise(picture)
     if medium.drawing:

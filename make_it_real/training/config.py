@@ -189,6 +189,7 @@ class PhotographConfig(TrainingConfig):
     """The settings of the restorer of photographs, which learns on crops.
 
     crop: side of the crops in pixels. clean: share of the crops that f should leave unchanged.
+    graphics: share of the crops on which text and the like is drawn (``data/graphics.py``).
     damage: weight of each kind of damage that f learns to repair, levels in ``life.RANGES``. life:
         share of the damaged crops that get several of these, in the order of ``life.LIFE``. grey:
         share of the crops that lose their colour first. off_grid: share of the crops that are cut
@@ -211,6 +212,7 @@ class PhotographConfig(TrainingConfig):
     flip: bool = True
     crop: int = 64
     clean: float = 0.11
+    graphics: float = 0.0
     life: float = 0.12
     grey: float = 0.05
     off_grid: float = 0.15
@@ -232,8 +234,9 @@ class PhotographConfig(TrainingConfig):
             raise ValueError("hold_out must be 0: nothing is generated that could be compared")
         if self.crop < 16:
             raise ValueError("crop must be at least 16")
-        if not all(0 <= share <= 1 for share in (self.clean, self.life, self.grey, self.off_grid)):
-            raise ValueError("clean, life, grey and off_grid are shares, from 0 to 1")
+        for name in ("clean", "graphics", "life", "grey", "off_grid"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1")
         if not (self.clip > 0 and self.smooth > 0):
             raise ValueError("clip and smooth must be over 0")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from make_it_real import distributed
+from make_it_real.data import graphics
 from make_it_real.data.dataset import ImageSet
 from make_it_real.data.photographs import PhotographSet
 from make_it_real.errors import one_line
@@ -83,10 +84,14 @@ class Trainer(Generic[Chosen]):
             if not self.config.tone_alone:
                 side, turned = self.config.drawn_side, self.config.flip
                 crops = pixels.crops(n, side, turned=turned, generator=self.generator)
+                crops = graphics.among(crops, self.config.graphics, self.generator)
                 return to_images(crops.to(self.device))
             pixels = pixels.places
         index = torch.randint(len(pixels), (n,), generator=self.generator, device=self.device)
-        x = to_images(fetched(pixels, index, self.device))
+        rows = fetched(pixels, index, self.device)
+        if isinstance(self.config, PhotographConfig):
+            rows = graphics.among(rows, self.config.graphics, self.generator).to(self.device)
+        x = to_images(rows)
         if self.config.flip:
             coin = torch.rand(n, generator=self.generator, device=self.device) < 0.5
             x = torch.where(coin[:, None, None, None], x.flip(3), x)

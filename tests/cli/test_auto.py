@@ -90,3 +90,15 @@ def test_models_are_loaded_once_and_when_they_are_needed(folder: Path, tiny_f: I
     assert choose(decode.read(folder / "small.png")) == Choice(
         "faces", "of the model's size, 64×64"
     )
+
+
+def test_an_icon_is_no_face(here: Path) -> None:
+    icon = Image.new("RGBA", (64, 64))
+    ImageDraw.Draw(icon).ellipse((4, 4, 60, 60), "red")
+    icon.save("icon.png")
+    icon.putalpha(255)
+    icon.save("opaque.png")
+    assert choose(decode.read(here / "icon.png")) == Choice(
+        "photos", "icon: 64×64 and partly transparent"
+    )
+    assert choose(decode.read(here / "opaque.png")).model == "faces"

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from make_it_real.data import graphics
 from make_it_real.degradations.life import rounded
 from make_it_real.images import decode
 from make_it_real.models.ign import IGNConfig
@@ -68,6 +69,13 @@ def test_grey_crops_are_grey_before_the_damage() -> None:
     for images in (draw.x, draw.y):
         assert torch.equal(images[:, 0], images[:, 2])
     assert not torch.equal(draw.Ax[:, 0], draw.Ax[:, 2])
+
+
+def test_a_share_of_the_crops_is_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphics, "drawn", lambda crop, generator: torch.full_like(crop, 255))
+    (draw,) = begun(batch=200, graphics=0.3).draw(scenes(), 0)
+    white = torch.cat([(each == 1).flatten(1).all(1) for each in (draw.x, draw.y)])
+    assert white.float().mean() == pytest.approx(0.3, abs=0.1)
 
 
 @pytest.mark.parametrize(("batch", "clean", "kept"), [(4, 0.0, 0), (3, 0.9, 2), (10, 0.11, 1)])
@@ -191,7 +199,8 @@ def test_a_short_training_repairs_some_of_the_damage() -> None:
     ("changes", "said"),
     [
         ({"hold_out": 5}, "hold_out must be 0"), ({"crop": 8}, "crop must be at least 16"),
-        ({"clean": 1.5}, "shares"), ({"clip": 0.0}, "clip and smooth must be over 0"),
+        ({"clean": 1.5}, "clean is a share, from 0 to 1"),
+        ({"graphics": -0.1}, "graphics is a share, from 0 to 1"), ({"clip": 0.0}, "clip and smooth must be over 0"),
         ({"smooth": 0.0}, "clip and smooth must be over 0"),
         ({"damage": {"banding": 1}}, "kept out of training on purpose: banding"),
     ],

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from make_it_real.data import graphics
 from make_it_real.degradations.life import rounded
 from make_it_real.errors import DataError, SettingsError
 from make_it_real.models.tone import SIDE
@@ -58,6 +59,13 @@ def test_a_draw_has_windows_of_whole_pictures_clean_ones_and_faded_ones() -> Non
             torch.testing.assert_close(rounded(each), each)
         assert (draw.Ax != draw.y).flatten(1).any(1).all()
     assert tone.LEAST // 2 <= min(sides) < max(sides) <= SIDE // 2
+
+
+def test_a_share_of_the_pictures_is_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphics, "drawn", lambda place, generator: torch.full_like(place, 255))
+    (draw,) = begun(batch=100, clean=0.9, graphics=0.4).draw(scenes(), 0)
+    # White stays white, however bright a picture is made.
+    assert (draw.x == 1).flatten(1).all(1).float().mean() == pytest.approx(0.4, abs=0.15)
 
 
 def test_half_of_the_pictures_are_of_another_exposure() -> None:
