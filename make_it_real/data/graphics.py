@@ -1,4 +1,4 @@
-"""Pictures that no camera took: text, tables, buttons, large pixels, captions and borders.
+"""Pictures that no camera took: text, tables, buttons, large pixels, dots, captions and borders.
 
 They lie in every folder of photographs: screens, scanned pages, prints on a white sheet. A letter
 is much like a scratch, and f must tell one from the other, but sets of photographs hold few. So
@@ -43,11 +43,11 @@ def drawn(photograph: Tensor, generator: torch.Generator) -> Tensor:
     on_photograph = rng.random() < 0.35
     if on_photograph:
         kinds: dict[Callable[[Image.Image, Random], Image.Image], int] = {
-            _captioned: 4, _bordered: 4, _inset: 2,
+            _captioned: 4, _bordered: 4, _inset: 2, _dotted: 1,
         }  # fmt: skip
     else:
         picture = _ground(picture.size, rng)
-        kinds = {_written: 10, _window: 4, _table: 3, _large_pixels: 2}
+        kinds = {_written: 10, _window: 4, _table: 3, _large_pixels: 2, _dotted: 2}
     (kind,) = rng.choices(list(kinds), list(kinds.values()))
     return torch.from_numpy(np.array(kind(picture, rng))).permute(2, 0, 1)
 
@@ -207,6 +207,23 @@ def _large_pixels(picture: Image.Image, rng: Random) -> Image.Image:
         table = table.repeat(2, 0).repeat(2, 1)[:count, :count]
     large = Image.fromarray(table).resize((count * square,) * 2, Image.Resampling.NEAREST)
     return large.crop((0, 0, side, side))
+
+
+def _dotted(picture: Image.Image, rng: Random) -> Image.Image:
+    """Lay dots or squares at even distances, as on cloth; every second row may be shifted."""
+    side, step, turn = picture.width, rng.uniform(8, 36), math.radians(rng.uniform(0, 90))
+    radius, shift = rng.uniform(0.1, 0.35) * step, rng.choice((0.0, 0.5))
+    spots = Image.new("L", (FINER * side, FINER * side))
+    draw, count = ImageDraw.Draw(spots), math.ceil(side / step)
+    shape, far = (draw.ellipse if rng.random() < 0.8 else draw.rectangle), FINER * radius
+    for row in range(-count, count + 1):
+        for column in range(-count, count + 1):
+            u, v = step * (column + shift * (row % 2)), step * row
+            x = FINER * (side / 2 + u * math.cos(turn) - v * math.sin(turn))
+            y = FINER * (side / 2 + u * math.sin(turn) + v * math.cos(turn))
+            shape((x - far, y - far, x + far, y + far), 255)
+    picture.paste(_ink(_at(picture), rng), mask=spots.reduce(FINER))
+    return picture
 
 
 # Writes a line on a picture at (left, top), in an ink.

@@ -137,6 +137,13 @@ def test_unchanged_and_no_face_are_said(client: TestClient) -> None:
     assert torch.equal(pixels_of(answer["image"]), pixels_of(photograph(300, 200)))
 
 
+def test_a_drawing_without_a_face_is_repaired_as_a_photograph_is(client: TestClient) -> None:
+    answer = client.post("/api/real", json={"picture": base64_of(drawing())}).json()
+    assert (answer["model"], answer["chosen"], answer["reason"]) == ("photos", True, "")
+    assert answer["why"].startswith("drawing: strokes on a bright ground; ")
+    assert "no face" in answer["why"]
+
+
 def test_a_seed_is_the_file_that_generate_writes(
     ask: Any, here: Path, tiny_f: IGN, tiny_model: Path
 ) -> None:

@@ -200,7 +200,8 @@ def test_a_short_training_repairs_some_of_the_damage() -> None:
     [
         ({"hold_out": 5}, "hold_out must be 0"), ({"crop": 8}, "crop must be at least 16"),
         ({"clean": 1.5}, "clean is a share, from 0 to 1"),
-        ({"graphics": -0.1}, "graphics is a share, from 0 to 1"), ({"clip": 0.0}, "clip and smooth must be over 0"),
+        ({"graphics": -0.1}, "graphics is a share, from 0 to 1"),
+        ({"clip": 0.0}, "clip and smooth must be over 0"),
         ({"smooth": 0.0}, "clip and smooth must be over 0"),
         ({"damage": {"banding": 1}}, "kept out of training on purpose: banding"),
     ],

@@ -180,6 +180,16 @@ def test_damaged_photographs_come_nearer_to_what_they_were(
     assert same.float().mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples" / "screens").iterdir()), ids=lambda path: path.stem
+)
+def test_text_and_charts_stay_as_they_are(path: Path) -> None:
+    f = make_it_real.load("photos", "cpu")
+    screen = decode.read(path).colour[None] * 2 - 1
+    off = (to_pixels(make_it_real.project(f, screen)).int() - to_pixels(screen).int()).abs()
+    assert (off.amax(1) > 1).float().mean() < 0.01
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion", "faces", "photos"])
 def test_scores_have_a_percentile(name: str) -> None:
     calibration = model_file.inspect(model_file.resolve(name)).calibration
