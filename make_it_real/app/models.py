@@ -8,7 +8,9 @@ from typing import Any
 from make_it_real import devices
 from make_it_real.errors import RequestError, WeightsError
 from make_it_real.images import encode
+from make_it_real.images.decode import Picture
 from make_it_real.images.framing import Framing, described
+from make_it_real.inference.choice import choose
 from make_it_real.inference.scoring import checked
 from make_it_real.models.ign import IGN, place
 from make_it_real.weights import model_file, pretrained
@@ -102,6 +104,13 @@ class Models:
         if loaded.info.repairs:
             raise RequestError(f"{loaded.info.name} repairs pictures and has none of its own")
         return loaded
+
+    def for_picture(self, name: str, picture: Picture) -> tuple[Loaded, str]:
+        """Load the model of a name, or for auto the one that fits a picture, and say why."""
+        if name != AUTO:
+            return self.get(name), ""
+        choice = choose(picture)
+        return self.get(choice.model), choice.why
 
     def _load(self, name: str) -> Loaded:
         path, info = self._paths[name], self._infos[name]

@@ -16,7 +16,6 @@ from make_it_real.images.framing import Whole, fit_all
 from make_it_real.images.paste_back import Outcome, finished, outcome
 from make_it_real.images.pixels import mean_abs
 from make_it_real.inference import plots, whole
-from make_it_real.inference.choice import choose, without_face
 from make_it_real.inference.projection import (
     DEFAULT_BATCH,
     LEAST_SIDE,
@@ -70,25 +69,19 @@ def make_real(models: Models, fields: Fields) -> dict[str, Any]:
     if name == AUTO and wish.variations.noise:
         # Photographs are repaired, where noise would only be more damage.
         name = DEFAULT_MODEL
-    choice = choose(picture) if name == AUTO else None
-    model = models.get(choice.model if choice else name)
-    try:
-        answer = _made(model, picture, wish)
-    except NoFaceError as error:
-        if choice:
-            choice = without_face(choice, str(error))
-            model = models.get(choice.model)
-            answer = _made(model, picture, wish)
-        else:
-            made = outcome(picture, (), restore=True)
-            answer = _answer(model, picture, [made], wish, reason=str(error))
+    model, why = models.for_picture(name, picture)
+    if model.size:
+        answer = _framed(model, picture, wish)
+    elif wish.variations.noise:
+        raise RequestError(f"{model.info.name} repairs pictures and makes nothing new out of noise")
+    else:
+        answer = _whole(model, picture, wish)
     height, width = picture.colour.shape[1:]
     way = commands.Way(model, wish.steps, wish.variations, wish.drawn and model.framing.faces)
     return answer | {
-        "size": model.size, "model": model.name, "chosen": bool(choice),
-        "why": choice.why if choice else "", "width": width, "height": height,
-        "warnings": [*picture.warnings, *answer["warnings"]],
-        "noise": bool(wish.variations.noise), "shell": way.shell(chosen=bool(choice)),
+        "size": model.size, "model": model.name, "chosen": name == AUTO, "why": why,
+        "width": width, "height": height, "warnings": [*picture.warnings, *answer["warnings"]],
+        "noise": bool(wish.variations.noise), "shell": way.shell(chosen=name == AUTO),
         # In Python, a picture that f can't be applied to is an error.
         "python": "" if answer["reason"] else way.python(),
     }  # fmt: skip
@@ -98,15 +91,6 @@ def shown(models: Models, fields: Fields) -> dict[str, Any]:
     """Show a picture that a browser can't read, as a PNG. Fields: picture."""
     picture = fields.picture()
     return {"image": answers.png(picture.colour * 2 - 1, alpha=picture.alpha)}
-
-
-def _made(model: Loaded, picture: Picture, wish: Wish) -> dict[str, Any]:
-    """Apply f^steps. Raises NoFaceError."""
-    if model.size:
-        return _framed(model, picture, wish)
-    if wish.variations.noise:
-        raise RequestError(f"{model.info.name} repairs pictures and makes nothing new out of noise")
-    return _whole(model, picture, wish)
 
 
 def _whole(model: Loaded, picture: Picture, wish: Wish) -> dict[str, Any]:
@@ -131,14 +115,15 @@ def _whole(model: Loaded, picture: Picture, wish: Wish) -> dict[str, Any]:
 
 
 def _framed(model: Loaded, picture: Picture, wish: Wish) -> dict[str, Any]:
-    """Bring a picture to the model's size, apply f^steps, and paste back what it changed.
-
-    Raises NoFaceError.
-    """
+    """Bring a picture to the model's size, apply f^steps, and paste back what it changed."""
     framing = model.framing
     # A sheet that was drawn on is the frame itself, for a model of faces.
     how: Whole = "crop" if wish.drawn and framing.faces else "auto"
-    fitted = fit_all(picture, model.size, model.f.config.channels, framing, how=how)
+    try:
+        fitted = fit_all(picture, model.size, model.f.config.channels, framing, how=how)
+    except NoFaceError as error:
+        made = outcome(picture, (), restore=True)
+        return _answer(model, picture, [made], wish, reason=str(error))
     x = torch.stack([one.image for one in fitted])
     fx, change = (part.cpu() for part in project_with_change(model.f, x))
     path = [fx]

@@ -29,9 +29,9 @@ class Choice:
 def choose(picture: Picture) -> Choice:
     """Choose the model for a picture: ``photos`` for a photograph, ``faces`` for a drawing.
 
-    A photograph is repaired at its own size, the faces in it as everything else, and so is a
-    drawing in which no face is found later (``without_face``). A picture of 64×64 pixels has the
-    size of the images of ``faces``, and goes there, unless some of it is transparent, as icons are.
+    A photograph is repaired at its own size, the faces in it as everything else. A picture of
+    64×64 pixels has the size of the images of ``faces``, and goes there, unless some of it is
+    transparent, as icons are.
     """
     if tuple(picture.colour.shape[1:]) == (FACES_SIDE, FACES_SIDE):
         if picture.alpha is not None:
@@ -41,11 +41,6 @@ def choose(picture: Picture) -> Choice:
     if medium.drawing:
         return Choice("faces", f"drawing: {medium.why}")
     return Choice("photos", f"photograph: {medium.why}")
-
-
-def without_face(drawing: Choice, reason: str) -> Choice:
-    """Choose the model for a drawing that went to ``faces``, and why no face is found in it."""
-    return Choice("photos", f"{drawing.why}; {reason}")
 
 
 class Auto:
@@ -63,14 +58,10 @@ class Auto:
         self._loaded: dict[str, Model] = {}
         self._lock = Lock()
 
-    def __call__(self, picture: Picture) -> tuple[Model, Choice]:
-        """Return the model for a picture, and the choice. Raises WeightsError."""
+    def __call__(self, picture: Picture) -> tuple[Model, str]:
+        """Return the model for a picture, and why it is that. Raises WeightsError."""
         choice = choose(picture)
-        return self.load(choice), choice
-
-    def load(self, choice: Choice) -> Model:
-        """Return the model chosen, loaded once. Raises WeightsError."""
         with self._lock:
             if choice.model not in self._loaded:
                 self._loaded[choice.model] = self._load(choice.model)
-            return self._loaded[choice.model]
+            return self._loaded[choice.model], choice.why

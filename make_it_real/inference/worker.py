@@ -22,7 +22,7 @@ from make_it_real.images.framing import Fitted, fit_all
 from make_it_real.images.paste_back import outcome
 from make_it_real.images.pixels import mean_abs
 from make_it_real.inference import parts, whole
-from make_it_real.inference.choice import Auto, without_face
+from make_it_real.inference.choice import Auto
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.projection import LEAST_SIDE, project, project_with_change, weaken
 from make_it_real.inference.report import Result, Status
@@ -121,7 +121,8 @@ class Worker:
         try:
             data = read_bytes(job.source) if job.data is None else job.data
             picture = read(data, max_pixels=settings.max_pixels)
-            model, why, fitted, reason, notes = self.chosen(picture)
+            model, why = self.model(picture) if isinstance(self.model, Auto) else (self.model, "")
+            fitted, reason, notes = self.fit(picture, model)
         except Exception as error:
             return Result(source, target, "failed", failure(error))
         cautions = picture.warnings + (fitted[0].warnings if fitted else ())
@@ -137,20 +138,6 @@ class Worker:
         return Item(
             job, data, picture, model, why, fitted, restore, reason, cautions, notes, seconds
         )
-
-    def chosen(
-        self, picture: Picture
-    ) -> tuple[Model, str, tuple[Fitted, ...], str, tuple[str, ...]]:
-        """Choose the model for a picture, say why, and fit the picture to it, as ``fit`` does."""
-        if not isinstance(self.model, Auto):
-            return self.model, "", *self.fit(picture, self.model)
-        model, choice = self.model(picture)
-        fitted, reason, notes = self.fit(picture, model)
-        if reason and not model.any_size:
-            choice = without_face(choice, reason)
-            model = self.model.load(choice)
-            fitted, reason, notes = self.fit(picture, model)
-        return model, choice.why, fitted, reason, notes
 
     def fit(
         self, picture: Picture, model: Model

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -24,7 +24,7 @@ from make_it_real.inference.interpolation import interpolate, mix, parse, seed_o
 from make_it_real.inference.projection import generate, project
 from make_it_real.models.ign import IGN
 from make_it_real.weights import model_file
-from tests.app.helpers import base64_of, drawing, file_of, photograph, pixels_of, png, text_of
+from tests.app.helpers import base64_of, drawing, file_of, photograph, pixels_of, text_of
 
 
 @pytest.fixture
@@ -135,15 +135,6 @@ def test_unchanged_and_no_face_are_said(client: TestClient) -> None:
     answer = client.post("/api/real", json=fields).json()
     assert (answer["changed"], answer["reason"]) == (False, "no face was found")
     assert torch.equal(pixels_of(answer["image"]), pixels_of(photograph(300, 200)))
-
-
-def test_a_drawing_without_a_face_is_repaired_as_a_photograph_is(client: TestClient) -> None:
-    sheet = Image.new("RGB", (300, 300), "white")
-    ImageDraw.Draw(sheet).ellipse((60, 60, 240, 240), outline="black", width=7)
-    answer = client.post("/api/real", json={"picture": base64_of(png(sheet))}).json()
-    assert (answer["model"], answer["chosen"], answer["reason"]) == ("photos", True, "")
-    assert answer["why"].startswith("drawing: strokes on a bright ground; ")
-    assert "no face" in answer["why"]
 
 
 def test_a_seed_is_the_file_that_generate_writes(

@@ -9,13 +9,35 @@ import torch
 from PIL import Image, ImageDraw
 
 from make_it_real.errors import NoFaceError
-from make_it_real.images import decode, framing, portraits
+from make_it_real.images import decode, faces, framing, portraits
 from make_it_real.images.alignment import Similarity
 from make_it_real.images.framing import Fitted, Framing, fit_all
-from tests.helpers import drawn_face
 
 SIZE, FACES = 64, Framing(faces=True)
 Sheet = Callable[[Image.Image], Image.Image]
+
+
+def drawn(side: int, corner: tuple[int, int], sheet: tuple[int, int]) -> Image.Image:
+    """A line drawing of a face on a white sheet, by an aligned square: its side and corner."""
+    image = Image.new("RGB", sheet, "white")
+    draw = ImageDraw.Draw(image)
+    pen = max(2, side // 70)
+
+    def at(*shares: float) -> list[float]:
+        return [corner[i % 2] + share * side for i, share in enumerate(shares)]
+
+    draw.ellipse(at(0.21, 0.12, 0.79, 0.97), outline="black", width=pen)
+    for eye in (faces.LANDMARKS[0].real, faces.LANDMARKS[1].real):
+        draw.ellipse(at(eye - 0.06, 0.49, eye + 0.06, 0.55), outline="black", width=pen)
+        draw.ellipse(at(eye - 0.02, 0.5, eye + 0.02, 0.54), fill="black")
+        draw.arc(at(eye - 0.08, 0.42, eye + 0.08, 0.5), 200, 340, "black", pen)
+    draw.line(at(0.5, 0.55, 0.46, 0.67, 0.52, 0.68), "black", pen)
+    draw.line(at(0.39, 0.79, 0.61, 0.79), "black", 2 * pen)
+    for i in range(30):
+        x = 0.22 + 0.56 * i / 29
+        y = 0.54 - 0.42 * max(0.0, 1 - ((x - 0.5) / 0.29) ** 2) ** 0.5
+        draw.line(at(x, y, x + 0.02, y + 0.13), "black", pen)
+    return image
 
 
 def toned(image: Image.Image) -> Image.Image:
@@ -80,7 +102,7 @@ def assert_lies(one: Fitted, side: int, corner: tuple[int, int], within: float =
 def test_a_drawn_face_is_found_where_it_is(
     side: int, corner: tuple[int, int], sheet: tuple[int, int]
 ) -> None:
-    one = fitted(drawn_face(side, corner, sheet))
+    one = fitted(drawn(side, corner, sheet))
     assert_lies(one, side, corner)
     assert one.drawn
     assert not one.inverted
@@ -90,7 +112,7 @@ def test_a_drawn_face_is_found_where_it_is(
 @pytest.mark.parametrize("paper", [toned, lined, shadowed, inverted])
 def test_the_paper_does_not_matter(paper: Sheet) -> None:
     """f sees nearly the same: the drawing on white, dark on bright."""
-    image = drawn_face(260, (300, 120), (640, 480))
+    image = drawn(260, (300, 120), (640, 480))
     one, other = fitted(image), fitted(paper(image))
     assert_lies(other, 260, (300, 120))
     assert other.inverted == (paper is inverted)
@@ -101,7 +123,7 @@ def test_the_paper_does_not_matter(paper: Sheet) -> None:
 
 
 def test_polarity_can_be_kept() -> None:
-    colour = picture(inverted(drawn_face(260, (300, 120), (640, 480)))).colour
+    colour = picture(inverted(drawn(260, (300, 120), (640, 480)))).colour
     swapped, kept = portraits.on_white(colour), portraits.on_white(colour, False)
     assert swapped is not None
     assert kept is not None
@@ -131,7 +153,7 @@ def test_blank_paper_is_no_drawing() -> None:
 
 
 def test_a_drawing_of_the_models_size_is_taken_as_it_is() -> None:
-    image = drawn_face(64, (0, 0), (64, 64))
+    image = drawn(64, (0, 0), (64, 64))
     one = fitted(toned(image))
     assert not one.drawn
     assert torch.equal(one.image, picture(toned(image)).colour * 2 - 1)
@@ -139,4 +161,4 @@ def test_a_drawing_of_the_models_size_is_taken_as_it_is() -> None:
 
 def test_training_images_stay_as_they_are() -> None:
     with pytest.raises(NoFaceError):
-        fitted(drawn_face(300, (40, 170), (640, 480)), drawings=False)
+        fitted(drawn(300, (40, 170), (640, 480)), drawings=False)
