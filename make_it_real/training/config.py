@@ -212,7 +212,7 @@ class PhotographConfig(TrainingConfig):
     flip: bool = True
     crop: int = 64
     clean: float = 0.11
-    graphics: float = 0.0
+    graphics: float = 0.1
     life: float = 0.12
     grey: float = 0.05
     off_grid: float = 0.15
@@ -255,6 +255,9 @@ _RETIRED: dict[str, Any] = {
     "energy": 0.0, "laws": [], "law_share": 0.3, "spread": 1.0,
 }  # fmt: skip
 
+# Settings that earlier versions did not have, with the values that stand for what they did.
+_ADDED: dict[str, Any] = {"graphics": 0.0}
+
 
 def read_config(objective: str, settings: dict[str, Any]) -> TrainingConfig:
     """Read the config from ``settings``, as ``asdict`` of this or an earlier version gave them.
@@ -266,7 +269,9 @@ def read_config(objective: str, settings: dict[str, Any]) -> TrainingConfig:
     for name, unused in _RETIRED.items():
         if (value := known.pop(name, unused)) != unused and name != "law_share":
             raise ValueError(f"{name} is {value}, which this version no longer trains with")
-    return CONFIGS[objective](**known)
+    config = CONFIGS[objective]
+    names = {field.name for field in fields(config)}
+    return config(**{name: value for name, value in _ADDED.items() if name in names} | known)
 
 
 Config = TypeVar("Config", bound=TrainingConfig)

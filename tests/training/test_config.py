@@ -1,6 +1,6 @@
 """Settings: what they are by default, for which network, and what they can't be."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -10,7 +10,11 @@ from make_it_real.models.architectures import build
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGNConfig
 from make_it_real.training import config, networks
-from make_it_real.training.config import AdversarialConfig, IGNTrainingConfig
+from make_it_real.training.config import (
+    AdversarialConfig,
+    IGNTrainingConfig,
+    PhotographConfig,
+)
 from make_it_real.training.networks import paper_model
 from tests.training.helpers import CONFIG
 
@@ -87,3 +91,11 @@ def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any]) -> None
 def test_weights_that_are_none_are_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="projected must be"):
         AdversarialConfig(projected=weight)
+
+
+def test_a_run_that_knew_no_drawn_pictures_goes_on_without_them() -> None:
+    settings = asdict(PhotographConfig())
+    assert config.read_config("photographs", settings) == PhotographConfig()
+    del settings["graphics"]
+    assert config.read_config("photographs", settings) == PhotographConfig(graphics=0.0)
+    assert config.read_config("ign", asdict(IGNTrainingConfig())) == IGNTrainingConfig()
