@@ -18,6 +18,9 @@ from torch import Tensor
 SIDE = 1000
 # Marks are drawn at so many times the resolution, and reduced.
 FINER = 2
+# Share of the marks with hard edges, and of the scratches that are quite straight. Without such
+# ones f would take them for drawn lines, which it leaves alone.
+HARD, STRAIGHT = 0.4, 0.45
 # So many numbers are drawn for each mark: its paint, its place, and what else its kind needs.
 DRAWN = 12
 
@@ -55,7 +58,7 @@ def _marked(images: Tensor, levels: Tensor, generator: torch.Generator, shape: S
         drawn = torch.rand(count, DRAWN, generator=generator, device=generator.device)
         for numbers in drawn.tolist():
             points, line = shape(numbers[3:], height, width, scale)
-            _paint(image, points, line, _value(numbers), numbers[2])
+            _paint(image, points, line, _value(numbers), numbers[2], hard=numbers[-1] < HARD)
     return out
 
 
@@ -65,8 +68,13 @@ def _value(numbers: list[float]) -> float:
     return (1.0, -1.0, 2 * value - 1, 0.8 + 0.2 * value, 0.85 + 0.1 * value)[min(which, 4)]
 
 
-def _paint(image: Tensor, points: Points, line: float, value: float, cover: float) -> None:
-    """Paint a mark over an image (C, H, W), in place. cover: under 0.3 some of it shows through."""
+def _paint(
+    image: Tensor, points: Points, line: float, value: float, cover: float, *, hard: bool
+) -> None:
+    """Paint a mark over an image (C, H, W), in place.
+
+    cover: under 0.3 some of it shows through. hard: each pixel is painted or not, none in part.
+    """
     reach = line / 2 + 1
     left, top = (max(0, math.floor(min(side) - reach)) for side in zip(*points, strict=True))
     limits = zip(zip(*points, strict=True), (image.shape[2], image.shape[1]), strict=True)
@@ -81,6 +89,7 @@ def _paint(image: Tensor, points: Points, line: float, value: float, cover: floa
     else:
         draw.polygon(finer, 255)
     mask = torch.from_numpy(np.array(sheet.reduce(FINER))).to(image) / 255
+    mask = mask.ge(0.4).to(mask) if hard else mask
     mask *= 1.0 if cover >= 0.3 else 0.4 + 2 * cover
     image[:, top:bottom, left:right].lerp_(torch.tensor(value).to(image), mask)
 
@@ -88,7 +97,7 @@ def _paint(image: Tensor, points: Points, line: float, value: float, cover: floa
 def _scratch(r: list[float], height: int, width: int, scale: float) -> tuple[Points, float]:
     """Shape a line through the image, half as long to twice as long as it is high."""
     angle = (r[0] - 0.5) * (0.6 if r[1] < 0.7 else 2 * math.pi)
-    length, bend = height * (0.5 + 1.5 * r[2]), 0.3 * (r[3] - 0.5)
+    length, bend = height * (0.5 + 1.5 * r[2]), 0.3 * (r[3] - 0.5) * (r[7] >= STRAIGHT)
     x, y = r[4] * width, r[5] * height
     steps = [length * (step / 5 - 0.5) for step in range(6)]
     points = [

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from make_it_real.degradations import marks
 from make_it_real.degradations.kinds import DEGRADATIONS, degraded
 
 MARKS = ("scratches", "dust", "creases", "holes")
@@ -48,6 +49,20 @@ def test_scratches_are_thin_and_long() -> None:
     assert not eroded.any()
     longest = torch.maximum(painted.any(2).sum(1), painted.any(1).sum(1))
     assert float(longest.float().mean()) > 40
+
+
+@pytest.mark.parametrize(("number", "straight"), [(0.1, True), (0.9, False)])
+def test_some_scratches_are_straight_and_some_are_bent(number: float, straight: bool) -> None:
+    r = [0.2, 0.5, 0.5, 0.9, 0.5, 0.5, 0.5, number, 0.5]
+    (x0, y0), *middle, (x1, y1) = marks._scratch(r, 100, 100, 1.0)[0]
+    off = [abs((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) / 100 for x, y in middle]
+    assert (max(off) < 1e-9) == straight
+
+
+@pytest.mark.parametrize("kind", MARKS)
+def test_some_have_hard_edges(kind: str) -> None:
+    painted = degraded(torch.full((100, 1, 60, 60), 0.123), kind, 1, generator=seeded())
+    assert sum(len(image.unique()) == 2 for image in painted) == pytest.approx(42, abs=15)
 
 
 def test_creases_go_from_edge_to_edge() -> None:
