@@ -34,7 +34,7 @@ MODEL = replace(RESTORER, tone=True)
 def begun(**changes: Any) -> Trainer[ToneObjective]:
     settings: dict[str, Any] = {
         "steps": 40, "decay_steps": 20, "warm_up": 0, "batch": 10, "lr": 4e-3, "clean": 0.4,
-        "tone_alone": True, "lambdas": {"rec": 0.4, "restore": 0.6},
+        "tone_alone": True, "graphics": 0.0, "lambdas": {"rec": 0.4, "restore": 0.6},
     }  # fmt: skip
     return Trainer(ToneObjective(MODEL, PhotographConfig(**settings | changes), CPU))
 
