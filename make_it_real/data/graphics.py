@@ -138,9 +138,9 @@ def _inset(picture: Image.Image, rng: Random) -> Image.Image:
     """Show a part of a photograph in a window."""
     side = picture.width
     page = _window(_ground(picture.size, rng), rng)
-    box = [rng.randrange(side) for _ in range(2)] + [rng.randrange(side // 4, side)] * 2
-    part = picture.crop((box[0], box[1], side, side))
-    page.paste(part, (box[0] - box[2] // 2, box[1] - box[3] // 2))
+    left, top = rng.randrange(side), rng.randrange(side)
+    shift = rng.randrange(side // 4, side) // 2
+    page.paste(picture.crop((left, top, side, side)), (left - shift, top - shift))
     return page
 
 
