@@ -75,11 +75,16 @@ def _colour(rng: Random) -> Colour:
 def _ink(ground: Colour, rng: Random) -> Colour:
     """Choose a colour that is seen on the ground."""
     if rng.random() < 0.4:
-        return (0, 0, 0) if max(ground) > 127 else (255, 255, 255)
+        return _black_or_white(ground)
     while True:
         colour = _colour(rng)
         if max(abs(a - b) for a, b in zip(colour, ground, strict=True)) > 48:
             return colour
+
+
+def _black_or_white(beside: Colour) -> Colour:
+    """Choose the one that is seen beside a colour."""
+    return (0, 0, 0) if max(beside) > 127 else (255, 255, 255)
 
 
 def _at(picture: Image.Image) -> Colour:
@@ -124,14 +129,20 @@ def _bordered(picture: Image.Image, rng: Random) -> Image.Image:
     for corner in range(1 + (rng.random() < 0.4)):
         angle = math.radians(turn + 90 * (corner or rng.choice((0, 2))))
         edge = rng.uniform(-0.3, 0.5) * side
-        points = []
-        for u, v in ((-far, edge), (far, edge), (far, far), (-far, far)):
-            x = side / 2 + u * math.cos(angle) - v * math.sin(angle)
-            y = side / 2 + u * math.sin(angle) + v * math.cos(angle)
-            points.append((FINER * x, FINER * y))
-        draw.polygon(points, 255)
+        corners = ((-far, edge), (far, edge), (far, far), (-far, far))
+        draw.polygon([_turned(u, v, angle, side) for u, v in corners], 255)
     picture.paste(_colour(rng), mask=outside.reduce(FINER))
     return picture
+
+
+def _turned(u: float, v: float, angle: float, side: int) -> tuple[float, float]:
+    """Turn a point around the middle of a picture, from which u and v count, FINER times as large.
+
+    angle: in radians.
+    """
+    x = side / 2 + u * math.cos(angle) - v * math.sin(angle)
+    y = side / 2 + u * math.sin(angle) + v * math.cos(angle)
+    return FINER * x, FINER * y
 
 
 def _inset(picture: Image.Image, rng: Random) -> Image.Image:
@@ -219,8 +230,7 @@ def _dotted(picture: Image.Image, rng: Random) -> Image.Image:
     for row in range(-count, count + 1):
         for column in range(-count, count + 1):
             u, v = step * (column + shift * (row % 2)), step * row
-            x = FINER * (side / 2 + u * math.cos(turn) - v * math.sin(turn))
-            y = FINER * (side / 2 + u * math.sin(turn) + v * math.cos(turn))
+            x, y = _turned(u, v, turn, side)
             shape((x - far, y - far, x + far, y + far), 255)
     picture.paste(_ink(_at(picture), rng), mask=spots.reduce(FINER))
     return picture
@@ -266,7 +276,7 @@ def _hand(height: int, rng: Random, *, outlined: bool = False, words: int = 9) -
         box = (0, math.floor(top))
         if outlined:
             around = line.filter(ImageFilter.MaxFilter(2 * finer + 1)).reduce(finer)
-            picture.paste((0, 0, 0) if max(ink) > 127 else (255, 255, 255), box, around)
+            picture.paste(_black_or_white(ink), box, around)
         bands = picture.split()
         masks = _stripes(line) if edges == "striped" else [line.reduce(finer)] * 3
         for band, value, mask in zip(bands, ink, masks, strict=True):

@@ -37,7 +37,7 @@ def test_a_seed_is_a_picture() -> None:
     assert len({drawn(ground, seeded(seed)).numpy().tobytes() for seed in range(20)}) == 20
 
 
-def test_no_mark_is_left_of_a_photograph_that_is_not_drawn_on() -> None:
+def test_a_share_of_the_pictures_is_drawn_on_and_the_others_stay() -> None:
     pictures = torch.stack([photograph(32)] * 200)
     generator = seeded(1)
     before = generator.get_state()
