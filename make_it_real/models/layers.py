@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from make_it_real.models.winograd import Conv3x3
+
 # The filters are squares of 2·RADIUS + 1 pixels a side.
 RADIUS = 4
 # Deviations of Gaussians in pixels. A band is the difference of each and the next.
@@ -40,8 +42,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = norm(channels), norm(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1 = Conv3x3(channels, channels)
+        self.conv2 = Conv3x3(channels, channels)
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -57,8 +59,8 @@ class PlainBlock(nn.Module):
     def __init__(self, channels: int, act: Callable[[Tensor], Tensor] = F.silu) -> None:
         super().__init__()
         self.act = act
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1 = Conv3x3(channels, channels)
+        self.conv2 = Conv3x3(channels, channels)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
@@ -162,7 +164,7 @@ class Patches(nn.Module):
     def __init__(self, features: int, channels: int, blocks: int) -> None:
         super().__init__()
         area = PATCH_SIDE * PATCH_SIDE
-        self.first = nn.Conv2d(area * (features + channels), PATCH_WIDTH, 3, padding=1)
+        self.first = Conv3x3(area * (features + channels), PATCH_WIDTH)
         self.blocks = nn.Sequential(*(PlainBlock(PATCH_WIDTH) for _ in range(blocks)))
         self.last = nn.Conv2d(PATCH_WIDTH, area * channels, 3, padding=1)
         nn.init.zeros_(self.last.weight)

@@ -21,6 +21,7 @@ from make_it_real.models.layers import (
     ResidualBlock,
     norm,
 )
+from make_it_real.models.winograd import Conv3x3
 
 
 class Projector(IGN):
@@ -56,7 +57,7 @@ class Projector(IGN):
             for a, b in zip(levels[-2::-1], levels[:0:-1], strict=True)
         )
         self.up_norm = nn.ModuleList(norm(a) for a in levels[-2::-1])
-        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in levels[-2::-1])
+        self.merge = nn.ModuleList(Conv3x3(a, a) for a in levels[-2::-1])
         self.fine = nn.Sequential(*(ResidualBlock(config.stem) for _ in range(config.fine)))
         self.last = nn.Conv2d(config.stem, config.channels, 3, padding=1)
         self.seen = nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False)

@@ -88,6 +88,9 @@ def by_module(f: IGN, images: Tensor, depth: int = 1) -> dict[str, int]:
         module.register_forward_hook(leave)
 
     f = copy.deepcopy(f)
+    # Weights that f transforms at first use are not part of every application.
+    with torch.no_grad():
+        f(images)
     for name, module in f.named_modules():
         if name:
             around(name, module)

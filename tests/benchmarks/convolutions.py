@@ -1,0 +1,56 @@
+"""How much less time f takes on one core with convolutions that multiply less.
+
+    python tests/benchmarks/convolutions.py [--rounds 5]
+
+For each bundled model: seconds an application with direct convolutions and with those of
+``models/winograd.py``, the fastest of several taken in turns, their ratio, and how far apart the
+images are in 8-bit levels.
+"""
+
+import argparse
+import time
+from unittest.mock import patch
+
+import torch
+
+import make_it_real
+from make_it_real.models import winograd
+
+# Images at a time, and the side of a photograph in pixels.
+BATCHES = {"mnist": 125, "fashion": 125, "faces": 32, "photos": 1}
+PHOTOGRAPH = 640
+
+
+def compare(name: str, batch: int, rounds: int) -> str:
+    """Measure a bundled model with both kinds of convolutions: a line of the table."""
+    f = make_it_real.load(name, "cpu")
+    side = f.config.image_size or PHOTOGRAPH
+    images = torch.rand(batch, f.config.channels, side, side) * 2 - 1
+    images = images.contiguous(memory_format=torch.channels_last)
+    ways = {"direct": lambda *shape: None, "less": winograd.best_side}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    out = {}
+    for _ in range(rounds):
+        for way, best_side in ways.items():
+            with torch.inference_mode(), patch.object(winograd, "best_side", best_side):
+                out[way] = f(images)
+                start = time.process_time()
+                f(images)
+                seconds[way].append(time.process_time() - start)
+    slow, fast = (min(seconds[way]) for way in ways)
+    apart = (out["direct"] - out["less"]).abs().max() * 127.5
+    return f"{name:<10}{batch:>6}{slow:>10.3f}{fast:>10.3f}{slow / fast:>8.2f}{apart:>10.4f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    print("model      batch    direct      less   ratio    levels")
+    for name, batch in BATCHES.items():
+        print(compare(name, batch, asked.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Convolutions that multiply less: equal to direct ones, and taken only where they pay."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import make_it_real
+from make_it_real.models import winograd
+from make_it_real.models.winograd import Conv3x3, best_side, convolve, transformed
+
+# Rounding, as a share of the results' deviation, by the side of a square.
+ROUNDING = {4: 3e-5, 7: 6e-4}
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def layer(inputs: int = 96, outputs: int = 96) -> Conv3x3:
+    torch.manual_seed(0)
+    return Conv3x3(inputs, outputs).requires_grad_(False)
+
+
+def direct(conv: nn.Conv2d, images: Tensor) -> Tensor:
+    return F.conv2d(images, conv.weight, conv.bias, padding=1)
+
+
+@pytest.mark.parametrize("side", winograd.NUMBERS)
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (7, 7), (8, 5), (14, 21), (3, 30)])
+@pytest.mark.parametrize("at_once", [1, 3_000, winograd.AT_ONCE])
+def test_equals_a_direct_convolution(
+    side: int, size: tuple[int, int], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "AT_ONCE", at_once)
+    images, weight, bias = noise(3, 10, *size), noise(6, 10, 3, 3), noise(6)
+    expected = F.conv2d(images, weight, bias, padding=1)
+    for b, y in ((bias, expected), (None, expected - bias[:, None, None])):
+        out = convolve(images, transformed(weight, side), b, side)
+        assert out.shape == y.shape
+        assert (out - y).abs().max() < ROUNDING[side] * expected.std()
+
+
+def test_is_taken_where_it_pays() -> None:
+    assert best_side(128, 128, 7, 7) == 7
+    assert best_side(96, 96, 160, 161) == 4
+    assert best_side(48, 48, 160, 160) is None
+    # A square of 4×4 results for a single one.
+    assert best_side(128, 128, 1, 1) is None
+
+
+def test_follows_its_weights() -> None:
+    conv, images = layer(), noise(2, 96, 16, 16)
+    others = {key: noise(*value.shape) for key, value in conv.state_dict().items()}
+    with torch.inference_mode():
+        assert not torch.equal(before := conv(images), direct(conv, images))
+        conv.weight.mul_(2)
+        assert torch.allclose(conv(images), direct(conv, images), atol=1e-4)
+        assert not torch.allclose(conv(images), before, atol=1e-2)
+    again = copy.deepcopy(conv)
+    conv.load_state_dict(others)
+    again.weight.data = others["weight"].clone()
+    with torch.no_grad():
+        for changed in (conv, again):
+            assert torch.allclose(changed(images), direct(changed, images), atol=1e-3)
+
+
+def test_weights_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        conv, images = layer(), noise(2, 96, 16, 16)
+        conv(images)
+        conv.weight.mul_(2)
+        assert torch.allclose(conv(images), direct(conv, images), atol=1e-4)
+
+
+def test_is_direct_where_gradients_half_precision_or_graphs_are_asked_for() -> None:
+    conv, images = layer(), noise(2, 96, 16, 16)
+    assert torch.equal(conv(images), direct(conv, images))
+    with torch.no_grad():
+        assert not torch.equal(conv(images), direct(conv, images))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(conv(images), direct(conv, images))
+        assert torch.equal(conv.double()(images.double()), direct(conv, images.double()))
+        graph = torch.export.export(conv.float(), (images,)).graph
+    called = {str(node.target) for node in graph.nodes if node.op == "call_function"}
+    assert called == {"aten.conv2d.default"}
+
+
+def test_no_images() -> None:
+    with torch.no_grad():
+        assert layer()(noise(0, 96, 16, 16)).shape == (0, 96, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["mnist", "faces"])
+def test_bundled_models_make_the_same_images(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = make_it_real.load(name)
+    z = f.source.from_seeds([0, 1, 2])
+    with torch.no_grad():
+        images = f(z)
+        monkeypatch.setattr(winograd, "best_side", lambda *shape: None)
+        expected = f(z)
+    # Less than a tenth of an 8-bit level apart.
+    assert 0 < (images - expected).abs().max() < 0.1 / 127.5
