@@ -33,7 +33,7 @@ STROKES: dict[str, list[list[Point]]] = {
         [(7, 25), (17, 6), (39, 0), (60, 8), (64, 28), (52, 52), (30, 76), (5, 97)],
         [(5, 97), (24, 93), (48, 97), (76, 96)],
     ],
-    "crayon-5.png": [
+    "crayon-5.jpg": [
         [(17, 5), (14, 26), (11, 47)],
         [(15, 6), (40, 5), (67, 1)],
         [(11, 47), (34, 38), (57, 45), (67, 66), (58, 88), (34, 100), (3, 92)],
@@ -215,11 +215,11 @@ def paint(name: str) -> Picture:
             line = rough(rng, trace(name, page.size, (240, 90), 410, 28), 2, 150, 4, 4)
             page.paste("#e8eae2", mask=line)
             return page.quantize(16)
-        case "crayon-5.png":
+        case "crayon-5.jpg":
             page = sheet(rng, (500, 700), "#faf1d6", (3, 0.03))
             line = rough(rng, trace(name, page.size, (110, 150), 390, 36), 3, 150, 6, 5)
             page.paste("#cc262c", mask=line)
-            return page.quantize(48)
+            return page
         case "pencil-4.png":
             line = rough(rng, trace(name, (600, 600), (160, 120), 350, 8), 2, 128, 3.5, 1)
             return line.point(lambda v: 255 - v // 3)
