@@ -2,9 +2,9 @@
 
     python tests/benchmarks/convolutions.py [--rounds 5]
 
-For each bundled model: seconds an application with direct convolutions and with those of
-``models/winograd.py``, the fastest of several taken in turns, their ratio, and how far apart the
-images are in 8-bit levels.
+For each bundled model, with direct convolutions and with those of ``models/winograd.py``: millions
+of operations an image, seconds an application, the fastest of several taken in turns, the ratio of
+both, and how far apart the images are in 8-bit levels.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import torch
 
 import make_it_real
 from make_it_real.models import winograd
+from tests.benchmarks.flops import flops
 
 # Images at a time, and the side of a photograph in pixels.
 BATCHES = {"mnist": 125, "fashion": 125, "faces": 32, "photos": 1}
@@ -29,17 +30,19 @@ def compare(name: str, batch: int, rounds: int) -> str:
     images = images.contiguous(memory_format=torch.channels_last)
     ways = {"direct": lambda *shape: None, "less": winograd.best_side}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    out = {}
+    out, mflop = {}, {}
     for _ in range(rounds):
         for way, best_side in ways.items():
-            with torch.inference_mode(), patch.object(winograd, "best_side", best_side):
+            with torch.no_grad(), patch.object(winograd, "best_side", best_side):
                 out[way] = f(images)
+                mflop[way] = flops(lambda: f(images[:1])) / 1e6
                 start = time.process_time()
                 f(images)
                 seconds[way].append(time.process_time() - start)
     slow, fast = (min(seconds[way]) for way in ways)
     apart = (out["direct"] - out["less"]).abs().max() * 127.5
-    return f"{name:<10}{batch:>6}{slow:>10.3f}{fast:>10.3f}{slow / fast:>8.2f}{apart:>10.4f}"
+    counts = "".join(f"{count:>10,.0f}" for count in mflop.values())
+    return f"{name:<8}{batch:>6}{counts}{slow:>8.3f}{fast:>8.3f}{slow / fast:>7.2f}{apart:>9.4f}"
 
 
 def main() -> None:
@@ -47,7 +50,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    print("model      batch    direct      less   ratio    levels")
+    print("                      MFLOP an image   s a batch")
+    print("model    batch    direct      less  direct    less  ratio   levels")
     for name, batch in BATCHES.items():
         print(compare(name, batch, asked.rounds), flush=True)
 
