@@ -23,7 +23,7 @@ PATCH = 2
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(PlainBlock(channels, F.relu) for _ in range(count)))
+    return nn.Sequential(*(PlainBlock(channels, torch.relu_) for _ in range(count)))
 
 
 def _in_float32(conv: nn.Module, h: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from make_it_real.models import layers
 from make_it_real.models.critic import Critic
-from make_it_real.models.ign import IGNConfig, evaluation_mode, place
+from make_it_real.models.ign import IGNConfig, evaluation_mode, place, running_means
 from make_it_real.models.layers import Attention, BoundedOutput, Patches, PlainBlock
 from make_it_real.models.projector import Projector
 
@@ -496,3 +496,12 @@ def test_evaluation_mode_ends_where_it_began_even_by_an_error(training: bool) ->
     assert seen == [False]
     assert f.training is training
     assert all(part.training is training for part in f.modules())
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 17])
+def test_running_means_are_those_of_each_window(width: int) -> None:
+    values = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(0))
+    means = running_means(values, width)
+    assert torch.allclose(means, values.unfold(-1, width, 1).mean(-1), atol=1e-6)
+    # To the last bit the same in a part of them, as in the parts of a large picture.
+    assert torch.equal(means[..., 5:9], running_means(values[..., 5 : 9 + width - 1], width))
