@@ -1,6 +1,6 @@
-"""How much less time f takes on one core with convolutions that multiply less.
+"""How much less time f takes on a processor with convolutions that multiply less.
 
-    python tests/benchmarks/convolutions.py [--rounds 5]
+    python tests/benchmarks/convolutions.py [--threads 1] [--rounds 5]
 
 For each bundled model, with direct convolutions and with those of ``models/winograd.py``: millions
 of operations an image, seconds an application, the fastest of several taken in turns, the ratio of
@@ -36,9 +36,9 @@ def compare(name: str, batch: int, rounds: int) -> str:
             with torch.no_grad(), patch.object(winograd, "best_side", best_side):
                 out[way] = f(images)
                 mflop[way] = flops(lambda: f(images[:1])) / 1e6
-                start = time.process_time()
+                start = time.perf_counter()
                 f(images)
-                seconds[way].append(time.process_time() - start)
+                seconds[way].append(time.perf_counter() - start)
     slow, fast = (min(seconds[way]) for way in ways)
     apart = (out["direct"] - out["less"]).abs().max() * 127.5
     counts = "".join(f"{count:>10,.0f}" for count in mflop.values())
@@ -47,9 +47,10 @@ def compare(name: str, batch: int, rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(asked.threads)
     print("                      MFLOP an image   s a batch")
     print("model    batch    direct      less  direct    less  ratio   levels")
     for name, batch in BATCHES.items():
