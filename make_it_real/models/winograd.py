@@ -53,7 +53,6 @@ def _values(coefficients: int) -> Tensor:
     return torch.cat([finite, infinite[None]])
 
 
-@cache
 def pays(inputs: int, outputs: int, height: int, width: int) -> bool:
     """Tell whether fewer multiplications pay for so many channels and pixels."""
     squares = -(-height // SIDE) * -(-width // SIDE)
