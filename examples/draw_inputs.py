@@ -29,7 +29,7 @@ STROKES: dict[str, list[list[Point]]] = {
         [(33, 46), (56, 49), (71, 64), (67, 84), (49, 97), (25, 100), (5, 88)],
     ],
     "marker-7.png": [[(2, 9), (22, 5), (45, 6), (70, 2)], [(70, 2), (57, 30), (45, 62), (37, 100)]],
-    "chalk-2.png": [
+    "chalk-2.jpg": [
         [(7, 25), (17, 6), (39, 0), (60, 8), (64, 28), (52, 52), (30, 76), (5, 97)],
         [(5, 97), (24, 93), (48, 97), (76, 96)],
     ],
@@ -210,11 +210,11 @@ def paint(name: str) -> Picture:
         case "marker-7.png":
             line = trace(name, (640, 640), (180, 120), 400, 42)
             return ImageOps.colorize(line, "white", "#181818")
-        case "chalk-2.png":
+        case "chalk-2.jpg":
             page = sheet(rng, (800, 600), "#384a43", (110, 0.09), (2, 0.02))
             line = rough(rng, trace(name, page.size, (240, 90), 410, 28), 2, 150, 4, 4)
             page.paste("#e8eae2", mask=line)
-            return page.quantize(16)
+            return page
         case "crayon-5.jpg":
             page = sheet(rng, (500, 700), "#faf1d6", (3, 0.03))
             line = rough(rng, trace(name, page.size, (110, 150), 390, 36), 3, 150, 6, 5)

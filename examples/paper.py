@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import make_it_real
+from make_it_real import installation
 from make_it_real.data.dataset import load
 from make_it_real.degradations.kinds import DEGRADATIONS, degraded, kept_out
 from make_it_real.evaluation.classifier import DigitClassifier
@@ -28,7 +29,6 @@ from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.inference import interpolation
 from make_it_real.inference.projection import project
 from make_it_real.inference.refinement import Refined, refine
-from make_it_real.weights import model_file
 
 HERE = Path(__file__).parent
 COLUMNS = 16
@@ -168,7 +168,7 @@ def main() -> None:
         print_plain_loop(f, given.plain_loop, given.seeds)
         return
     draw_page(f, given.output)
-    folder = model_file.bundled_folder()
+    folder = installation.bundled_folder()
     print_rest(f, DigitClassifier.load(folder / "digits-classifier.safetensors"))
     if given.mnist is not None:
         print_auroc(f, given.mnist, given.fashion, given.n)

@@ -1,4 +1,4 @@
-"""What is installed here: versions, extras and how to install them, disk space of folders."""
+"""What is installed here: weights, versions, extras and how to install them, disk space."""
 
 import os
 import platform
@@ -26,6 +26,13 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "peers": ("other denoisers, to compare with", ("cv2", "skimage", "pywt")),
     "trilemma": ("examples/trilemma", ("diffusers",)),
 }
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the weights that come with the package, in a wheel or a checkout."""
+    package = Path(__file__).parent
+    installed = package / "bundled"
+    return installed if installed.is_dir() else package.parent / "weights"
 
 
 def versions() -> dict[str, str]:

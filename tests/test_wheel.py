@@ -53,7 +53,7 @@ def test_the_wheel_carries_weights_card_and_page_and_no_tests(installed: Path) -
         "README.md", "clothes-classifier.safetensors", "digits-classifier.safetensors",
         "faces.safetensors", "faces.critic.safetensors", "fashion.safetensors",
         "fashion.critic.safetensors", "mnist.safetensors", "mnist.critic.safetensors",
-        "photos.safetensors",
+        "photos.safetensors", "face-check.safetensors",
     }  # fmt: skip
     page = {Path(n).name for n in names if n.startswith("make_it_real/app/page/")}
     assert page == {path.name for path in (ROOT / "make_it_real" / "app" / "page").iterdir()}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from make_it_real import installation
 from make_it_real.cli import console, options
 from make_it_real.cli.help import Command, Group
 from make_it_real.errors import WeightsError
@@ -60,7 +61,7 @@ def list_models(as_json: options.Json = False) -> None:
     if table:
         _print_table(rows)
         for where in dict.fromkeys(where for where, _ in found.values()):
-            folder = model_file.bundled_folder() if where == "bundled" else hub.cache_folder()
+            folder = installation.bundled_folder() if where == "bundled" else hub.cache_folder()
             print(f"{where} in {folder}")
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from make_it_real import installation
 from make_it_real.errors import DataError, MirError, one_line
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.images.pixels import to_pixels
@@ -185,7 +186,7 @@ def load(
     if not small:
         raise DataError(f"--features {name}: for 28×28 grey images only; try lite0 or inception")
     if name in CLASSIFIERS:
-        return Classifier(model_file.bundled_folder() / CLASSIFIERS[name], device, name)
+        return Classifier(installation.bundled_folder() / CLASSIFIERS[name], device, name)
     return Classifier(Path(name), device)
 
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from make_it_real.errors import NO_DETECTOR, NO_FACE, NoFaceError, WeightsError, one_line
 from make_it_real.images.alignment import Frame, Similarity, cut_out, resize
 from make_it_real.images.decode import Picture
+from make_it_real.images.face_check import ELSE, log_odds
 from make_it_real.images.faces import search
-from make_it_real.images.medium import recognise
+from make_it_real.images.medium import Medium, recognise
 from make_it_real.images.objects import find_subject, place_subject
 from make_it_real.images.pixels import border, flatten, to_channels
 from make_it_real.images.portraits import on_white, search_drawing
@@ -152,9 +153,10 @@ def fit_all(
 
     how: "faces" finds faces, the largest first, for any model. "auto" does so for a model of
     faces, unless the picture has the model's size; without the extra it takes square pictures of
-    at most 256 pixels a side for aligned faces, with a warning. With ``drawings`` a face in a
-    drawing may be found by its strokes, too, and is laid on white, dark on bright. In all other
-    cases ``fit`` is called. Raises NoFaceError where no face is found, or nothing can look for one.
+    at most 256 pixels a side for aligned faces, with a warning, unless they clearly show something
+    else. With ``drawings`` a face in a drawing may be found by its strokes, too, and is laid on
+    white, dark on bright, unless it is painted. In all other cases ``fit`` is called. Raises
+    NoFaceError where no face is found, or nothing can look for one.
     """
     framed = tuple(picture.colour.shape[1:]) == (size, size)
     if how != "faces" and (how != "auto" or framed or not framing.faces):
@@ -163,13 +165,16 @@ def fit_all(
     colour = picture.colour
     if picture.alpha is not None:
         colour = flatten(colour, picture.alpha, done)
-    drawing = on_white(colour, invert) if drawings and recognise(picture).drawing else None
+    medium = recognise(picture) if drawings else Medium(False, "")
+    drawing = on_white(colour, invert, painted=medium.painted) if medium.drawing else None
     both = search(colour) if drawing is None else search_drawing(drawing, colour)
     if both is None:
         height, width = colour.shape[1:]
         if how == "faces" or height != width or width > ALIGNED_SIDE:
-            raise NoFaceError(NO_DETECTOR)
+            raise NoFaceError(NO_DETECTOR if drawing is None else NO_FACE)
         whole = fit(picture, size, channels, framing, how="crop", invert=invert)
+        if log_odds(whole.image[None]) < (ELSE if drawing is None else 0):
+            raise NoFaceError(NO_FACE)
         return (replace(whole, warnings=(NO_DETECTOR,)),)
     faces, others = both
     if not faces:
@@ -181,7 +186,8 @@ def fit_all(
     inverted = bool(invert) if drawing is None else drawing.inverted
     if drawing is not None:
         colour = drawing.colour
-        done.append("paper made white")
+        if not medium.painted:
+            done.append("paper made white")
     elif inverted:
         colour = 1 - colour
     colour = to_channels(colour, channels)

@@ -55,11 +55,13 @@ LEVELS, FEW, MOST = 128, 12, 0.9
 class Medium:
     """What a picture is made in.
 
-    drawing: it is a drawing, else a photograph. why: the reason, in a few words.
+    drawing: it is a drawing, else a photograph. why: the reason, in a few words. painted: of a
+    drawing: it is in several colours, and that of its ground is one of them.
     """
 
     drawing: bool
     why: str
+    painted: bool = False
 
 
 def recognise(picture: Picture) -> Medium:
@@ -85,7 +87,8 @@ def _tell(view: View) -> Medium:
     if share(fine.bare) < BARE and share(coarse.bare) < BARE:
         return Medium(False, "it has no even ground, such as paper")
     if _filled(view):
-        return Medium(True, "areas of one colour each")
+        painted = not _one_ink(coarse, view.colour)
+        return Medium(True, "areas of one colour each", painted)
     if _strokes(view):
         return Medium(True, f"strokes on a {fine.tone} ground")
     if (view.tiny or not coarse.dark) and _shading(view, BARE, UNEVEN):

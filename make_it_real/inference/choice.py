@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from make_it_real.images.decode import Picture
+from make_it_real.images.face_check import ELSE, log_odds
 from make_it_real.images.medium import recognise
 from make_it_real.inference.settings import Model
 
@@ -31,11 +32,13 @@ def choose(picture: Picture) -> Choice:
 
     A photograph is repaired at its own size, the faces in it as everything else. A picture of
     64×64 pixels has the size of the images of ``faces``, and goes there, unless some of it is
-    transparent, as icons are.
+    transparent, as icons are, or it clearly shows something else.
     """
     if tuple(picture.colour.shape[1:]) == (FACES_SIDE, FACES_SIDE):
         if picture.alpha is not None:
             return Choice("photos", f"icon: {FACES_SIDE}×{FACES_SIDE} and partly transparent")
+        if log_odds(picture.colour[None] * 2 - 1) < ELSE:
+            return Choice("photos", f"no face, though {FACES_SIDE}×{FACES_SIDE}")
         return Choice("faces", f"of the model's size, {FACES_SIDE}×{FACES_SIDE}")
     medium = recognise(picture)
     if medium.drawing:

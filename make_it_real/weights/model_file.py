@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from make_it_real.errors import WeightsError, one_line
+from make_it_real.installation import bundled_folder
 from make_it_real.weights.safetensors_file import (
     check_tensors,
     halved,
@@ -62,13 +63,6 @@ class ModelInfo:
     def repairs(self) -> bool:
         """Whether the model repairs images and has no source of z, so none of its own to make."""
         return self.config.get("source") == "none"
-
-
-def bundled_folder() -> Path:
-    """Return the folder of the weights that come with the package, in a wheel or a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "bundled"
-    return installed if installed.is_dir() else package.parent / "weights"
 
 
 def bundled() -> dict[str, Path]:

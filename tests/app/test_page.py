@@ -14,12 +14,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from make_it_real import load
+from make_it_real import installation, load
 from make_it_real.cli import app
 from make_it_real.evaluation.feature_extractors import CLASSIFIERS, Classifier
 from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.inference.projection import generate
-from make_it_real.weights import model_file
 from tests.app.helpers import photograph, pixels_of
 
 pytest.importorskip("playwright", reason="needs Playwright")
@@ -144,7 +143,7 @@ def result(page: "Page") -> str:
 
 
 def digit(url: str) -> int:
-    path = model_file.bundled_folder() / CLASSIFIERS["digits"]
+    path = installation.bundled_folder() / CLASSIFIERS["digits"]
     classifier = Classifier(path, torch.device("cpu"))
     return int(classifier.read(to_images(pixels_of(url))[None])[1])
 

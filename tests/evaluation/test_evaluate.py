@@ -511,7 +511,7 @@ def test_the_classifier_reads_mnist_as_well_as_its_card_says() -> None:
     if not MNIST.is_dir():
         pytest.skip(f"needs MNIST in {MNIST}")
     from make_it_real.images.pixels import to_images
-    from make_it_real.weights.model_file import bundled_folder
+    from make_it_real.installation import bundled_folder
 
     test = dataset.load(MNIST, "test")
     assert test.labels is not None

@@ -222,13 +222,14 @@ def test_a_bird_in_the_sky_is_a_photograph() -> None:
     assert not recognise(picture_of(pixels)).drawing
 
 
-def test_a_drawing_of_filled_areas_is_one() -> None:
+@pytest.mark.parametrize(("other", "painted"), [("#e03030", False), ("#f0c020", True)])
+def test_a_drawing_of_filled_areas_is_one(other: str, painted: bool) -> None:
     image = Image.new("RGB", (500, 400), "#ffffff")
     draw = ImageDraw.Draw(image)
     draw.rectangle((60, 150, 260, 330), fill="#e03030")
-    draw.ellipse((300, 60, 420, 180), fill="#f0c020")
+    draw.ellipse((300, 60, 420, 180), fill=other)
     medium = recognise(picture_of(np.asarray(image).astype(np.float64)))
-    assert medium == Medium(True, "areas of one colour each")
+    assert medium == Medium(True, "areas of one colour each", painted)
 
 
 @pytest.mark.parametrize("damage", [lambda p: p, *DAMAGE])

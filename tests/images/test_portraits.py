@@ -1,12 +1,14 @@
 """Faces in drawings made by code: found by their strokes, on any paper, and laid on white."""
 
+import importlib.util
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from make_it_real.errors import NoFaceError
 from make_it_real.images import decode, faces, framing, portraits
@@ -14,6 +16,8 @@ from make_it_real.images.alignment import Similarity
 from make_it_real.images.framing import Fitted, Framing, fit_all
 
 SIZE, FACES = 64, Framing(faces=True)
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SKETCHES = sorted((Path(__file__).parents[3] / "shared" / "data" / "sketches").glob("*.jpg"))
 Sheet = Callable[[Image.Image], Image.Image]
 
 
@@ -109,6 +113,20 @@ def test_a_drawn_face_is_found_where_it_is(
     assert one.warnings == ()
 
 
+@pytest.mark.skipif(not SKETCHES, reason="needs the sketches")
+def test_pencil_portraits_are_found_by_their_strokes() -> None:
+    drawings = (portraits.on_white(decode.read(path).colour) for path in SKETCHES)
+    found = [drawing is not None and portraits.locate(drawing) is not None for drawing in drawings]
+    assert sum(found) >= 0.95 * len(found)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_drawing_that_lies_is_turned_upright(degrees: int) -> None:
+    image = drawn(260, (300, 120), (640, 480))
+    one, other = fitted(image), fitted(image.rotate(degrees, expand=True))
+    assert (one.image - other.image).abs().mean() < 0.03
+
+
 @pytest.mark.parametrize("paper", [toned, lined, shadowed, inverted])
 def test_the_paper_does_not_matter(paper: Sheet) -> None:
     """f sees nearly the same: the drawing on white, dark on bright."""
@@ -122,6 +140,24 @@ def test_the_paper_does_not_matter(paper: Sheet) -> None:
     assert any("paper made white" in step for step in other.done)
 
 
+def test_a_painted_face_keeps_its_colours_and_its_ground() -> None:
+    spec = importlib.util.spec_from_file_location("draw_faces", EXAMPLES / "draw_faces.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    painted = module.blocks()
+    sheet = Image.new("RGB", (600, 500), painted.getpixel((2, 2)))
+    sheet.paste(painted, (200, 120))
+    one = fitted(sheet)
+    assert_lies(one, 256, (200, 120), 0.2)
+    assert not any("white" in step for step in one.done)
+    colours = ((one.image + 1) * 127.5).round()
+    for colour in ((120, 160, 185), (226, 178, 148)):
+        away = (colours - torch.tensor(colour)[:, None, None]).abs().amax(0)
+        assert (away < 6).float().mean() > 0.1
+
+
 def test_polarity_can_be_kept() -> None:
     colour = picture(inverted(drawn(260, (300, 120), (640, 480)))).colour
     swapped, kept = portraits.on_white(colour), portraits.on_white(colour, False)
@@ -131,11 +167,35 @@ def test_polarity_can_be_kept() -> None:
     assert swapped.colour.median() > 0.9
 
 
-@pytest.mark.parametrize("kind", ["house", "oval"])
+def test_a_smiley_is_found() -> None:
+    image = Image.new("RGB", (500, 400), "white")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((120, 50, 380, 310), outline="black", width=5)
+    for x in (205, 295):
+        draw.ellipse((x - 14, 131, x + 14, 159), fill="black")
+    draw.arc((175, 150, 325, 260), 20, 160, "black", 5)
+    drawing = portraits.on_white(picture(image).colour)
+    assert drawing is not None
+    assert portraits.locate(drawing) is not None
+
+
+@pytest.mark.parametrize("kind", ["house", "oval", "form", "car"])
 def test_a_drawing_without_a_face_has_none(kind: str) -> None:
     image = Image.new("RGB", (640, 480), "white")
     draw = ImageDraw.Draw(image)
-    if kind == "house":
+    if kind == "form":
+        font = ImageFont.load_default(22)
+        for row, words in enumerate(("Name: Ada Lovelace", "E-mail: ada@example.org", "City:")):
+            draw.text((60, 70 + 90 * row), words, "black", font)
+            draw.rectangle((50, 60 + 90 * row, 420, 105 + 90 * row), outline="black", width=2)
+        draw.text((60, 360), "I agree to all of the above, and more", "black", font)
+    elif kind == "car":
+        draw.line((90, 330, 90, 270, 180, 250, 240, 180, 420, 180, 490, 250, 570, 280), "black", 5)
+        draw.line((570, 280, 570, 330, 90, 330), "black", 5)
+        for x in (190, 470):
+            draw.ellipse((x - 45, 290, x + 45, 380), outline="black", width=5)
+        draw.rectangle((260, 195, 330, 245), outline="black", width=5)
+    elif kind == "house":
         draw.rectangle((200, 200, 440, 420), outline="black", width=5)
         draw.line((200, 200, 320, 90, 440, 200), "black", 5)
         draw.rectangle((290, 320, 350, 420), outline="black", width=5)

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import make_it_real
+from make_it_real import installation
 from make_it_real.degradations.kinds import degraded
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.evaluation.evaluate import accuracy, classes
@@ -35,7 +36,7 @@ def f() -> make_it_real.IGN:
 
 @pytest.fixture(scope="module")
 def judge() -> DigitClassifier:
-    return DigitClassifier.load(model_file.bundled_folder() / "digits-classifier.safetensors")
+    return DigitClassifier.load(installation.bundled_folder() / "digits-classifier.safetensors")
 
 
 def test_noise_becomes_all_ten_digits(f: make_it_real.IGN, judge: DigitClassifier) -> None:
@@ -50,7 +51,7 @@ def clothes() -> make_it_real.IGN:
 
 @pytest.fixture(scope="module")
 def tailor() -> DigitClassifier:
-    return DigitClassifier.load(model_file.bundled_folder() / "clothes-classifier.safetensors")
+    return DigitClassifier.load(installation.bundled_folder() / "clothes-classifier.safetensors")
 
 
 def test_noise_becomes_all_ten_kinds_of_clothes(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from make_it_real import installation
 from make_it_real.errors import WeightsError
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGN
@@ -104,7 +105,7 @@ def test_a_revision_is_pinned_by_tag_or_commit(server: Hub, repo: Repo, mir: Mir
 
 def test_a_broken_download_goes_on_where_it_stopped(server: Hub, repo: Repo, mir: Mir) -> None:
     # huggingface_hub keeps what came in pieces of 10 MiB: the file must be larger than one.
-    large = (model_file.bundled_folder() / "faces.safetensors").read_bytes()
+    large = (installation.bundled_folder() / "faces.safetensors").read_bytes()
     repo.commit({"model.safetensors": large}, "large")
     server.cut = 11 * 2**20
     done = mir("models", "pull", f"{NAME}@large")
