@@ -4,9 +4,9 @@
 
 FACES: aligned faces of 64×64 pixels. FOLDER: any photographs. Half of what it learns from are
 faces, some of them doodles, placed as roughly as a search finds them. The other half are parts of
-photographs, faces that lie elsewhere, pages and doodles, many of these where they look most like a
-face. All are damaged or drawn by the same kinds, at random. A tenth of either set is kept to
-measure it on.
+photographs, faces that lie elsewhere, pages and doodles, and after a third of the steps what it
+mistakes for faces in such. All are damaged or drawn by the same kinds, at random. A tenth of either
+set is kept to measure it on.
 """
 
 import math
@@ -24,10 +24,11 @@ from torch.nn import functional as F
 
 from make_it_real.data import dataset, graphics, photographs
 from make_it_real.degradations.kinds import COLOUR_DAMAGE, randomly_degraded
+from make_it_real.images.alignment import Similarity, cut_out
 from make_it_real.images.face_check import FaceCheck
 from make_it_real.images.faces import LANDMARKS
 from make_it_real.images.pixels import to_images, to_pixels
-from make_it_real.images.portraits import candidates, face_of, on_white
+from make_it_real.images.portraits import looks, on_white
 from make_it_real.weights.safetensors_file import halved, save_tensors
 
 BATCH, RATE = 64, 3e-3
@@ -39,8 +40,11 @@ DAMAGE = {
     "pencil": 40, "sketch": 10, "dodge-and-burn": 8, "grayscale": 6, "block": 4, "colour-blocks": 4,
 }  # fmt: skip
 UNDAMAGED = 0.2
-# Sheets of each sort that are searched, places like a face on each, and pages and doodles.
-SEARCHED, PLACES, POOL = 500, 3, 4000
+# Sheets of each sort that are searched for mistakes, after a third of the steps; most places of
+# each; and the log-odds from which on a place without a face is a mistake.
+SEARCHED, PLACES, MISTAKEN = 600, 6, -2.0
+# Pages and doodles.
+POOL = 4000
 # One face in so many is a doodle, one in so many is nothing but noise: that may become a face, too.
 DOODLED, NOISE = 5, 16
 
@@ -105,11 +109,11 @@ class Examples:
         whole = self._uniform(len(images), 0, 1) < UNDAMAGED
         return torch.where(whole[:, None, None, None], images, out).clamp(-1, 1)
 
-    def mistaken(self, n: int) -> Tensor:
-        """Draw pages, doodles and photographs, and cut out of each what looks like a face."""
+    def mistaken(self, net: FaceCheck, n: int) -> Tensor:
+        """Draw pages, doodles and photographs, and cut out of each what the network mistakes."""
         drawn = self.damaged(self.parts(n))
         sheets: tuple[Callable[[int], Tensor], ...] = (
-            lambda _: self._page(160), lambda _: self._doodle(), lambda number: drawn[number],
+            lambda _: self._page(192), lambda _: self._doodle(), lambda number: drawn[number],
         )  # fmt: skip
         found = []
         for sheet in sheets:
@@ -117,9 +121,13 @@ class Examples:
                 drawing = on_white(((sheet(number) + 1) / 2).clamp(0, 1))
                 if drawing is None:
                     continue
-                faces = candidates(drawing)
-                for face in self.random.sample(faces, min(len(faces), PLACES)):
-                    found.append(_fitted(face_of(drawing, face)))
+                squares, odds = looks(drawing, torch.inference_mode()(net))
+                likely = squares[odds > MISTAKEN]
+                chosen = self.random.sample(range(len(likely)), min(len(likely), PLACES))
+                for x, y, side in likely[chosen].tolist():
+                    turn = SIDE / side
+                    place = Similarity(turn, SIDE / 2 * (1 + 1j) - complex(x, y) * turn)
+                    found.append(_fitted(cut_out(drawing.colour, place, SIDE) * 2 - 1))
         return torch.stack(found)
 
     def _uniform(self, n: int, low: float, high: float) -> Tensor:
@@ -261,7 +269,7 @@ def _fitted(image: Tensor) -> Tensor:
 def batch(examples: Examples, known: Tensor) -> tuple[Tensor, Tensor]:
     """Draw faces and as many others, (2B, 3, 64, 64), and 1 or 0 for each.
 
-    known: pages, doodles and what was mistaken for faces, of which half of the others are.
+    known: pages, doodles and mistakes, of which half of the others are.
     """
     pages = known[torch.randint(len(known), (BATCH // 2,), generator=examples.generator)]
     far, noise = BATCH // 8, BATCH // NOISE
@@ -281,7 +289,7 @@ def main(
     celeba: Annotated[list[Path], typer.Option(help="Aligned faces: zips or folders.")],
     photos: Annotated[list[Path], typer.Option(help="Photographs: zips or folders.")],
     output: Annotated[Path, typer.Option(help="File to write, a .safetensors.")],
-    steps: Annotated[int, typer.Option(help="Number of steps.")] = 5000,
+    steps: Annotated[int, typer.Option(help="Number of steps.")] = 5400,
 ) -> None:
     """Train the network, and say how often it is right on faces and photographs that are kept."""
     faces = dataset.load(celeba, size=SIDE, channels=3).pixels
@@ -294,15 +302,16 @@ def main(
     torch.manual_seed(0)
     examples = Examples(faces[kept[0] :], whole[kept[1] :], seed=0)
     held_out = Examples(faces[: kept[0]], whole[: kept[1]], seed=1)
-    known = [examples.pages(POOL // 2), examples.doodles(POOL // 2), examples.mistaken(SEARCHED)]
-    # What was mistaken for a face counts as often as all others.
-    known.append(known[-1].repeat(max(1, POOL // len(known[-1]) - 1), 1, 1, 1))
-    learnt = torch.cat(known)
+    known = torch.cat([examples.pages(POOL // 2), examples.doodles(POOL // 2)])
     net = FaceCheck()
     optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for step in range(1, steps + 1):
-        images, face = batch(examples, learnt)
+        if step == steps // 3:
+            mistaken = examples.mistaken(net, SEARCHED)
+            # They count as often as all others.
+            known = torch.cat([known, mistaken.repeat(max(1, POOL // len(mistaken)), 1, 1, 1)])
+        images, face = batch(examples, known)
         loss = F.binary_cross_entropy_with_logits(net(images), face)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -312,7 +321,7 @@ def main(
             print(f"step {step:,}/{steps:,}: loss {loss.item():.3f}", flush=True)
     save_tensors(halved(net.state_dict()), {}, output)
     net.eval()
-    others = torch.cat([held_out.pages(200), held_out.doodles(200), held_out.mistaken(100)])
+    others = torch.cat([held_out.pages(200), held_out.doodles(200)])
     with torch.inference_mode():
         right = [(net(images) > 0) == (face > 0) for images, face in (
             batch(held_out, others) for _ in range(20)

@@ -23,9 +23,9 @@ FILE = "face-check.safetensors"
 SIDE = 32
 # Less contrast than about this, a standard deviation in [−1, 1], is not raised to that of others.
 FAINT = 0.05
-# Log-odds of what is clearly no face. Of CelebA's validation images 1 in 400 of most kinds of
-# damage has less, 1 in 75 with their middle covered; of thumbnails of photographs, 88 in 100.
-ELSE = -2.0
+# Log-odds of what is clearly no face. Of CelebA's validation images 1 in 200 or fewer of most kinds
+# of damage have less, 1 in 75 with their middle covered; of thumbnails of photographs, 88 in 100.
+ELSE = -3.0
 
 
 class FaceCheck(nn.Module):

@@ -1,70 +1,33 @@
 """Faces in drawings: the paper made white, and a face found by the detector or by its strokes.
 
-A detector of faces in photographs finds shaded portraits, and few line drawings. What a drawn face
-has for certain is dark eyes, brows and a mouth in their places, with bare skin between them, and a
-dark outline or hair around it. Two templates of these are compared with the drawing at every place
-and size, by normalised cross-correlation, which a thick pen and a faint pencil pass alike.
+A detector of faces in photographs finds shaded portraits, and few line drawings. So a small network
+that was trained on drawn faces, too, looks at the drawing at every place and size.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real.images.alignment import Similarity, cut_out
+from make_it_real.images.alignment import Similarity
 from make_it_real.images.face_check import SIDE, log_odds
 from make_it_real.images.faces import LANDMARKS, Face, search
-from make_it_real.images.pixels import to_channels
 from make_it_real.images.strokes import find_ink, local_median, reduced
 
 # Longer side of the copy that the paper's brightness is taken from. What is dark and narrower than
 # a share of it lies on the paper; dark hair is, the edge of a shadow is not.
 COARSE_SIDE, WIDE = 48, 0.3
-# Side of the templates, in pixels, and step from one size of face to the next.
-TEMPLATE, STEP = 16, 1.1
-# Least and largest side of a face's square, as shares of the shorter side of what is drawn: of a
-# portrait down to the chest, the head is half; of a bare head, the width is 0.66 of the square.
-LEAST, LARGEST = 0.45, 1.8
-# What varies by less, in shares of full black, has no features.
-FAINT = 0.02
-# Least correlation of a place that is looked at, and least log-odds that it shows a face. With
-# these a face is found in 60 of 60 pencil portraits, and in 1 of 264 drawings of other things.
-ALIKE, SURE = 0.38, 9.0
-# The square that is most alike is smaller than the aligned one by so much, about this point of it.
-SMALLER, ABOUT = 0.93, 0.5 + 0.64j
-# The first template, in percent of black: the mean of 400 CelebA validation images as a pencil
-# would draw them (grey over its blur of 3 pixels), each with its mirror image. Left half, without
-# the two outermost columns, where there is hair or none.
-MEAN = (
-    (14, 17, 19, 20, 21, 21),
-    (18, 22, 24, 26, 28, 29),
-    (21, 24, 26, 29, 31, 32),
-    (22, 25, 25, 22, 18, 17),
-    (23, 26, 20, 11, 7, 7),
-    (26, 26, 15, 8, 5, 4),
-    (29, 25, 14, 8, 5, 3),
-    (29, 23, 18, 23, 28, 9),
-    (25, 19, 21, 40, 31, 11),
-    (23, 18, 7, 4, 5, 6),
-    (21, 19, 8, 2, 6, 9),
-    (22, 21, 11, 6, 8, 16),
-    (23, 23, 13, 10, 20, 18),
-    (23, 25, 18, 8, 10, 12),
-    (21, 25, 26, 17, 6, 6),
-    (21, 22, 22, 25, 18, 10),
-)
-# The second: features as blobs. Centre, height and width (standard deviations) as shares of the
-# square's side, and weight. Brows lie above the eyes; a nose may be drawn or not.
-BROW, NOSE, MOUTH = 0.075j, 0.5 + 0.665j, 0.5 + 0.79j
-FEATURES = (
-    *((eye, 0.03, 0.055, 1.0) for eye in LANDMARKS[:2]),
-    *((eye - BROW, 0.02, 0.07, 0.5) for eye in LANDMARKS[:2]),
-    (NOSE, 0.022, 0.045, 0.5),
-    (MOUTH, 0.025, 0.09, 1.0),
-)
-# The part of a face that they are compared in, an ellipse: centre, half its height and width.
-INSIDE = (0.5 + 0.63j, 0.33, 0.28)
+# Least and largest side of a face's square, as shares of the shorter side of what is drawn, and the
+# step from one to the next: of a portrait down to the chest, the head is half.
+LEAST, LARGEST, STEP = 0.5, 1.9, 1.2
+# Places that are looked at are so many pixels of the network's apart.
+STRIDE = 4
+# Least log-odds of a face: 60 of 60 pencil portraits have more, and 2 of 264 drawings of other
+# things. And the difference by which a neighbour counts less by a factor of e.
+SURE, WARMTH = 11.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -165,99 +128,64 @@ def search_drawing(drawing: Drawing, colour: Tensor) -> tuple[list[Face], int] |
 def locate(drawing: Drawing) -> Face | None:
     """Find the face in a drawing by its strokes, in pixels of the picture.
 
-    It is upright, or lies on a side or upside down. Writing, plans and drawings of other things are
-    like a face in some places, too. So only those places count which ``face_check`` is sure of; of
-    the ways to turn it that one with the surest, and of its places the one most alike.
+    It is upright, or lies on a side or upside down. Of the ways to turn the drawing that one
+    counts with the likeliest place. Its neighbours are as likely, so their mean is taken.
     """
-    sure: list[tuple[float, int, Face]] = []
+    found = []
     for quarters in range(4):
-        turned = drawing.turned(quarters)
-        if faces := candidates(turned):
-            odds = log_odds(torch.stack([face_of(turned, face) for face in faces])).tolist()
-            both = zip(odds, faces, strict=True)
-            sure += [(one, quarters, face) for one, face in both if one >= SURE]
-    if not sure:
+        squares, odds = looks(drawing.turned(quarters))
+        if len(odds):
+            found.append((float(odds.max()), quarters, squares, odds))
+    if not found:
         return None
-    _, way, _ = max(sure, key=lambda look: look[0])
-    best = max((face for _, quarters, face in sure if quarters == way), key=lambda face: face.score)
-    return replace(best, points=drawing.back(best.points, way))
+    most, quarters, squares, odds = max(found, key=lambda look: look[0])
+    if most < SURE:
+        return None
+    x, y, side = _middle(squares, odds)
+    corner = complex(x - side / 2, y - side / 2)
+    points = tuple((corner + side * point) / drawing.scale for point in LANDMARKS)
+    return Face(drawing.back(points, quarters), most)
 
 
-def face_of(drawing: Drawing, face: Face) -> Tensor:
-    """Cut a face out of a drawing, aligned, as ``face_check`` sees it: (C, S, S) in [−1, 1]."""
-    return cut_out(drawing.colour, drawing.within(face.place(SIDE)), SIDE) * 2 - 1
+def looks(drawing: Drawing, check: Callable[[Tensor], Tensor] = log_odds) -> tuple[Tensor, Tensor]:
+    """Look for a face at every place and size: squares (N, 3), and log-odds of a face there, (N,).
 
-
-def candidates(drawing: Drawing) -> list[Face]:
-    """Find the place of each size that is most alike a face, where one is, as ``locate`` does.
-
-    Their scores are correlations.
+    A square is x and y of its middle, and its side, in pixels of the drawing. check: computes the
+    log-odds, as ``log_odds`` does.
     """
     strokes = drawing.ink > 0.3
+    squares, odds = [torch.empty(0, 3)], [torch.empty(0)]
     if not strokes.any():
-        return []
-    rows, columns = (strokes.any(axis).nonzero() for axis in (1, 0))
-    top, left = int(rows.min()), int(columns.min())
-    dark = 1 - to_channels(drawing.colour, 1)[0]
-    part = dark[top : int(rows.max()) + 1, left : int(columns.max()) + 1]
-    shorter, templates = min(part.shape), (_mean_face(), _features())
-    found, side = [], LEAST * shorter
+        return squares[0], odds[0]
+    ends = [strokes.any(1 - axis).nonzero().flatten()[[0, -1]].tolist() for axis in (0, 1)]
+    shorter = min(last + 1 - first for first, last in ends)
+    image = drawing.colour.mean(0)[None, None] * 2 - 1
+    # A face of fewer pixels is none: enlarging a thin line to a face's size takes any memory.
+    side, reach = max(LEAST * shorter, SIDE / 2), SIDE // 2
     while side <= LARGEST * shorter:
-        score, corner = _correlate(part, side, templates)
-        if score > ALIKE:
-            corner += complex(left, top) + side * ABOUT * (1 - 1 / SMALLER)
-            points = [(corner + side / SMALLER * p) / drawing.scale for p in LANDMARKS]
-            found.append(Face(tuple(points), score))
+        ratio = SIDE / side
+        size = [max(1, round(length * ratio)) for length in image.shape[2:]]
+        small = F.interpolate(image, size, mode="bilinear", antialias=True)
+        # Half of a face's square may lie outside of what is drawn.
+        small = F.pad(small, (reach,) * 4, mode="replicate")
+        (top, bottom), (left, right) = (
+            (int(first * ratio), ceil((last + 1) * ratio) + 2 * reach) for first, last in ends
+        )
+        windows = (
+            small[0, 0, top:bottom, left:right].unfold(0, SIDE, STRIDE).unfold(1, SIDE, STRIDE)
+        )
+        rows, columns = (torch.arange(count) * STRIDE for count in windows.shape[:2])
+        y, x = torch.meshgrid((rows + top) / ratio, (columns + left) / ratio, indexing="ij")
+        squares.append(torch.stack([x, y, torch.full_like(x, side)], -1).flatten(0, 1))
+        odds.append(check(windows.reshape(-1, 1, SIDE, SIDE)))
         side *= STEP
-    return found
+    return torch.cat(squares), torch.cat(odds)
 
 
-def _correlate(
-    dark: Tensor, side: float, templates: tuple[tuple[Tensor, Tensor], ...]
-) -> tuple[float, complex]:
-    """Compare darkness (H, W) with a face of a side: the best score, and its upper left corner."""
-    ratio, reach = TEMPLATE / side, TEMPLATE // 2
-    size = [max(1, round(length * ratio)) for length in dark.shape]
-    small = F.interpolate(dark[None, None], size, mode="bilinear", antialias=True)
-    # Part of a face's square may lie outside of what is drawn.
-    small = F.pad(small, (reach,) * 4)
-    scores = torch.zeros(())
-    for template, inside in templates:
-        count = inside.sum()
-        total, squares = F.conv2d(small, inside), F.conv2d(small.square(), inside)
-        spread = (squares - total.square() / count).clamp_min(0) + FAINT**2 * count
-        scores = scores + F.conv2d(small, template)[0, 0] / spread[0, 0].sqrt() / len(templates)
-    row, column = divmod(int(scores.argmax()), scores.shape[1])
-    y, x = (
-        (at - reach) * length / new
-        for at, length, new in zip((row, column), dark.shape, size, strict=True)
-    )
-    return float(scores.max()), complex(x, y)
-
-
-def _mean_face() -> tuple[Tensor, Tensor]:
-    """The mean face as a template, and the part of it that is compared, (1, 1, S, S) each."""
-    half = torch.tensor(MEAN) / 100
-    margin = TEMPLATE // 2 - half.shape[1]
-    inside = F.pad(torch.ones(TEMPLATE, 2 * half.shape[1]), (margin, margin))
-    return _normalised(F.pad(torch.cat([half, half.flip(1)], 1), (margin, margin)), inside)
-
-
-def _features() -> tuple[Tensor, Tensor]:
-    """The features of a face as a template, and the part that is compared, (1, 1, S, S) each."""
-    dark = torch.zeros(TEMPLATE, TEMPLATE)
-    for centre, height, width, weight in FEATURES:
-        dark += weight * (-_away(centre, height, width) / 2).exp()
-    return _normalised(dark, (_away(*INSIDE) < 1).float())
-
-
-def _away(centre: complex, height: float, width: float) -> Tensor:
-    """Squared distance from a centre, in units of a height and a width, (S, S)."""
-    at = (torch.arange(TEMPLATE) + 0.5) / TEMPLATE
-    return ((at[:, None] - centre.imag) / height).square() + ((at - centre.real) / width).square()
-
-
-def _normalised(dark: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring darkness (S, S) to mean 0 and length 1 inside; both as filters, (1, 1, S, S)."""
-    dark = (dark - (dark * inside).sum() / inside.sum()) * inside
-    return (dark / dark.norm())[None, None], inside[None, None]
+def _middle(squares: Tensor, odds: Tensor) -> list[float]:
+    """Take the mean of the squares (N, 3) around the likeliest, by how likely they are."""
+    best = squares[odds.argmax()]
+    near = (squares[:, :2] - best[:2]).norm(dim=1) < best[2] / 3
+    weights = (odds / WARMTH).masked_fill(~near, -torch.inf).softmax(0)
+    x, y, _ = (weights @ squares).tolist()
+    return [x, y, float((weights @ squares[:, 2].log()).exp())]

@@ -179,7 +179,7 @@ def test_a_smiley_is_found() -> None:
     assert portraits.locate(drawing) is not None
 
 
-@pytest.mark.parametrize("kind", ["house", "oval", "form", "car"])
+@pytest.mark.parametrize("kind", ["house", "oval", "form", "car", "line"])
 def test_a_drawing_without_a_face_has_none(kind: str) -> None:
     image = Image.new("RGB", (640, 480), "white")
     draw = ImageDraw.Draw(image)
@@ -195,6 +195,8 @@ def test_a_drawing_without_a_face_has_none(kind: str) -> None:
         for x in (190, 470):
             draw.ellipse((x - 45, 290, x + 45, 380), outline="black", width=5)
         draw.rectangle((260, 195, 330, 245), outline="black", width=5)
+    elif kind == "line":
+        draw.line((60, 236, 560, 242), "black", 4)
     elif kind == "house":
         draw.rectangle((200, 200, 440, 420), outline="black", width=5)
         draw.line((200, 200, 320, 90, 440, 200), "black", 5)
