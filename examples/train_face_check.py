@@ -58,6 +58,24 @@ class Examples:
         doodles = [_fitted(_face(self.random)) for _ in range(POOL // 2)]
         self.doodled = to_pixels(torch.stack(doodles))
 
+    def batch(self, known: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw faces and as many others, (2B, 3, 64, 64), and 1 or 0 for each.
+
+        known: pages, doodles and mistakes, of which half of the others are.
+        """
+        pages = known[torch.randint(len(known), (BATCH // 2,), generator=self.generator)]
+        far, noise = BATCH // 8, BATCH // NOISE
+        others = self.parts(BATCH - len(pages) - far), self.far(far)
+        scenes = self.damaged(torch.cat([self.near(BATCH - noise), *others]))
+        images = torch.cat([self.noise(noise), scenes, pages])
+        # Ink may be faint, and paper has grain.
+        n = len(images)
+        faint = self._uniform(n, 0.5, 1)[:, None, None, None]
+        grain = self._uniform(n, 0, 0.08)[:, None, None, None]
+        images = 1 - faint * (1 - images)
+        images = images + grain * torch.randn(images.shape, generator=self.generator)
+        return images, (torch.arange(n) < BATCH).float()
+
     def near(self, n: int) -> Tensor:
         """Draw faces where they are looked for, or nearly so."""
         few = n // DOODLED
@@ -127,7 +145,7 @@ class Examples:
                 for x, y, side in likely[chosen].tolist():
                     turn = SIDE / side
                     place = Similarity(turn, SIDE / 2 * (1 + 1j) - complex(x, y) * turn)
-                    found.append(_fitted(cut_out(drawing.colour, place, SIDE) * 2 - 1))
+                    found.append(cut_out(drawing.colour, place, SIDE) * 2 - 1)
         return torch.stack(found)
 
     def _uniform(self, n: int, low: float, high: float) -> Tensor:
@@ -191,12 +209,15 @@ def _face(random: Random) -> Tensor:
     sheet = Image.new("L", (side, side), 255)
     draw = ImageDraw.Draw(sheet)
 
+    some = random.uniform
+
+    def line(start: complex, end: complex, tone: int, width: int) -> None:
+        points = [(point.real * side, point.imag * side) for point in (start, end)]
+        draw.line(points, tone, width)
+
     def box(centre: complex, wide: float, high: float) -> tuple[float, float, float, float]:
         x, y = centre.real * side, centre.imag * side
         return x - wide * side, y - high * side, x + wide * side, y + high * side
-
-    def some(low: float, high: float) -> float:
-        return random.uniform(low, high)
 
     eyes, (left, right) = LANDMARKS[:2], LANDMARKS[2:]
     middle, wide, high = complex(0.5, some(0.54, 0.6)), some(0.24, 0.36), some(0.34, 0.46)
@@ -216,7 +237,7 @@ def _face(random: Random) -> Tensor:
             if at.imag > 0.47 and abs(at.real - 0.5) < wide:
                 continue
             to = at + complex(some(-0.2, 0.2) * long, long)
-            draw.line((*box(at, 0, 0)[:2], *box(to, 0, 0)[:2]), tone, thin)
+            line(at, to, tone, thin)
     style, size = random.randrange(4), some(0.7, 1.4)
     for eye in eyes:
         if style == 0:
@@ -239,7 +260,7 @@ def _face(random: Random) -> Tensor:
     mouth, across = (left + right) / 2, abs(right - left) * some(0.4, 0.7)
     lips = random.randrange(3)
     if lips == 0:
-        draw.line((*box(mouth - across, 0, 0)[:2], *box(mouth + across, 0, 0)[:2]), 0, 2 * pen)
+        line(mouth - across, mouth + across, 0, 2 * pen)
     elif lips == 1:
         draw.arc(box(mouth - 0.03j, across, some(0.03, 0.09)), 10, 170, 0, pen)
     else:
@@ -264,25 +285,6 @@ def _fitted(image: Tensor) -> Tensor:
     """Bring (C, S, S) to (3, 64, 64)."""
     small = F.interpolate(image[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
     return small.expand(3, -1, -1)
-
-
-def batch(examples: Examples, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw faces and as many others, (2B, 3, 64, 64), and 1 or 0 for each.
-
-    known: pages, doodles and mistakes, of which half of the others are.
-    """
-    pages = known[torch.randint(len(known), (BATCH // 2,), generator=examples.generator)]
-    far, noise = BATCH // 8, BATCH // NOISE
-    others = examples.parts(BATCH - len(pages) - far), examples.far(far)
-    scenes = examples.damaged(torch.cat([examples.near(BATCH - noise), *others]))
-    images = torch.cat([examples.noise(noise), scenes, pages])
-    # Ink may be faint, and paper has grain.
-    n = len(images)
-    faint = examples._uniform(n, 0.5, 1)[:, None, None, None]
-    grain = examples._uniform(n, 0, 0.08)[:, None, None, None]
-    images = 1 - faint * (1 - images)
-    images = images + grain * torch.randn(images.shape, generator=examples.generator)
-    return images, (torch.arange(n) < BATCH).float()
 
 
 def main(
@@ -311,7 +313,7 @@ def main(
             mistaken = examples.mistaken(net, SEARCHED)
             # They count as often as all others.
             known = torch.cat([known, mistaken.repeat(max(1, POOL // len(mistaken)), 1, 1, 1)])
-        images, face = batch(examples, known)
+        images, face = examples.batch(known)
         loss = F.binary_cross_entropy_with_logits(net(images), face)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -324,7 +326,7 @@ def main(
     others = torch.cat([held_out.pages(200), held_out.doodles(200)])
     with torch.inference_mode():
         right = [(net(images) > 0) == (face > 0) for images, face in (
-            batch(held_out, others) for _ in range(20)
+            held_out.batch(others) for _ in range(20)
         )]  # fmt: skip
     print(f"{output}: right on {torch.stack(right).float().mean():.2%} of images that were kept")
 

@@ -61,8 +61,7 @@ def log_odds(images: Tensor) -> Tensor:
 
 @cache
 def _bundled() -> FaceCheck:
-    with torch.inference_mode(False):
-        return load(bundled_folder() / FILE)
+    return load(bundled_folder() / FILE)
 
 
 def load(path: Path) -> FaceCheck:

@@ -1,6 +1,5 @@
 """The script that reproduces the paper's experiments, with a small untrained model."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -11,18 +10,14 @@ from PIL import Image
 from make_it_real.evaluation import evaluate
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.models.ign import IGN
+from tests.helpers import example
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def paper() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("paper", ROOT / "examples" / "paper.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("paper")
 
 
 def test_the_page_holds_every_experiment(

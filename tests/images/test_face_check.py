@@ -1,6 +1,5 @@
 """The network that tells faces from everything else, as it ships."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ from make_it_real.images.face_check import ELSE, FaceCheck, log_odds
 from make_it_real.images.pixels import scaled, to_channels
 from make_it_real.inference.projection import generate
 from make_it_real.weights.safetensors_file import save_tensors
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from tests.helpers import EXAMPLES, example
 
 
 def thumbnail(path: Path) -> Tensor:
@@ -34,12 +32,7 @@ def faces() -> Tensor:
 
 @pytest.mark.parametrize("hand", ["pen", "blocks", "pencil", "doodle"])
 def test_a_face_drawn_by_any_hand_is_one(hand: str, tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("draw_faces", EXAMPLES / "draw_faces.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    drawing: Image.Image = getattr(module, hand)()
+    drawing: Image.Image = getattr(example("draw_faces"), hand)()
     drawing.save(tmp_path / "drawn.png")
     assert log_odds(thumbnail(tmp_path / "drawn.png")[None]) > 0
 

@@ -1,6 +1,5 @@
 """Faces in drawings made by code: found by their strokes, on any paper, and laid on white."""
 
-import importlib.util
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,9 @@ from make_it_real.errors import NoFaceError
 from make_it_real.images import decode, faces, framing, portraits
 from make_it_real.images.alignment import Similarity
 from make_it_real.images.framing import Fitted, Framing, fit_all
+from tests.helpers import example
 
 SIZE, FACES = 64, Framing(faces=True)
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SKETCHES = sorted((Path(__file__).parents[3] / "shared" / "data" / "sketches").glob("*.jpg"))
 Sheet = Callable[[Image.Image], Image.Image]
 
@@ -141,12 +140,7 @@ def test_the_paper_does_not_matter(paper: Sheet) -> None:
 
 
 def test_a_painted_face_keeps_its_colours_and_its_ground() -> None:
-    spec = importlib.util.spec_from_file_location("draw_faces", EXAMPLES / "draw_faces.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    painted = module.blocks()
+    painted = example("draw_faces").blocks()
     sheet = Image.new("RGB", (600, 500), painted.getpixel((2, 2)))
     sheet.paste(painted, (200, 120))
     one = fitted(sheet)
