@@ -2,13 +2,14 @@
 
     python tests/benchmarks/photos.py [--quick] [--model photos] [--photos PATH] [--format png]
 
-On one core: CPU seconds a megapixel of f and of OpenCV's non-local means, on the same picture with
-the same noise. On all cores: pictures a second of f alone (a worker a core, each with a thread of
-its own), and of ``mir project`` as a process, with its start, on a folder of JPEGs. These are 20
-photographs of 12 megapixels, enlarged and with noise, so that f has something to repair. They
-are made of the pictures in PATH, a folder or zip, or else of drawn shapes. ``--quick`` makes 4 of
-3 megapixels. Wanted are 1.0 CPU seconds a megapixel at most, and 0.9 of f alone at least. Ratios
-are of one run; compare them only where nothing else uses the machine.
+On one core: CPU seconds a megapixel of OpenCV's non-local means and of f, in float32 and, where
+``mir project`` would choose it, in bfloat16, on the same picture with the same noise. On all cores:
+pictures a second of f alone (a worker a core, each with a thread of its own), and of ``mir
+project`` as a process, with its start, on a folder of JPEGs. These are 20 photographs of 12
+megapixels, enlarged and with noise, so that f has something to repair. They are made of the
+pictures in PATH, a folder or zip, or else of drawn shapes. ``--quick`` makes 4 of 3 megapixels.
+Wanted are 1.0 CPU seconds a megapixel at most, and 0.9 of f alone at least. Ratios are of one run;
+compare them only where nothing else uses the machine.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 import make_it_real
+from make_it_real import devices
 from make_it_real.data.image_folder import decode_pictures, list_images
 from make_it_real.degradations.kinds import degraded
 from make_it_real.evaluation.peers import opencv_nlm
@@ -89,10 +91,13 @@ def one_core(f: IGN, pixels: Tensor) -> None:
     array, megapixels = pixels.permute(1, 2, 0).contiguous().numpy(), pixels[0].numel() / 1e6
     images = to_images(pixels)[None]
     nlm = cpu_seconds(lambda: opencv_nlm(array, SIGMA), megapixels)
-    own = cpu_seconds(lambda: project(f, images), megapixels)
-    torch.set_num_threads(threads)
     print(f"{'OpenCV NLM, one core':24}{nlm:8.2f} CPU seconds a megapixel")
-    print(f"{'f, one core':24}{own:8.2f} CPU seconds a megapixel{own / nlm:8.2f} of OpenCV NLM")
+    chosen = f.precision
+    for f.precision in dict.fromkeys([torch.float32, chosen]):
+        own = cpu_seconds(lambda: project(f, images), megapixels)
+        name = f"f in {str(f.precision).removeprefix('torch.')}, one core"
+        print(f"{name:24}{own:8.2f} CPU seconds a megapixel{own / nlm:8.2f} of OpenCV NLM")
+    torch.set_num_threads(threads)
 
 
 def alone(f: IGN, images: Tensor, count: int) -> float:
@@ -141,6 +146,8 @@ def main() -> None:
     count, (width, height) = (4, (2000, 1500)) if options.quick else (20, (4000, 3000))
 
     f = make_it_real.load(options.model, "cpu")
+    # As mir project does.
+    f.precision = devices.precision("auto", f.device, repairs=f.config.source == "none")
     images = originals(options.photos, count)
     one_core(f, photograph(images[0], 1280, 960, 0))
     with tempfile.TemporaryDirectory() as temporary:

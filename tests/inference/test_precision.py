@@ -9,6 +9,7 @@ from make_it_real.degradations.kinds import degraded
 from make_it_real.images.pixels import levels, to_images, to_pixels
 from make_it_real.inference.projection import generate, project, project_with_change
 from make_it_real.models.ign import IGN
+from make_it_real.models.layers import PlainBlock
 from make_it_real.models.unet import UNet
 
 
@@ -46,6 +47,19 @@ def test_photos_stay_within_a_level(
     if kind != "fading":
         # It did compute in other numbers; curves of tone never do.
         assert not torch.equal(short, whole)
+
+
+def test_its_blocks_add_up_bfloat16_alone(photos: UNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of float32 and bfloat16 took a third of the time of its convolutions."""
+    given: list[torch.dtype] = []
+    blocks = [m for m in photos.modules() if isinstance(m, PlainBlock)]
+    hooks = [b.register_forward_hook(lambda _, h, out: given.extend([h[0].dtype, out.dtype]))
+             for b in blocks]  # fmt: skip
+    monkeypatch.setattr(photos, "precision", torch.bfloat16)
+    project(photos, picture(32))
+    for hook in hooks:
+        hook.remove()
+    assert given == [torch.bfloat16] * 2 * len(blocks)
 
 
 def test_what_f_leaves_alone_stays_bit_for_bit(
