@@ -19,14 +19,17 @@ def pencil(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor
     """Draw with a pencil, in a hand drawn at random for each image.
 
     level: how far from the photograph; 0 is the photograph, 1 a drawing, and more makes
-    proportions more wrong and shades fewer. Lines are dodged, differences of Gaussians, gradients,
-    a high-pass or hatched; with shades or without, the background there or left white, on white,
-    toned, lined or unevenly lit paper.
+    proportions more wrong and shades fewer. Nearly half are shaded as portraits are, with few fine
+    lines. Of the others lines are dodged, differences of Gaussians, gradients, a high-pass or
+    hatched, with shades or without. The background is there or left white, on white, toned, lined
+    or unevenly lit paper.
     """
     seen = warped(images, levels, generator)
     grey = brightness(seen, generator)
     tones = _tones(grey, generator)
     drawn = _lines(grey, tones, generator) * _shades(tones, levels, generator)
+    portrait = between(images, 0, 1, generator) < 0.45
+    drawn = torch.where(portrait, _portrait(grey, generator), drawn)
     drawn = drawn + (1 - drawn) * _left_white(seen, generator)
     page = _on_paper(drawn, images, generator)
     return torch.lerp(images, page, per_image(levels.clamp(0, 1)))
@@ -137,6 +140,23 @@ def ink(grey: Tensor, generator: torch.Generator) -> Tensor:
     fine, coarse = smoothed(grey, thickness, 1.1), smoothed(grey, 1.6 * thickness, 1.8)
     bias = between(grey, 0.0, 0.015, generator)
     return 1 + torch.tanh(between(grey, 15, 70, generator) * (fine - coarse + bias).clamp(max=0))
+
+
+def _portrait(grey: Tensor, generator: torch.Generator) -> Tensor:
+    """Shade as portraits are, (N, 1, H, W): skin nearly paper, hair and features dark."""
+    around = smoothed(grey, between(grey, 4, 9, generator), 9)
+    relief = (grey / (around + 0.05)).clamp(0, 1) ** between(grey, 0.8, 2, generator)
+    fine = smoothed(grey, between(grey, 0.3, 0.5, generator), 0.5)
+    coarse = smoothed(grey, between(grey, 0.8, 1.2, generator), 1.2)
+    lines = 1 + between(grey, 3, 8, generator) * (fine - coarse).clamp(max=0)
+    soft = smoothed(grey, between(grey, 0.3, 0.8, generator), 0.8)
+    mean, spread = soft.mean((2, 3), keepdim=True), soft.std((2, 3), keepdim=True) + 0.05
+    contrast, key = between(grey, 0.2, 0.45, generator), between(grey, 0.95, 1.1, generator)
+    shades = ((soft - mean) / spread * contrast + key).clamp(0, 1)
+    shades = torch.lerp(between(grey, 0.1, 0.35, generator), torch.ones_like(shades), shades)
+    streaks = _streaks(grey, generator) * between(grey, 0, 0.3, generator)
+    shades = (shades + streaks * 4 * shades * (1 - shades)).clamp(0, 1)
+    return relief * lines.clamp(0, 1) * shades
 
 
 def _tones(grey: Tensor, generator: torch.Generator) -> Tensor:
