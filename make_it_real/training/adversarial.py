@@ -63,7 +63,7 @@ class AdversarialObjective(CriticObjective):
         config, sample, quarter = self.config, self.f.source.sample, len(x) // 4
         z = sample(len(x), generator)
         whole = x[: config.restored * quarter] if self.has_critics(step) else x
-        Ax, fidelity = augment.degraded(
+        Ax, fidelity, _ = augment.degraded(
             whole, sample(len(whole), generator), self.config, generator
         )
         change = None

@@ -7,6 +7,7 @@ Networks with Limited Data"; Zhao et al. 2020, DiffAugment).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -102,24 +103,32 @@ class Draw(Shown):
     white: Tensor
 
 
+class Degraded(NamedTuple):
+    """Damaged images (N, C, S, S).
+
+    fidelity: what the config asks of each, (N,): the lesser one of an image that is damaged twice.
+    kinds: the number of the damage of each in the config, (N,): the first one's.
+    """
+
+    images: Tensor
+    fidelity: Tensor
+    kinds: Tensor
+
+
 def degraded(
     x: Tensor, z: Tensor, config: AdversarialConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Damage images x (N, C, S, S), each in a random way, some in two; some are mixed with z.
-
-    Returns the damaged images and the fidelity that the config asks of each, (N,): the lesser one
-    of an image that is damaged twice.
-    """
+) -> Degraded:
+    """Damage images x (N, C, S, S), each in a random way, some in two; some are mixed with z."""
     fidelity = torch.tensor([config.fidelity.get(kind, 1.0) for kind in config.damage])
     fidelity = fidelity.to(x)
     coins = torch.rand(3, len(x), 1, 1, 1, generator=generator, device=generator.device)
-    drawn = draw_kinds(len(x), config.damage, generator=generator)
-    once = randomly_degraded(x, config.damage, generator=generator, drawn=drawn)
+    kinds = draw_kinds(len(x), config.damage, generator=generator)
+    once = randomly_degraded(x, config.damage, generator=generator, drawn=kinds)
     blended = coins[0] < config.blend
     once = torch.where(blended, torch.lerp(x, z, coins[1]), once)
-    asked = torch.where(blended.flatten(), 1.0, fidelity[drawn])
+    asked = torch.where(blended.flatten(), 1.0, fidelity[kinds])
     drawn = draw_kinds(len(x), config.damage, generator=generator)
     twice = randomly_degraded(once, config.damage, generator=generator, drawn=drawn)
     again = coins[2] < config.twice
     asked = torch.where(again.flatten(), torch.minimum(asked, fidelity[drawn]), asked)
-    return torch.where(again, twice, once), asked
+    return Degraded(torch.where(again, twice, once), asked, kinds)

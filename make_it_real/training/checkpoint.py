@@ -132,8 +132,8 @@ def load(path: Path, device: torch.device, **changes: Any) -> Trainer[Any]:
             kept = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         trainer = Trainer(build(model, config, device))
         for name, net in trainer.objective.named_children():
-            # A projected critic that the run has not had so far begins anew.
-            if (known := _under(kept, name)) or name != "P":
+            # A projected critic or a bank that the run has not had so far begins anew.
+            if (known := _under(kept, name)) or name not in ("P", "bank"):
                 net.load_state_dict(known)
         for name, optimizer in trainer.optimizers.items():
             _load_moments(optimizer, _under(kept, f"opt_{name}"))

@@ -92,8 +92,10 @@ class AdversarialConfig(TrainingConfig):
         there are no critics, and f(z) is held.
     projected: weight of the projected critic (``projected_critic.py``) on what f makes, where C has
         1; 0 means that there is none.
-    held: whether f should go on generating what it did at the start, while critics judge its
-        repairs alone (``restoration.py``).
+    held: whether f should go on generating about what it did at the start, as much as λ of hold
+        says, while critics judge its repairs and that (``restoration.py``).
+    energy: weight of the energy distance (``feature_bank.py``) on what f makes, where C has 1; 0
+        means that it is not asked for. It needs ``held``.
     fidelity: weight of L_restore for each kind of damage, 1 for those not named. A faint blur has
         one answer, a sketch has many.
     """
@@ -119,6 +121,7 @@ class AdversarialConfig(TrainingConfig):
     critic_every: int = 1
     projected: float = 0.0
     held: bool = False
+    energy: float = 0.0
     fidelity: Mapping[str, float] = field(default_factory=dict)
     lambdas: AdversarialLambdas = field(default_factory=AdversarialLambdas)
 
@@ -136,6 +139,10 @@ class AdversarialConfig(TrainingConfig):
             raise ValueError("critic_every must be at least 0")
         if not 0 <= self.projected < float("inf"):
             raise ValueError("projected must be at least 0")
+        if not 0 <= self.energy < float("inf"):
+            raise ValueError("energy must be at least 0")
+        if self.energy and not self.held:
+            raise ValueError("energy is of what f is held to make: it needs held")
         if not 0 <= self.clip < float("inf"):
             raise ValueError("clip must be at least 0")
         for kind, weight in self.fidelity.items():
@@ -146,13 +153,14 @@ class AdversarialConfig(TrainingConfig):
 
     @property
     def holds(self) -> bool:
-        """Whether f(z) is held at what it was, and not trained by critics."""
+        """Whether f(z) is held at about what it was."""
         return self.held or self.critic_every == 0
 
     @property
     def needs_features(self) -> bool:
         """Whether P, or at least its backbone, is needed."""
-        return bool(self.critic_every and (self.projected or self.lambdas.perceptual))
+        asked = self.projected or self.energy or self.lambdas.perceptual
+        return bool(self.critic_every and asked)
 
 
 @dataclass(frozen=True)
@@ -252,7 +260,7 @@ CONFIGS: dict[str, type[TrainingConfig]] = {
 
 # Settings of earlier versions, with the values at which they had no effect.
 _RETIRED: dict[str, Any] = {
-    "energy": 0.0, "laws": [], "law_share": 0.3, "spread": 1.0,
+    "laws": [], "law_share": 0.3, "spread": 1.0,
 }  # fmt: skip
 
 # Settings that earlier versions did not have, with the values that stand for what they did.

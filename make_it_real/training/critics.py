@@ -145,7 +145,7 @@ class CriticObjective(Objective):
         average(self.f_ema, self.f, step + 1, self.config.ema)
 
     def degraded(self, x: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
-        return augment.degraded(x, z, self.config, generator)[0]
+        return augment.degraded(x, z, self.config, generator).images
 
     def judged(self, images: Tensor, show: Show, step: int) -> Judged:
         """Let P's backbone see images (n, C, S, S). show: the augmentation of the critics' images.
@@ -158,20 +158,26 @@ class CriticObjective(Objective):
         backbone = self.P.backbone(show(leaf), SIDES[self.turn(step) % len(SIDES)])
         return Judged(images, leaf, backbone, self.P.mix(backbone))
 
-    def loss_real(self, y: Judged, show: Show, C_x: Tensor) -> Tensor:
-        """Compute how much more real C finds x than y, (n,) logits of x, led by P where it is."""
+    def loss_real(
+        self, y: Judged, show: Show, C_x: Tensor, *others: tuple[Tensor, float]
+    ) -> Tensor:
+        """Compute how much more real C finds x than y, (n,) logits of x, led by P where it is.
+
+        others: gradients with respect to y that lead it too, each with its weight, where C's has 1.
+        """
         loss = loss_real(C_x, self.fast("C")(show(y.leaf)))
         (total,) = torch.autograd.grad(loss, y.leaf)
-        if self.P is None or not self.config.projected:
-            return led(loss, y.images.float(), total)
-        with frozen(self.P):
-            loss_P = loss_real_projected(self.P(y.mixed))
-        (other,) = torch.autograd.grad(loss_P, y.leaf, retain_graph=True)
-        return led(loss, y.images.float(), beside(total, other, self.config.projected))
+        if self.P is not None and self.config.projected:
+            with frozen(self.P):
+                loss_P = loss_real_projected(self.P(y.mixed))
+            (other,) = torch.autograd.grad(loss_P, y.leaf, retain_graph=True)
+            others = (*others, (other, self.config.projected))
+        return led(loss, y.images.float(), beside(total, *others))
 
     def loss_perceptual(self, y: Judged, x: Judged) -> Tensor:
-        """Compute the distance of the backbone's features of y and of the first images of x."""
-        loss = loss_perceptual(y.backbone, [h[: len(y.leaf)] for h in x.backbone])
+        """Compute the distance of the backbone's features of the first images of y and of x."""
+        n = min(len(y.leaf), len(x.leaf))
+        loss = loss_perceptual([h[:n] for h in y.backbone], [h[:n] for h in x.backbone])
         (gradient,) = torch.autograd.grad(loss, y.leaf, retain_graph=True)
         return led(loss, y.images.float(), gradient)
 

@@ -11,6 +11,7 @@ class AdversarialLambdas:
     real_again: float = 0.5
     real_restored: float = 0.5
     rec: float = 5.0
+    hold: float = 5.0
     idem: float = 5.0
     idem_inner: float = 1.0
     restore: float = 5.0

@@ -131,14 +131,20 @@ def led(loss: Tensor, images: Tensor, gradient: Tensor) -> Tensor:
     return loss.detach() + way - way.detach()
 
 
-def beside(gradient: Tensor, other: Tensor, weight: float) -> Tensor:
-    """Compute g + weight·(|g|/|o|)·o of gradients g and o with respect to images, (N, C, H, W).
+def beside(gradient: Tensor, *others: tuple[Tensor, float]) -> Tensor:
+    """Compute g + Σ weight·(|g|/|o|)·o of gradients g and o with respect to images, (N, C, H, W).
 
-    |·| is the mean norm over images, so o counts ``weight`` times as much as g, whatever its own
-    scale.
+    others: each o with its weight. |·| is the mean norm over images, so o counts ``weight`` times
+    as much as g, whatever its own scale.
     """
-    size, other_size = (g.flatten(1).norm(dim=1).mean() for g in (gradient, other))
-    total: Tensor = gradient + weight * size / other_size.clamp_min(1e-20) * other
+
+    def size(gradient: Tensor) -> Tensor:
+        norm: Tensor = gradient.flatten(1).norm(dim=1).mean()
+        return norm
+
+    total = gradient
+    for other, weight in others:
+        total = total + weight * size(gradient) / size(other).clamp_min(1e-20) * other
     return total
 
 

@@ -142,7 +142,7 @@ def test_hinge_losses_are_the_formula() -> None:
 def test_the_second_gradient_gets_its_share_whatever_its_size(scale: float) -> None:
     images = noise(4, 3, 8, 8).requires_grad_()
     one, other = noise(4, 3, 8, 8, seed=1), noise(4, 3, 8, 8, seed=2)
-    loss = losses.led(torch.tensor(0.7), images, losses.beside(one, scale * other, 3.0))
+    loss = losses.led(torch.tensor(0.7), images, losses.beside(one, (scale * other, 3.0)))
     assert float(loss.detach()) == pytest.approx(0.7)
     loss.backward()
 
@@ -155,7 +155,7 @@ def test_the_second_gradient_gets_its_share_whatever_its_size(scale: float) -> N
 
 def test_without_weight_or_gradient_the_first_one_leads_alone() -> None:
     images, one = noise(2, 1, 8, 8).requires_grad_(), noise(2, 1, 8, 8, seed=1)
-    gradient = losses.beside(one, torch.zeros_like(one), 2.0)
+    gradient = losses.beside(one, (torch.zeros_like(one), 2.0))
     losses.led(torch.tensor(0.7), images, gradient).backward()
     assert images.grad is not None
     assert torch.equal(images.grad, one)

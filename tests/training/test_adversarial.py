@@ -56,7 +56,7 @@ def test_each_loss_trains_its_own_network() -> None:
     (draw,) = trainer.draw(bars(4).pixels, 0)
     y = objective(draw)
     terms = objective.losses(draw, y)
-    assert terms.keys() == objective.lambdas(0).keys() - {"perceptual", "rest"}
+    assert terms.keys() == objective.lambdas(0).keys() - {"hold", "perceptual", "rest"}
     for name, term in terms.items():
         assert gradients(trainer, term) == {"f": True, "f_ema": False, "C": False}, name
     critics = objective.losses_critics(draw, y)

@@ -48,7 +48,7 @@ def test_critics_of_repairs_are_trained_and_lead_f() -> None:
     before = {name: copied(net) for name, net in objective.named_children()}
     record = run(trainer, 1)[0]
     judged_terms = {"real_restored", "perceptual", "critic", "penalty", "projected"}
-    assert record.keys() == {"step", "lr", "rec", "idem", "restore", "rest"} | judged_terms
+    assert record.keys() == {"step", "lr", "rec", "hold", "idem", "restore", "rest"} | judged_terms
     moved = {
         name
         for name, net in objective.named_children()
@@ -128,6 +128,45 @@ def test_repairs_are_judged_where_f_generates_too() -> None:
         assert any(bool(g.abs().sum() > 0) for g in gradients)
 
 
+def test_what_f_generates_is_judged_with_its_repairs() -> None:
+    objective = (trainer := judged(projected=1.5)).objective
+    (draw,) = trainer.draw(bars(4).pixels, 0)
+    y = objective(draw)
+    assert y.seen is not None
+    made = y.seen[1].images
+    given = torch.cat([draw.Ax, draw.x[:4], draw.z, objective.f_ema(draw.z)])
+    f_Ax, _, fz, _ = objective.f(given).split([16, 4, 4, 4])
+    torch.testing.assert_close(made, torch.cat([f_Ax, fz]))
+    (gradient,) = torch.autograd.grad(objective.losses(draw, y)["real_restored"], made)
+    assert (gradient.flatten(1).norm(dim=1) > 0).all()
+
+
+def test_the_energy_distance_leads_f_once_enough_was_made_of_a_kind() -> None:
+    # No f so far: what is made in the first steps has nothing to be compared with.
+    led = []
+    for weight in (0.0, 2.0):
+        trainer = judged(projected=1.5, energy=weight, lr=0.0)
+        draws = [trainer.draw(bars(4).pixels, step) for step in range(9)]
+        for draw in draws:
+            trainer.learn(draw)
+        grads = [p.grad.flatten() for p in trainer.objective.f.parameters() if p.grad is not None]
+        led.append(torch.cat(grads))
+        trainer.learn(draws[0])
+    bank = trainer.objective.bank
+    assert bank is not None
+    assert int(bank.count) == 10 * 16
+    assert int(bank.counts.sum()) == 10 * 20
+    assert int(bank.counts[-1]) == 10 * 4
+    assert not torch.allclose(led[0], led[1], rtol=1e-3)
+
+
+def test_the_energy_distance_is_of_what_f_is_held_to() -> None:
+    with pytest.raises(ValueError, match="energy is of what f is held to make"):
+        replace(CONFIG, energy=1.0)
+    with pytest.raises(ValueError, match="energy must be at least 0"):
+        replace(CONFIG, held=True, energy=-1.0)
+
+
 # --- The terms ---
 
 
@@ -160,18 +199,19 @@ def test_the_fidelity_is_that_of_the_kind_and_the_lesser_of_two() -> None:
         damage={"blur": 1, "noise": 1}, fidelity={"noise": 0.25}, blend=0.0, twice=0.0
     )
     x = torch.zeros(64, 1, 12, 12)
-    Ax, fidelity = augment.degraded(x, x, config, generator())
+    Ax, fidelity, kinds = augment.degraded(x, x, config, generator())
     noisy = Ax.flatten(1).std(1) > 0
     assert 0 < int(noisy.sum()) < 64
+    assert torch.equal(kinds, noisy.long())
     assert torch.equal(fidelity, torch.where(noisy, 0.25, 1.0))
-    Ax, fidelity = augment.degraded(x, x, replace(config, twice=1.0), generator())
+    Ax, fidelity, _ = augment.degraded(x, x, replace(config, twice=1.0), generator())
     assert torch.equal(fidelity, torch.where(Ax.flatten(1).std(1) > 0, 0.25, 1.0))
 
 
 def test_a_blend_with_noise_is_asked_as_usual() -> None:
     config = AdversarialConfig(damage={"noise": 1}, fidelity={"noise": 0.25}, blend=1.0, twice=0.0)
     x = torch.zeros(8, 1, 12, 12)
-    assert augment.degraded(x, x, config, generator())[1].tolist() == [1.0] * 8
+    assert augment.degraded(x, x, config, generator()).fidelity.tolist() == [1.0] * 8
 
 
 @pytest.mark.parametrize(

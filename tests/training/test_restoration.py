@@ -21,17 +21,18 @@ def test_without_critics_f_learns_to_repair_and_goes_on_making_what_it_made() ->
     shown: list[Tensor] = []
     trainer.objective.f.register_forward_hook(lambda net, args, out: shown.append(args[0]))
     terms = trainer.objective.losses(draw)
-    made = trainer.objective.f_before(draw.z)
+    made = trainer.objective.f_ema(draw.z)
     assert len(draw.z) == 4
     assert torch.equal(shown[0], torch.cat([draw.Ax, draw.x[:8], draw.z, made]))
-    # f is f_before still: D(f(z), b) is 0, and D(f(b), b) what f moves of its own images.
+    # f is f_before still, and its average the f that was before.
     moved = (trainer.objective.f(made) - made).abs().mean()
     torch.testing.assert_close(terms["idem"], moved)
+    assert float(terms["hold"].detach()) == 0
     lambdas = trainer.objective.config.lambdas
     wanted = lambdas.rec * terms["rec"] + lambdas.restore * terms["restore"] + lambdas.idem * moved
     torch.testing.assert_close(losses.weighted_sum(terms, vars(lambdas)), wanted)
     records = run(trainer, 5)
-    assert all(r.keys() == {"step", "lr", "rec", "idem", "restore"} for r in records)
+    assert all(r.keys() == {"step", "lr", "rec", "hold", "idem", "restore"} for r in records)
     for net, state in ((trainer.objective.f_before, before), (trainer.objective.C, C)):
         assert all(torch.equal(value, state[name]) for name, value in copied(net).items())
     assert any(not torch.equal(v, before[k]) for k, v in copied(trainer.objective.f).items())
@@ -57,3 +58,15 @@ def test_a_run_goes_on_with_critics_where_it_is_told_to(tmp_path: Path) -> None:
         for name, value in copied(trainer.objective.C).items()
     )
     assert "critic" in run(again, 1)[0]
+
+
+def test_a_run_goes_on_with_the_energy_distance_where_it_is_told_to(tmp_path: Path) -> None:
+    trainer = begun_restoration(held=True, critic_every=1)
+    run(trainer, 1)
+    checkpoint.save(trainer, tmp_path / "c.safetensors")
+    again = checkpoint.load(tmp_path / "c.safetensors", CPU, energy=1.0)
+    run(again, 2)
+    assert int(again.objective.bank.count) == 32
+    checkpoint.save(again, tmp_path / "c.safetensors")
+    third = checkpoint.load(tmp_path / "c.safetensors", CPU)
+    assert same_state(again, third)
