@@ -20,6 +20,9 @@ from make_it_real.images.strokes import find_ink, local_median, reduced
 # Longer side of the copy that the paper's brightness is taken from. What is dark and narrower than
 # a share of it lies on the paper; dark hair is, the edge of a shadow is not.
 COARSE_SIDE, WIDE = 48, 0.3
+# Share of a ruled line's pixels that may not show it. Dark hair crosses three quarters of a
+# portrait.
+ACROSS = 0.15
 # Least and largest side of a face's square, as shares of the shorter side of what is drawn, and the
 # step from one to the next: of a portrait down to the chest, the head is half.
 LEAST, LARGEST, STEP = 0.5, 1.9, 1.2
@@ -99,11 +102,19 @@ def _paper(colour: Tensor) -> Tensor:
 
 
 def _unruled(colour: Tensor) -> Tensor:
-    """Take lines that cross all of a picture (C, H, W) away, along rows and columns."""
+    """Take lines that cross all of a picture (C, H, W) away, along rows and columns.
+
+    A line is darker, or brighter, than what is around it but for ``ACROSS`` of its pixels at most.
+    """
     paper = local_median(colour)
     departure = colour - paper
     for axis in (2, 1):
-        departure = departure - departure.median(axis, keepdim=True).values
+        count = departure.shape[axis]
+        few = 1 + int(ACROSS * count)
+        low, high = (
+            departure.kthvalue(place, axis, keepdim=True).values for place in (few, count + 1 - few)
+        )
+        departure = departure - low.clamp_min(0) - high.clamp_max(0)
     return (paper + departure).clamp(0, 1)
 
 

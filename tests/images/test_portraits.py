@@ -218,3 +218,19 @@ def test_a_drawing_of_the_models_size_is_taken_as_it_is() -> None:
 def test_training_images_stay_as_they_are() -> None:
     with pytest.raises(NoFaceError):
         fitted(drawn(300, (40, 170), (640, 480)), drawings=False)
+
+
+def test_dark_hair_across_most_of_a_drawing_is_no_ruling() -> None:
+    paper = torch.ones(3, 240, 200) * 0.95
+    hair = paper.clone()
+    hair[:, 40:80, 25:175] = 0.2
+    cleaned = portraits.on_white(hair)
+    assert cleaned is not None
+    assert float(cleaned.colour[:, 44:76, 30:170].max()) < 0.3
+    assert float(cleaned.colour[:, 100:].min()) > 0.97
+    # Lines across all of it go.
+    ruled = hair.clone()
+    ruled[:, 20::30] *= 0.8
+    cleaned = portraits.on_white(ruled)
+    assert cleaned is not None
+    assert float(cleaned.colour[:, 100:].min()) > 0.97
