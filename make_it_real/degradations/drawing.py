@@ -149,22 +149,25 @@ def _portrait(grey: Tensor, generator: torch.Generator) -> Tensor:
     fine = smoothed(grey, between(grey, 0.3, 0.5, generator), 0.5)
     coarse = smoothed(grey, between(grey, 0.8, 1.2, generator), 1.2)
     lines = 1 + between(grey, 3, 8, generator) * (fine - coarse).clamp(max=0)
-    soft = smoothed(grey, between(grey, 0.3, 0.8, generator), 0.8)
-    mean, spread = soft.mean((2, 3), keepdim=True), soft.std((2, 3), keepdim=True) + 0.05
-    contrast, key = between(grey, 0.2, 0.45, generator), between(grey, 0.95, 1.1, generator)
-    shades = ((soft - mean) / spread * contrast + key).clamp(0, 1)
+    shades = _tones(grey, generator, soft=(0.3, 0.8), key=(0.95, 1.1))
     shades = torch.lerp(between(grey, 0.1, 0.35, generator), torch.ones_like(shades), shades)
-    streaks = _streaks(grey, generator) * between(grey, 0, 0.3, generator)
-    shades = (shades + streaks * 4 * shades * (1 - shades)).clamp(0, 1)
-    return relief * lines.clamp(0, 1) * shades
+    return relief * lines.clamp(0, 1) * _streaked(shades, generator)
 
 
-def _tones(grey: Tensor, generator: torch.Generator) -> Tensor:
-    """Expose for a drawing, (N, 1, H, W): skin nearly paper, and what is dark beside it dark."""
-    soft = smoothed(grey, between(grey, 0.4, 1.3, generator), 1.3)
-    mean, spread = soft.mean((2, 3), keepdim=True), soft.std((2, 3), keepdim=True) + 0.05
-    contrast, key = between(grey, 0.2, 0.45, generator), between(grey, 0.65, 1.0, generator)
-    return ((soft - mean) / spread * contrast + key).clamp(0, 1)
+def _tones(
+    grey: Tensor,
+    generator: torch.Generator,
+    soft: tuple[float, float] = (0.4, 1.3),
+    key: tuple[float, float] = (0.65, 1.0),
+) -> Tensor:
+    """Expose for a drawing, (N, 1, H, W): skin nearly paper, and what is dark beside it dark.
+
+    soft, key: ranges of the blur's deviation and of what the mean becomes.
+    """
+    blurred = smoothed(grey, between(grey, *soft, generator), soft[1])
+    mean, spread = blurred.mean((2, 3), keepdim=True), blurred.std((2, 3), keepdim=True) + 0.05
+    contrast, bright = between(grey, 0.2, 0.45, generator), between(grey, *key, generator)
+    return ((blurred - mean) / spread * contrast + bright).clamp(0, 1)
 
 
 def _lines(grey: Tensor, tones: Tensor, generator: torch.Generator) -> Tensor:
@@ -205,11 +208,15 @@ def _hatches(tones: Tensor, generator: torch.Generator) -> Tensor:
 
 def _shades(tones: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Shade what is dark, (N, 1, H, W), or nothing: 1. A higher level leaves more unshaded."""
-    # A pencil's side leaves streaks, most of them in half tones.
-    streaks = _streaks(tones, generator) * between(tones, 0, 0.3, generator)
-    shades = (tones + streaks * 4 * tones * (1 - tones)).clamp(0, 1)
+    shades = _streaked(tones, generator)
     bare = between(tones, 0, 1, generator) < 0.25 * per_image(levels)
     return torch.where(bare, 1.0, 1 - between(tones, 0.3, 1, generator) * (1 - shades))
+
+
+def _streaked(tones: Tensor, generator: torch.Generator) -> Tensor:
+    """Tones (N, 1, H, W) as a pencil's side leaves them: streaky, most of all in half tones."""
+    streaks = _streaks(tones, generator) * between(tones, 0, 0.3, generator)
+    return (tones + streaks * 4 * tones * (1 - tones)).clamp(0, 1)
 
 
 def _streaks(grey: Tensor, generator: torch.Generator) -> Tensor:

@@ -78,7 +78,7 @@ class Shown:
     change: Augmentation | None
 
     def shown(self, images: Tensor) -> Tensor:
-        """Augment images (n, C, S, S), n ≤ B, for the critic."""
+        """Augment images (n, C, S, S), as many as changes were drawn at most, for the critic."""
         return images if self.change is None else self.change[slice(len(images))](images)
 
 

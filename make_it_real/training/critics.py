@@ -102,11 +102,15 @@ class CriticObjective(Objective):
         """Count the steps with critics before this one."""
         return step // self.config.critic_every
 
+    def side(self, step: int) -> int:
+        """Tell at which of ``SIDES`` P sees images in a step: its number."""
+        return self.turn(step) % len(SIDES)
+
     def phase(self, step: int) -> Hashable:
         if not self.has_critics(step):
             return ()
-        turn = self.turn(step)
-        return turn % self.config.penalty_every == 0, self.P is not None and turn % len(SIDES)
+        penalty = self.turn(step) % self.config.penalty_every == 0
+        return penalty, self.P is not None and self.side(step)
 
     def losses(self, draw: Any, y: Any = None) -> Terms:
         """Compute f's terms, with frozen critics. y: f's outputs, computed here if not given."""
@@ -155,15 +159,13 @@ class CriticObjective(Objective):
         leaf = images.detach().float().requires_grad_(images.requires_grad)
         if self.P is None:
             return Judged(images, leaf, [], [])
-        backbone = self.P.backbone(show(leaf), SIDES[self.turn(step) % len(SIDES)])
+        backbone = self.P.backbone(show(leaf), SIDES[self.side(step)])
         return Judged(images, leaf, backbone, self.P.mix(backbone))
 
-    def loss_real(
-        self, y: Judged, show: Show, C_x: Tensor, *others: tuple[Tensor, float]
-    ) -> Tensor:
+    def loss_real(self, y: Judged, show: Show, C_x: Tensor, *more: tuple[Tensor, float]) -> Tensor:
         """Compute how much more real C finds x than y, (n,) logits of x, led by P where it is.
 
-        others: gradients with respect to y that lead it too, each with its weight, where C's has 1.
+        more: gradients with respect to y that lead it too, each with its weight, where C's has 1.
         """
         loss = loss_real(C_x, self.fast("C")(show(y.leaf)))
         (total,) = torch.autograd.grad(loss, y.leaf)
@@ -171,8 +173,8 @@ class CriticObjective(Objective):
             with frozen(self.P):
                 loss_P = loss_real_projected(self.P(y.mixed))
             (other,) = torch.autograd.grad(loss_P, y.leaf, retain_graph=True)
-            others = (*others, (other, self.config.projected))
-        return led(loss, y.images.float(), beside(total, *others))
+            more = (*more, (other, self.config.projected))
+        return led(loss, y.images.float(), beside(total, *more))
 
     def loss_perceptual(self, y: Judged, x: Judged) -> Tensor:
         """Compute the distance of the backbone's features of the first images of y and of x."""

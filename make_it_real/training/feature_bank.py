@@ -56,10 +56,13 @@ class FeatureBank(nn.Module):
 
     def scaled(self, features: Sequence[Tensor], side: int) -> Tensor:
         """Pool features and bring them to the scale of those that were added, (N, D)."""
+        return self._scaled(pooled(features), side)
+
+    def _scaled(self, h: Tensor, side: int) -> Tensor:
         weight = self.weight[side].clamp_min(1e-6)
         mean = self.mean[side] / weight
         deviation = (self.power[side] / weight - mean.square()).clamp_min(0).sqrt() + 1e-3
-        return (pooled(features) - mean) / deviation
+        return (h - mean) / deviation
 
     @torch.no_grad()
     def add_real(self, features: Sequence[Tensor], side: int) -> None:
@@ -69,7 +72,7 @@ class FeatureBank(nn.Module):
             kept[side].lerp_(new.mean(0), 1 - DECAY)
         self.weight[side].lerp_(torch.ones_like(self.weight[side]), 1 - DECAY)
         places = (self.count + torch.arange(len(h), device=h.device)) % REAL
-        self.real.index_copy_(0, places, self.scaled(features, side))
+        self.real.index_copy_(0, places, self._scaled(h, side))
         self.count += len(h)
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from make_it_real.models.efficientnet_lite import STAGES
 from make_it_real.models.ign import IGNConfig
@@ -124,10 +125,10 @@ class RestorationObjective(CriticObjective):
 
         The features that it is computed of are added to the bank.
         """
-        side = self.turn(d.step) % len(SIDES)
+        side = self.side(d.step)
         bank.add_real(x.backbone, side)
         y = bank.scaled(made.backbone, side)
-        kinds = torch.cat([d.kinds, torch.full_like(d.kinds[: len(d.z)], len(self.config.damage))])
+        kinds = F.pad(d.kinds, (0, len(d.z)), value=len(self.config.damage))
         (gradient,) = torch.autograd.grad(bank.distance(y, kinds), made.leaf, retain_graph=True)
         bank.add_made(y, kinds)
         return gradient, self.config.energy
