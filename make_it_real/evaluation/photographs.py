@@ -66,6 +66,7 @@ CLEAN = Damage("clean", None)
 # The last four are of kinds that training never uses (``kinds.kept_out``).
 DAMAGE = (
     _noise(15), _noise(25), _noise(50), _one("jpeg", 10), _one("jpeg", 20), _one("jpeg", 40),
+    _one("jpeg", 90),
     Damage("noise-10-jpeg", 40, (("noise", 10 / 127.5), ("jpeg", 40))),
     _one("salt-and-pepper", 0.04), _one("scratches", 3), _one("poisson", 60), _one("blur", 1),
     _one("downscale", 2), _one("webp", 20), _noise(15, "phone-noise"), _one("dust", 20),

@@ -73,7 +73,7 @@ def darker() -> Darker:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> tuple[Damage, ...]:
-    chosen = (DAMAGE[1], DAMAGE[6], DAMAGE[-2])
+    chosen = (DAMAGE[1], DAMAGE[7], DAMAGE[-2])
     monkeypatch.setattr(photographs, "DAMAGE", chosen)
     return chosen
 
