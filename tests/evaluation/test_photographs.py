@@ -73,7 +73,8 @@ def darker() -> Darker:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> tuple[Damage, ...]:
-    chosen = (DAMAGE[1], DAMAGE[7], DAMAGE[-2])
+    names = {("noise", 25), ("noise-10-jpeg", 40), ("motion-blur", 7)}
+    chosen = tuple(damage for damage in DAMAGE if (damage.name, damage.level) in names)
     monkeypatch.setattr(photographs, "DAMAGE", chosen)
     return chosen
 
