@@ -1,4 +1,4 @@
-"""Pictures that no camera took: text, tables, buttons, large pixels, dots, captions and borders.
+"""Pictures that no camera took: text, tables, charts, buttons, large pixels, captions and borders.
 
 They lie in every folder of photographs: screens, scanned pages, prints on a white sheet. A letter
 is much like a scratch, and f must tell one from the other, but sets of photographs hold few. So
@@ -47,7 +47,9 @@ def drawn(photograph: Tensor, generator: torch.Generator) -> Tensor:
         }  # fmt: skip
     else:
         picture = _ground(picture.size, rng)
-        kinds = {_written: 10, _window: 4, _table: 3, _large_pixels: 2, _dotted: 2}
+        kinds = {
+            _written: 10, _plotted: 8, _window: 4, _table: 3, _large_pixels: 2, _dotted: 2,
+        }  # fmt: skip
     (kind,) = rng.choices(list(kinds), list(kinds.values()))
     return torch.from_numpy(np.array(kind(picture, rng))).permute(2, 0, 1)
 
@@ -204,6 +206,56 @@ def _table(picture: Image.Image, rng: Random) -> Image.Image:
             x = left + round(1.4 * wide * number)
             draw.rectangle((x, rng.randrange(side), x + wide, side), _colour(rng))
     return picture
+
+
+def _plotted(picture: Image.Image, rng: Random) -> Image.Image:
+    """Draw lines or strewn dots, as charts and maps have them, some over a grid."""
+    side, ground = picture.width, _at(picture)
+    if rng.random() < 0.4:
+        parts = zip(ground, _ink(ground, rng), strict=True)
+        faint = tuple((3 * part + ink) // 4 for part, ink in parts)
+        draw, step = ImageDraw.Draw(picture), rng.randint(8, side // 2)
+        for at in range(rng.randrange(step), side, step):
+            draw.line((0, at, side, at), faint)
+    # Smooth or hard edges.
+    finer = FINER if rng.random() < 0.7 else 1
+    strewn = rng.random() < 0.3
+    for _ in range(rng.randint(1, 5)):
+        layer, wide = Image.new("L", (finer * side, finer * side)), finer * rng.uniform(0.6, 3.5)
+        draw = ImageDraw.Draw(layer)
+        if strewn:
+            for _ in range(rng.randint(3, 30)):
+                x, y = rng.uniform(0, finer * side), rng.uniform(0, finer * side)
+                draw.ellipse((x - wide / 2, y - wide / 2, x + wide / 2, y + wide / 2), 255)
+        else:
+            points = [(finer * x, finer * y) for x, y in _curve(side, rng)]
+            draw.line(points, 255, max(1, round(wide)), "curve")
+        picture.paste(_ink(ground, rng), mask=layer.reduce(finer))
+    return picture
+
+
+def _curve(side: int, rng: Random) -> list[tuple[float, float]]:
+    """Choose points of a line: a wave, a circle, a road, a slope, or a value for each day."""
+    steps, middle, high = 40, rng.uniform(0, side), rng.uniform(0.05, 0.6) * side
+    turn, turns = rng.uniform(0, 2 * math.pi), rng.uniform(0.2, 4) * 2 * math.pi
+    which = rng.random()
+    if which < 0.35:
+        return [
+            (side * i / steps, middle + high * math.sin(turn + turns * i / steps))
+            for i in range(-1, steps + 2)
+        ]
+    left = rng.uniform(0, side)
+    if which < 0.45:
+        angles = [2 * math.pi * i / steps for i in range(steps + 1)]
+        return [(left + high * math.cos(a), middle + high * math.sin(a)) for a in angles]
+    if which < 0.65:
+        points = [(left, middle)]
+        for _ in range(steps):
+            (x, y), turn = points[-1], turn + rng.gauss(0, 0.2)
+            points.append((x + side / 16 * math.cos(turn), y + side / 16 * math.sin(turn)))
+        return points
+    days = 1 if which < 0.75 else rng.randint(3, 30)
+    return [(side * i / days, middle + rng.uniform(-high, high)) for i in range(days + 1)]
 
 
 def _large_pixels(picture: Image.Image, rng: Random) -> Image.Image:

@@ -38,8 +38,7 @@ class Range:
 RANGES: Mapping[str, Range] = {
     "noise": Range(2 / 127.5, 55 / 127.5), "poisson": Range(316, 5, log=True),
     "phone-noise": Range(3 / 127.5, 28 / 127.5), "salt-and-pepper": Range(0.005, 0.155, bend=1.5),
-    "jpeg": Range(90, 8, bend=0.7), "jpeg-twice": Range(90, 12, bend=0.7),
-    "webp": Range(90, 8, bend=0.7),
+    "jpeg": Range(95, 8), "jpeg-twice": Range(95, 12), "webp": Range(95, 8),
     "blur": Range(0.5, 1.8), "low-resolution": Range(1.5, 4, bend=2),
     "downscale": Range(1.5, 4, bend=2), "dust": Range(1, 12), "sharpen": Range(0.3, 1.3),
 }  # fmt: skip

@@ -24,6 +24,8 @@ Lambdas = Mapping[str, float] | Mapping[str, Tensor]
 SMOOTH = 0.03
 # Damage that a gate should open for: root mean square, nearly one 8-bit level.
 SEEN = 0.006
+# Harm that is plain to see, mean square: 8 8-bit levels. It counts so many times as much as good.
+PLAIN, HARM = 0.004, 8
 
 
 def weighted_sum(terms: Terms, lambdas: Lambdas) -> Tensor:
@@ -67,10 +69,12 @@ def loss_gate(logits: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
     logits, before, after: (N, 1, H, W). before, after: how far the pixels' surroundings are from
     the truth, mean square, before f's change and after it. The gate should open where f brings them
-    nearer and they were at least ``SEEN`` away; it counts as much as the change does.
+    nearer and they were at least ``SEEN`` away. It counts as much as the change does to them, and
+    up to ``HARM`` times as much where that is harm: a highlight taken away for dust is lost.
     """
     repairs = (after < before) & (before > SEEN**2)
     counts = ((before - after).abs() / (before + 1e-5)).clamp_max(1)
+    counts = counts * (1 + (HARM - 1) * ((after - before) / PLAIN).clamp(0, 1))
     wrong = F.binary_cross_entropy_with_logits(logits, repairs.float(), reduction="none")
     return (counts * wrong).mean()
 

@@ -76,10 +76,18 @@ def test_the_gate_learns_to_open_where_f_repairs_what_can_be_seen(
     like = torch.ones(1, 1, 2, 2)
     loss = losses.loss_gate(logits, before * like, after * like)
     counts = min(1.0, abs(before - after) / (before + 1e-5))
+    counts *= losses.HARM if after > before else 1
     assert loss.item() == pytest.approx(counts * math.log(2))
     loss.backward()
     assert logits.grad is not None
     assert (logits.grad < 0).all() == opens
+
+
+@pytest.mark.parametrize(("harm", "weight"), [(1e-3, 1 + 7 / 4), (4e-3, 8), (0.1, 8)])
+def test_harm_counts_more_the_better_it_can_be_seen(harm: float, weight: float) -> None:
+    ones = torch.ones(1, 1, 2, 2)
+    loss = losses.loss_gate(0 * ones, 0 * ones, harm * ones)
+    assert loss.item() == pytest.approx(weight * math.log(2), rel=1e-6)
 
 
 def test_where_f_changes_nothing_its_gate_costs_nothing() -> None:
