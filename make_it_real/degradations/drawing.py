@@ -19,17 +19,18 @@ def pencil(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor
     """Draw with a pencil, in a hand drawn at random for each image.
 
     level: how far from the photograph; 0 is the photograph, 1 a drawing, and more makes
-    proportions more wrong and shades fewer. Nearly half are shaded as portraits are, with few fine
-    lines. Of the others lines are dodged, differences of Gaussians, gradients, a high-pass or
-    hatched, with shades or without. The background is there or left white, on white, toned, lined
-    or unevenly lit paper.
+    proportions more wrong and shades fewer. Two in five are shaded as portraits are, with few fine
+    lines; nearly one in five has a pen's black lines alone. Of the others lines are dodged,
+    differences of Gaussians, gradients, a high-pass or hatched, with shades or without. The
+    background is there or left white, on white, toned, lined or unevenly lit paper.
     """
     seen = warped(images, levels, generator)
     grey = brightness(seen, generator)
     tones = _tones(grey, generator)
     drawn = _lines(grey, tones, generator) * _shades(tones, levels, generator)
-    portrait = between(images, 0, 1, generator) < 0.45
-    drawn = torch.where(portrait, _portrait(grey, generator), drawn)
+    hand = between(images, 0, 1, generator)
+    drawn = torch.where(hand < 0.4, _portrait(grey, generator), drawn)
+    drawn = torch.where(hand > 0.82, _penned(grey, generator), drawn)
     drawn = drawn + (1 - drawn) * _left_white(seen, generator)
     page = _on_paper(drawn, images, generator)
     return torch.lerp(images, page, per_image(levels.clamp(0, 1)))
@@ -140,6 +141,16 @@ def ink(grey: Tensor, generator: torch.Generator) -> Tensor:
     fine, coarse = smoothed(grey, thickness, 1.1), smoothed(grey, 1.6 * thickness, 1.8)
     bias = between(grey, 0.0, 0.015, generator)
     return 1 + torch.tanh(between(grey, 15, 70, generator) * (fine - coarse + bias).clamp(max=0))
+
+
+def _penned(grey: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a pen's lines, (N, 1, H, W): black along the dark side of each edge, else nothing."""
+    width = between(grey, 0.45, 0.85, generator)
+    # As much darker than its surroundings, not as dark: a shadow's edges are drawn, too.
+    around = smoothed(grey, torch.full_like(width, 6), 6) + 0.1
+    darker = (smoothed(grey, 1.6 * width, 1.4) - smoothed(grey, width, 0.9)) / around
+    least = between(grey, 0.008, 0.035, generator)
+    return (1 - 120 * (darker - least)).clamp(0, 1)
 
 
 def _portrait(grey: Tensor, generator: torch.Generator) -> Tensor:

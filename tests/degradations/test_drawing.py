@@ -68,6 +68,15 @@ def test_pencils_draw_dark_what_is_dark_and_where_edges_are() -> None:
     assert correlation(y[:, None], x).mean() > 0.25
 
 
+def test_some_drawings_are_a_pens_black_lines_alone() -> None:
+    y = degraded(portraits(200), "pencil", generator=seeded(3)).mean(1)
+    paper = y.flatten(1).quantile(0.75, dim=1)[:, None, None]
+    black = (y < paper - 0.7).float().mean((1, 2))
+    between = ((y >= paper - 0.7) & (y < paper - 0.15)).float().mean((1, 2))
+    penned = (black > 0.015) & (between < 0.15 * black)
+    assert 0.05 < float(penned.float().mean()) < 0.3
+
+
 def test_the_background_is_left_white_in_many_drawings_and_not_in_all() -> None:
     x = portraits(200)
     # Stripes behind the head, which a drawing of everything shows.
