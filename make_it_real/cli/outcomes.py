@@ -124,7 +124,7 @@ class Outcomes:
                 who = self.one.input if self.one and total == 1 else f"{n} of {total} inputs"
                 console.complain(f"warning: {who}: {what}")
         if total == 1 and self.one and self.one.status == "unchanged":
-            drawing = self.one.why.startswith("drawing") and not self.one.reason
+            drawing = self.one.why and self.one.model == "faces" and not self.one.reason
             hint = "; f takes it for real, --noise 1 makes others of it" if drawing else ""
             console.say(f"{self.one.input}: unchanged{hint}")
         if total > 1:
