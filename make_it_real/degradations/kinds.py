@@ -92,7 +92,7 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "salt-and-pepper": Degradation(
         noise.salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), valid=(0, 1)
     ),
-    "jpeg": Degradation(compression.jpeg, "quality", 5, (5, 50), valid=(1, 95)),
+    "jpeg": Degradation(compression.jpeg, "quality", 5, (5, 50), log=True, valid=(1, 95)),
     "pixelate": Degradation(resolution.pixelate, "pixels a side", 4, (2, 4), valid=(1, math.inf)),
     "cast": Degradation(colour.cast, "largest change of a channel", 0.5, (0.1, 0.8)),
     "saturation": Degradation(colour.saturation, "factor", 0.3, (0.1, 2.0)),
@@ -106,7 +106,9 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "phone-noise": Degradation(sensor.phone_noise, "standard deviation", 0.1, (0.02, 0.25)),
     "downscale": Degradation(resolution.downscale, "factor", 2, (1.5, 4), valid=(1, 1000)),
     "webp": Degradation(compression.webp, "quality", 20, (5, 80), valid=(0, 100)),
-    "jpeg-twice": Degradation(compression.jpeg_twice, "quality", 20, (8, 80), valid=(1, 95)),
+    "jpeg-twice": Degradation(
+        compression.jpeg_twice, "quality", 20, (8, 80), log=True, valid=(1, 95)
+    ),
     "sharpen": Degradation(blur.sharpen, "amount", 1.0, (0.3, 1.5)),
     "fading": Degradation(colour.fading, "share", 0.6, (0.2, 0.9), valid=(0, 1)),
     "scratches": Degradation(marks.scratches, "how many", 3, (1, 3), valid=(0, 1000)),

@@ -98,6 +98,8 @@ class AdversarialConfig(TrainingConfig):
         means that it is not asked for. It needs ``held``.
     fidelity: weight of L_restore for each kind of damage, 1 for those not named. A faint blur has
         one answer, a sketch has many.
+    taught: the kinds of damage that f is to repair. Of the others, if any are named, it should go
+        on making what it made at the start. It needs f(z) to be held.
     """
 
     objective: ClassVar[str] = "adversarial"
@@ -123,12 +125,14 @@ class AdversarialConfig(TrainingConfig):
     held: bool = False
     energy: float = 0.0
     fidelity: Mapping[str, float] = field(default_factory=dict)
+    taught: tuple[str, ...] = ()
     lambdas: AdversarialLambdas = field(default_factory=AdversarialLambdas)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "damage", damage_weights(self.damage))
         object.__setattr__(self, "critic_widths", tuple(self.critic_widths))
+        object.__setattr__(self, "taught", tuple(self.taught))
         if isinstance(self.lambdas, dict):
             object.__setattr__(self, "lambdas", AdversarialLambdas(**self.lambdas))
         if not (1 <= self.restored <= 4 and 1 <= self.kept <= 4):
@@ -150,6 +154,10 @@ class AdversarialConfig(TrainingConfig):
                 raise ValueError(f"fidelity is of a kind that is not among the damage: {kind}")
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"fidelity of {kind} must be at least 0")
+        if unknown := [kind for kind in self.taught if kind not in self.damage]:
+            raise ValueError(f"taught is a kind that is not among the damage: {unknown[0]}")
+        if self.taught and not self.holds:
+            raise ValueError("taught holds f to what it made: it needs held")
 
     @property
     def holds(self) -> bool:

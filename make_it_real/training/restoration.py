@@ -59,13 +59,17 @@ class RestorationObjective(CriticObjective):
     """f, its average f_ema, f_before, the f that training started from, and critics of f's images.
 
     f should generate what f_before does, as much as λ of hold says. With ``critic_every`` 0 the
-    critic C is not trained: it is kept for a later stage with critics. bank: features of f's images
-    of each kind of damage, and at last of f(z), where the config asks for their energy distance.
+    critic C is not trained: it is kept for a later stage with critics. Where the config names kinds
+    of damage that f is ``taught``, f_before says, too, what f should make of the others (Li and
+    Hoiem 2016, "Learning without Forgetting"). bank: features of f's images of each kind of damage,
+    and at last of f(z), where the config asks for their energy distance.
     """
 
     def __init__(self, model: IGNConfig, config: AdversarialConfig, device: torch.device) -> None:
         super().__init__(model, config, device)
         self.f_before = frozen_copy(self.f)
+        taught = [kind in config.taught for kind in config.damage]
+        self.taught = torch.tensor(taught, device=device)[:, None, None, None]
         self.bank: FeatureBank | None = None
         if config.energy and config.critic_every:
             self.bank = FeatureBank(STAGES, len(config.damage) + 1, len(SIDES)).to(device)
@@ -82,19 +86,23 @@ class RestorationObjective(CriticObjective):
         """Compute the terms that need no critic, and let the critics see f(Ax) and f(z).
 
         L_rec = D(f(x), x), L_hold = D(f(z), f_before(z)), L_idem = D(f(s), s) with s = f_ema(z),
-        L_restore = D(f(Ax), x). L_rest pulls down the largest changes of x and s, so that f's gate
-        leaves them alone.
+        L_restore = D(f(Ax), x), or D(f(Ax), f_before(Ax)) where f is not taught the damage. L_rest
+        pulls down the largest changes of x and s, so that f's gate leaves them alone.
         """
         kept = d.x[: self.config.kept * len(d.x) // 4]
         with torch.no_grad():
-            b, s = self.fast("f_before")(d.z), self.fast("f_ema")(d.z)
+            shown = torch.cat([d.z, d.Ax]) if self.config.taught else d.z
+            before, s = self.fast("f_before")(shown), self.fast("f_ema")(d.z)
+        b, target = before[: len(d.z)], d.x
+        if self.config.taught:
+            target = torch.where(self.taught[d.kinds], d.x, before[len(d.z) :])
         given = [d.Ax, kept, d.z, s]
         f_Ax, fx, fz, fs = self.fast("f")(torch.cat(given)).split([len(y) for y in given])
         terms = {
             "rec": distance(fx, kept),
             "hold": distance(fz, b),
             "idem": distance(fs, s),
-            "restore": loss_restore(f_Ax, d.x, d.fidelity),
+            "restore": loss_restore(f_Ax, target, d.fidelity),
         }
         if self.config.lambdas.rest:
             terms["rest"] = loss_rest(torch.cat([fx - kept, fs - s]), self.f.config.rest / 2)

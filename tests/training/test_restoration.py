@@ -1,7 +1,9 @@
 """Repair alone: what f learns, and what it goes on making."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -36,6 +38,31 @@ def test_without_critics_f_learns_to_repair_and_goes_on_making_what_it_made() ->
     for net, state in ((trainer.objective.f_before, before), (trainer.objective.C, C)):
         assert all(torch.equal(value, state[name]) for name, value in copied(net).items())
     assert any(not torch.equal(v, before[k]) for k, v in copied(trainer.objective.f).items())
+
+
+def test_f_is_taught_some_damage_and_held_to_what_it_makes_of_the_rest() -> None:
+    trainer = begun_restoration(
+        damage={"blur": 1.0, "noise": 1.0}, taught=("blur",), blend=0.0, twice=0.0, bf16=False
+    )
+    f_before = trainer.objective.f_before
+    for parameter in f_before.parameters():
+        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=trainer.generator))
+    (draw,) = trainer.draw(bars(4).pixels, 0)
+    blurred = draw.kinds == 0
+    assert 0 < int(blurred.sum()) < len(blurred)
+    terms = trainer.objective.losses(draw)
+    y, before = trainer.objective.f(draw.Ax), f_before(draw.Ax)
+    missed = torch.cat([y[blurred] - draw.x[blurred], y[~blurred] - before[~blurred]])
+    torch.testing.assert_close(terms["restore"], missed.abs().mean())
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [({"taught": ("jpeg",)}, "not among the damage: jpeg"), ({"critic_every": 1}, "needs held")],
+)
+def test_what_can_not_be_taught_is_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        begun_restoration(**{"damage": {"blur": 1.0}, "taught": ("blur",)} | changes)
 
 
 def test_a_run_that_holds_what_f_made_is_resumed_with_what_that_was(tmp_path: Path) -> None:
