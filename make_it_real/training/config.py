@@ -98,8 +98,8 @@ class AdversarialConfig(TrainingConfig):
         means that it is not asked for. It needs ``held``.
     fidelity: weight of L_restore for each kind of damage, 1 for those not named. A faint blur has
         one answer, a sketch has many.
-    taught: the kinds of damage that f is to repair. Of the others, if any are named, it should go
-        on making what it made at the start. It needs f(z) to be held.
+    taught: the kinds of damage that f is to repair, while of the others it goes on making what it
+        made at the start. None named means all. It needs f(z) to be held.
     """
 
     objective: ClassVar[str] = "adversarial"
