@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real import installation
+from make_it_real import installation, threads
 from make_it_real.errors import DataError, MirError, one_line
 from make_it_real.evaluation.classifier import DigitClassifier
 from make_it_real.images.pixels import to_pixels
@@ -65,8 +65,12 @@ class Classifier:
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.version = device, model_file.fingerprint(path)[:12]
 
-    @torch.inference_mode()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features, classes = threads.divided(self._read, images)
+        return features, classes
+
+    @torch.inference_mode()
+    def _read(self, images: Tensor) -> tuple[Tensor, ...]:
         images = images.to(self.device, memory_format=torch.channels_last)
         features = self.net.features(images)
         return features.cpu(), self.net.head(features).argmax(1).cpu()
@@ -91,8 +95,11 @@ class Lite0:
         self.net, self.device = net.requires_grad_(False).to(device), device
         self.net.to(memory_format=torch.channels_last)
 
-    @torch.inference_mode()
     def read(self, images: Tensor) -> tuple[Tensor, None]:
+        return threads.divided(self._read, images)[0], None
+
+    @torch.inference_mode()
+    def _read(self, images: Tensor) -> tuple[Tensor]:
         images = images.to(self.device, torch.float32).clamp(-1, 1)
         images = images.expand(-1, 3, -1, -1)
         side = (LITE0_SIDE, LITE0_SIDE)
@@ -101,7 +108,7 @@ class Lite0:
             large = max(images.shape[2:]) > LITE0_SIDE
             images = F.interpolate(images, side, mode="bilinear", antialias=large)
         features = self.net.extract_features(images.contiguous(memory_format=torch.channels_last))
-        return features.mean((2, 3)).cpu(), None
+        return (features.mean((2, 3)).cpu(),)
 
 
 class Inception:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from make_it_real import threads
 from make_it_real.errors import ShapeError
 from make_it_real.images.pixels import mean_abs
 from make_it_real.inference import tiles
@@ -207,14 +208,20 @@ def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:
     return _in_memory(f, work, images)[0]
 
 
-@torch.inference_mode()
 def _in_memory(f: IGN, work: Work, images: Tensor) -> tuple[Tensor, ...]:
     """Compute work(images), or the work of halves, joined, where memory runs out."""
-    try:
+
+    @torch.inference_mode()
+    def part(images: Tensor) -> tuple[Tensor, ...]:
         batch = images.to(f.device, torch.float32, memory_format=torch.channels_last)
         with _precision(f):
             results = work(batch)
         return tuple(result.contiguous() for result in results)
+
+    # What batch norm makes of an image may depend on the whole batch.
+    apart = f.device.type == "cpu" and f.config.norm != "batch"
+    try:
+        return threads.divided(part, images) if apart else part(images)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _out_of_memory(error) or len(images) < 2:
             raise
