@@ -15,14 +15,17 @@ from torch import Tensor
 FEWEST = 4
 
 
-def divided(work: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor) -> tuple[Tensor, ...]:
+def divided(
+    work: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor, device: torch.device
+) -> tuple[Tensor, ...]:
     """Compute work(images) of images (N, …): each of torch's threads an equal share of them.
 
     work: maps images to one or more results with a row for each image; it is called in several
-    threads at once. Of fewer than 4 images a thread, all threads share each layer as usual.
+    threads at once. device: where it computes. On a GPU, and of fewer than 4 images a thread, it is
+    called once with all of them.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or len(images) < FEWEST * threads:
+    if device.type != "cpu" or threads == 1 or len(images) < FEWEST * threads:
         return work(images)
     # OpenMP counts the threads of each of its callers, MKL those of the process.
     torch.set_num_threads(1)

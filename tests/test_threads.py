@@ -14,6 +14,7 @@ from make_it_real.models.architectures import build
 from make_it_real.models.dcgan import use_batch_statistics
 from make_it_real.models.ign import IGN, IGNConfig
 
+CPU = torch.device("cpu")
 CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 0}
 
 
@@ -35,7 +36,7 @@ def test_shares_are_computed_side_by_side_with_a_thread_each() -> None:
         return images + 1, images.sum(1)
 
     images = torch.arange(33.0).view(11, 3)
-    more, sums = threads.divided(work, images)
+    more, sums = threads.divided(work, images, CPU)
     assert torch.equal(more, images + 1)
     assert torch.equal(sums, images.sum(1))
     assert sorted(entry[:2] for entry in seen) == [(5, 1), (6, 1)]
@@ -43,17 +44,18 @@ def test_shares_are_computed_side_by_side_with_a_thread_each() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_few_images_are_not_divided() -> None:
+def test_few_images_are_not_divided_and_none_on_a_gpu() -> None:
     shares: list[int] = []
 
     def work(images: Tensor) -> tuple[Tensor]:
         shares.append(len(images))
         return (images,)
 
-    threads.divided(work, torch.zeros(2 * threads.FEWEST - 1, 3))
+    threads.divided(work, torch.zeros(2 * threads.FEWEST - 1, 3), CPU)
+    threads.divided(work, torch.zeros(100, 3), torch.device("cuda"))
     torch.set_num_threads(1)
-    threads.divided(work, torch.zeros(100, 3))
-    assert shares == [2 * threads.FEWEST - 1, 100]
+    threads.divided(work, torch.zeros(50, 3), CPU)
+    assert shares == [2 * threads.FEWEST - 1, 100, 50]
 
 
 def test_an_error_is_the_caller_s_and_its_threads_come_back() -> None:
@@ -61,7 +63,7 @@ def test_an_error_is_the_caller_s_and_its_threads_come_back() -> None:
         raise ValueError(f"of {len(images)}")
 
     with pytest.raises(ValueError, match="of 50"):
-        threads.divided(work, torch.zeros(100, 3))
+        threads.divided(work, torch.zeros(100, 3), CPU)
     assert torch.get_num_threads() == 2
 
 

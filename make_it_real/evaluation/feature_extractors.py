@@ -66,7 +66,7 @@ class Classifier:
         self.device, self.version = device, model_file.fingerprint(path)[:12]
 
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features, classes = threads.divided(self._read, images)
+        features, classes = threads.divided(self._read, images, self.device)
         return features, classes
 
     @torch.inference_mode()
@@ -96,7 +96,7 @@ class Lite0:
         self.net.to(memory_format=torch.channels_last)
 
     def read(self, images: Tensor) -> tuple[Tensor, None]:
-        return threads.divided(self._read, images)[0], None
+        return threads.divided(self._read, images, self.device)[0], None
 
     @torch.inference_mode()
     def _read(self, images: Tensor) -> tuple[Tensor]:

@@ -218,10 +218,11 @@ def _in_memory(f: IGN, work: Work, images: Tensor) -> tuple[Tensor, ...]:
             results = work(batch)
         return tuple(result.contiguous() for result in results)
 
-    # What batch norm makes of an image may depend on the whole batch.
-    apart = f.device.type == "cpu" and f.config.norm != "batch"
     try:
-        return threads.divided(part, images) if apart else part(images)
+        # What batch norm makes of an image may depend on the whole batch.
+        if f.config.norm == "batch":
+            return part(images)
+        return threads.divided(part, images, f.device)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not _out_of_memory(error) or len(images) < 2:
             raise

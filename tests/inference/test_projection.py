@@ -205,7 +205,7 @@ def cpu_out_of_memory() -> BaseException:
 
 
 @pytest.mark.parametrize("error", [out_of_memory, cpu_out_of_memory, MemoryError])
-@pytest.mark.parametrize(("n", "most"), [(7, 3), (7, 1), (2, 1), (5, 4)])
+@pytest.mark.parametrize(("n", "most"), [(8, 3), (7, 1), (2, 1), (5, 4)])
 def test_where_memory_runs_out_the_batch_is_halved(
     error: Callable[[], BaseException], n: int, most: int
 ) -> None:
