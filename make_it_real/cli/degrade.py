@@ -30,9 +30,9 @@ KINDS = (
     "noise", "coarse-noise", "low-resolution", "mask", "block", "central-block", "blur",
     "anisotropic-blur", "plateau-blur", "defocus", "crystals", "contrast", "light", "thin", "glass",
     "scan", "lines", "grayscale", "sketch", "pencil", "dodge-and-burn", "edges", "colour-blocks",
-    "scribbles", "salt-and-pepper", "jpeg", "pixelate", "cast", "saturation", "gamma",
-    "motion-blur", "poisson", "phone-noise", "downscale", "webp", "jpeg-twice", "sharpen", "fading",
-    "scratches", "dust", "creases", "holes", "banding", "dither", "half-tone",
+    "noisy-drawing", "scribbles", "salt-and-pepper", "jpeg", "pixelate", "cast", "saturation",
+    "gamma", "motion-blur", "poisson", "phone-noise", "downscale", "webp", "jpeg-twice", "sharpen",
+    "fading", "scratches", "dust", "creases", "holes", "banding", "dither", "half-tone",
 )  # fmt: skip
 
 

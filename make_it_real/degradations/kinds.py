@@ -88,6 +88,9 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "colour-blocks": Degradation(
         painting.colour_blocks, "how far from the photograph", 1.0, (1.0, 1.5), valid=(0, 3)
     ),
+    "noisy-drawing": Degradation(
+        painting.noisy_drawing, "standard deviation", 0.5, (0.05, 1.5), log=True
+    ),
     "scribbles": Degradation(noise.scribbles, "strokes", 3, (1, 5), valid=(0, 1000)),
     "salt-and-pepper": Degradation(
         noise.salt_and_pepper, "share of pixels", 0.2, (0.05, 0.4), valid=(0, 1)

@@ -13,12 +13,13 @@ from make_it_real.degradations.drawing import (
     between,
     brightness,
     ink,
+    pencil,
     places_of,
     sides_of,
     smoothed,
     warped,
 )
-from make_it_real.degradations.noise import per_image, randn, uniform
+from make_it_real.degradations.noise import noise, per_image, randn, uniform
 
 # Most colours of a picture, and how often each is moved to the mean of what it stands for.
 COLOURS, MOVES = 10, 3
@@ -44,6 +45,19 @@ def colour_blocks(images: Tensor, levels: Tensor, generator: torch.Generator) ->
     outline = torch.where(outlined, ink(brightness(seen, generator), generator), 1.0)
     painted = (flat.clamp(-1, 1) + 1) * outline - 1
     return torch.lerp(images, painted, per_image(levels.clamp(0, 1)))
+
+
+def noisy_drawing(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw with a pencil, or one in four with flat colours, and add noise to the drawing.
+
+    level: the noise's standard deviation. So f may depart from what the drawing says in detail.
+    """
+    drawn = torch.ones_like(levels)
+    painted = between(images, 0, 1, generator) < 0.25
+    page = torch.where(
+        painted, colour_blocks(images, drawn, generator), pencil(images, drawn, generator)
+    )
+    return noise(page, levels, generator)
 
 
 def _flattened(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -155,7 +155,17 @@ def test_colour_blocks_have_few_colours_or_strokes_and_the_images_own() -> None:
     assert (others - y).abs().mean((1, 2, 3)).min() > 0.005
 
 
-@pytest.mark.parametrize("kind", ["pencil", "colour-blocks"])
+def test_noise_lies_over_drawings_and_some_of_these_are_in_colour() -> None:
+    x = portraits(200)
+    page = degraded(x, "noisy-drawing", 0, generator=seeded())
+    saturation = (page.amax(1) - page.amin(1)).flatten(1).quantile(0.9, dim=1)
+    assert 0.1 < float((saturation > 0.25).float().mean()) < 0.4
+    added = degraded(x, "noisy-drawing", 0.7, generator=seeded()) - page
+    assert float(added.std()) == pytest.approx(0.7, rel=0.02)
+    assert correlation(added, page).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["pencil", "colour-blocks", "noisy-drawing"])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 200, 120)])
 def test_lengths_grow_with_the_image(kind: str, shape: tuple[int, int, int]) -> None:
     x = F.interpolate(portraits(12), shape[1:], mode="bilinear")[:, : shape[0]]
