@@ -43,7 +43,7 @@ DAMAGE: tuple[tuple[str, float], ...] = (
 )  # fmt: skip
 COLOUR_ONLY = (
     ("grayscale", 1.0), ("sketch", 21.0), ("cast", 0.5), ("motion-blur", 7), ("glass", 1.5),
-    ("central-block", 0.4375), ("dodge-and-burn", 3.0), ("edges", 0.3),
+    ("central-block", 0.4375), ("dodge-and-burn", 3.0), ("edges", 0.3), ("noisy-drawing", 0.5),
 )  # fmt: skip
 
 
