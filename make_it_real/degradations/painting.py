@@ -1,5 +1,7 @@
 """Degradations that paint an image with few flat colours: blocks, cartoons and brush strokes.
 
+Also pencil drawings and such paintings with noise over them.
+
 Each takes images (N, C, H, W) in [−1, 1] and levels (N,), and returns images of that shape.
 ``kinds.py`` names them. Lengths are in pixels of images of ``SIDE`` on their shorter side.
 """
@@ -50,7 +52,7 @@ def colour_blocks(images: Tensor, levels: Tensor, generator: torch.Generator) ->
 def noisy_drawing(images: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
     """Draw with a pencil, or one in four with flat colours, and add noise to the drawing.
 
-    level: the noise's standard deviation. So f may depart from what the drawing says in detail.
+    level: the noise's standard deviation. The more of it, the less of the drawing is left to keep.
     """
     drawn = torch.ones_like(levels)
     painted = between(images, 0, 1, generator) < 0.25
