@@ -120,7 +120,7 @@ def main() -> None:
     page.captions([(0, "out of noise: mir generate -m faces")])
     for row in make_it_real.generate(f, range(ROWS * COLUMNS)).split(COLUMNS):
         page.row(row)
-    page.image.save(HERE / "faces.webp", quality=40, method=6)
+    page.image.save(HERE / "faces.webp", quality=22, method=6)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def overview(f: make_it_real.IGN, rows: list[tuple[str, list[Path]]], framing: F
         made = encode.to_pillow(image).resize((CELL, CELL), Image.Resampling.NEAREST)
         place = (GAP + i % COLUMNS * step, y + i // COLUMNS * step)
         sheet.paste(made.convert("RGB"), place)
-    sheet.save(HERE / "overview.webp", lossless=True, method=6)
+    sheet.save(HERE / "overview.webp", quality=40, method=6)
 
 
 def main() -> None:

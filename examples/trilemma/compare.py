@@ -194,7 +194,7 @@ def main() -> None:
     text = json.dumps({"about": about, "rows": rows}, indent=1)
     (asked.output / "trilemma.json").write_text(text + "\n", encoding="utf-8")
     (asked.output / "README.md").write_text(page.text(rows, about), encoding="utf-8")
-    page.plot(rows, sheets).save(asked.output / "trilemma.webp", quality=30, method=6)
+    page.plot(rows, sheets).save(asked.output / "trilemma.webp", quality=15, method=6)
     print(page.tables(rows))
 
 
