@@ -73,7 +73,7 @@ def main() -> None:
             asked.folder.mkdir(parents=True, exist_ok=True)
             for word, image in (("damaged", y), ("real", fy)):
                 encode.to_pillow(image[0]).save(asked.folder / f"{Path(file).stem}-{word}.png")
-    sheet(columns).save(HERE / "photographs.webp", quality=54, method=6)
+    sheet(columns).save(HERE / "photographs.webp", quality=36, method=6)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def tiny_unet() -> IGN:
     f = _network(
         IGNConfig(
             0, 3, widths=(8, 16), blocks=2, dead_zone=0.0, rest=0.1, rest_ramp=1.25,
-            rest_radius=2, architecture="unet", source="none",
+            rest_radius=2, architecture="unet", source="none", mixed=True,
         )
     )  # fmt: skip
     generator = torch.Generator().manual_seed(0)

@@ -72,7 +72,8 @@ def _print_table(rows: list[tuple[str, model_file.ModelInfo, int]]) -> None:
 
     screen = Console(markup=False, highlight=False)
     wide = screen.width >= WIDE
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    between = 2 if wide else 1
+    table = Table(box=None, pad_edge=False, padding=(0, between, 0, 0), header_style="bold")
     for title in ("name", "size", "images", *(["objective"] if wide else []), "steps"):
         table.add_column(title, no_wrap=True, justify="right" if title in NUMBERS else "left")
     table.add_column("licence")

@@ -64,6 +64,8 @@ LIFE = (
     Stage(0.15, ("sharpen",), 1.0),
     Stage(0.8, ("jpeg", "webp", "jpeg-twice"), 1.0),
 )
+# Kinds that a photograph is noisy with.
+NOISE = ("noise", "poisson", "phone-noise")
 
 
 def damaged(

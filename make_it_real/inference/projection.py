@@ -14,8 +14,7 @@ from make_it_real.images.pixels import mean_abs
 from make_it_real.inference import tiles
 from make_it_real.models.ign import IGN
 from make_it_real.models.spectral_source import white_noise
-from make_it_real.models.tone import sample
-from make_it_real.models.unet import UNet
+from make_it_real.models.unet import Seen, UNet
 
 DEFAULT_BATCH = 64
 # Sides of the smallest images that an f of any size is given, in pixels.
@@ -108,7 +107,7 @@ def project_with_change(
     def work(chunk: Tensor) -> tuple[Tensor, ...]:
         if not isinstance(f, UNet):
             return _in_memory(f, f.with_change, chunk)
-        within = partial(f.within_with_change, curves=_curves(f, chunk))
+        within = partial(f.within_with_change, seen=_seen(f, chunk))
         return tiles.over(partial(_in_memory, f, within), chunk.to(f.device), stride=f.stride)
 
     pairs = [work(chunk) for chunk in _chunks(f, images, batch)]
@@ -165,10 +164,10 @@ def in_tiles(
 
 def _step(f: UNet, images: Tensor, tile: int | None, unit: bool) -> Tensor:
     """Compute f of whole images once, as ``in_tiles`` does."""
-    curves = _curves(f, images, unit)
+    seen = _seen(f, images, unit)
 
     def within(part: Tensor) -> tuple[Tensor]:
-        return (f.within(part, curves),)
+        return (f.within(part, seen),)
 
     def work(part: Tensor) -> tuple[Tensor]:
         part = part.to(f.device)
@@ -182,15 +181,13 @@ def _step(f: UNet, images: Tensor, tile: int | None, unit: bool) -> Tensor:
 
 
 @torch.inference_mode()
-def _curves(f: UNet, images: Tensor, unit: bool = False) -> Tensor | None:
-    """Read the curves of tone of whole images, so that their parts are all changed alike.
+def _seen(f: UNet, images: Tensor, unit: bool = False) -> Seen:
+    """See what is to be done to whole images, so that their parts are all changed alike.
 
-    f looks at a grid of places only, which are taken here without a copy of the images.
+    f looks at some places only, which are taken here without a copy of the images.
     """
-    if not f.config.tone:
-        return None
-    places = sample(images)
-    return f.curves((places * 2 - 1 if unit else places).to(f.device))
+    grid, squares = ((each * 2 - 1 if unit else each).to(f.device) for each in f.samples(images))
+    return f.see(grid, squares)
 
 
 def apply(f: IGN, images: Tensor, steps: int = 1) -> Tensor:

@@ -75,6 +75,8 @@ class IGNConfig:
         going by the size of the change. Then ``rest`` is a probability: of the square around a
         pixel needing a repair, as f estimates it.
     tone: of the unet: whether fading and casts of the whole picture are undone (``tone.py``).
+    mixed: of the unet: whether its blocks at the highest resolution have a second set of weights,
+        mixed in as far as a picture is noisy (``mixture.py``).
     """
 
     image_size: int = 28
@@ -97,6 +99,7 @@ class IGNConfig:
     rest_radius: int = 0
     learned_gate: bool = False
     tone: bool = False
+    mixed: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -132,6 +135,8 @@ class IGNConfig:
             raise ValueError("rest_ramp must be over 1")
         if self.tone and (self.architecture != "unet" or self.channels != 3):
             raise ValueError("tone is for the architecture unet, in colour")
+        if self.mixed and self.architecture != "unet":
+            raise ValueError("mixed is for the architecture unet")
         if self.rest_radius < 0:
             raise ValueError("rest_radius must be at least 0")
         if self.learned_gate and not (

@@ -5,10 +5,12 @@ is no norm and nothing that sees the whole image, so a pixel's result depends on
 alone, and a large image can be worked off in parts (``inference/tiles.py``). The gate looks at a
 neighbourhood of each pixel too: where the change is small, or where f has learned to see that
 nothing is to be repaired, it leaves the pixels exactly as they are, whatever it does elsewhere.
-What concerns the whole picture alone, its tone, is undone before (``tone.py``).
+What concerns the whole picture alone, its tone, is undone before (``tone.py``), and whether it is
+noisy decides which weights the first and the last layers have (``mixture.py``).
 """
 
 from itertools import pairwise
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +18,22 @@ from torch.nn import functional as F
 
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.models.layers import PlainBlock
+from make_it_real.models.mixture import NoiseReader, mixed, places
 from make_it_real.models.tone import Tone, sample
 
 # The image is split into squares of so many pixels a side, whose pixels become channels.
 PATCH = 2
+
+
+class Seen(NamedTuple):
+    """What f has seen of whole images, and applies to all parts of them.
+
+    curves: of tone, (N, 11), None for a model without. noisy: the share in [0, 1] that weights for
+    noisy images get, (N,), None for a model without them.
+    """
+
+    curves: Tensor | None
+    noisy: Tensor | None
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
@@ -54,6 +68,10 @@ class UNet(IGN):
         self.last = nn.Conv2d(widths[0], out, 3, padding=1)
         if config.tone:
             self.tone = Tone()
+        if config.mixed:
+            # The second set of weights of the first block and of the last one.
+            self.noisy = _blocks(widths[0], 2)
+            self.reader = NoiseReader(config.channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute f. In training, with a learned gate, its logits are a last channel, (N, 4, H, W).
@@ -61,7 +79,10 @@ class UNet(IGN):
         They are averaged over the square around each pixel, and read by ``split``.
         """
         if self.training:
-            change, logits = self._layers(images)
+            # The reader is trained apart (``training/noisy.py``).
+            with torch.no_grad():
+                noisy = self._share(places(images))
+            change, logits = self._layers(images, noisy)
             proposed = images + change
             return proposed if logits is None else torch.cat([proposed, logits], 1)
         return self.with_change(images)[0]
@@ -71,28 +92,38 @@ class UNet(IGN):
         return out[:, : self.config.channels], out[:, self.config.channels :]
 
     def with_change(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        curves = self.curves(sample(images)) if self.config.tone else None
-        return self.within_with_change(images, curves)
+        return self.within_with_change(images, self.see(*self.samples(images)))
 
-    def curves(self, places: Tensor) -> Tensor | None:
-        """Read the curves of tone, (N, 11), of whole images, as ``tone.sample`` takes their places.
+    def samples(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Take what ``see`` looks at of whole images (N, 1 or 3, H, W), wherever they are."""
+        return sample(images), places(images)
 
-        places: (N, 1 or 3, S, S). Returns None for a model without a tone.
+    def see(self, grid: Tensor, squares: Tensor) -> Seen:
+        """See what is to be done to whole images, of which ``samples`` gives the grid and squares.
+
+        grid: (N, 1 or 3, S, S). squares: (N, 1 or 3, T, T).
         """
+        grid, squares = (each.expand(-1, self.config.channels, -1, -1) for each in (grid, squares))
         if not self.config.tone:
-            return None
+            return Seen(None, self._share(squares))
         # The curves have more digits than bfloat16.
-        with torch.autocast(places.device.type, enabled=False):
-            return self.tone.curves(places.expand(-1, self.config.channels, -1, -1))
+        with torch.autocast(grid.device.type, enabled=False):
+            curves = self.tone.curves(grid)
+        return Seen(curves, self._share(self.tone.apply_curves(squares, curves)))
 
-    def within(self, images: Tensor, curves: Tensor | None) -> Tensor:
-        """Compute f of images (N, C, H, W) that may be parts of those that ``curves`` are of."""
-        return self.within_with_change(images, curves)[0]
+    def _share(self, squares: Tensor) -> Tensor | None:
+        return self.reader(squares) if self.config.mixed else None
 
-    def within_with_change(self, images: Tensor, curves: Tensor | None) -> tuple[Tensor, Tensor]:
+    def within(self, images: Tensor, seen: Seen) -> Tensor:
+        """Compute f of images (N, C, H, W) that may be parts of those of which ``seen`` is."""
+        return self.within_with_change(images, seen)[0]
+
+    def within_with_change(self, images: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
         """Compute ``within``, and the change before the local gate, as ``with_change`` does."""
-        toned = images if curves is None else self.tone.apply_curves(images, curves)
-        change, logits = self._layers(toned)
+        toned = images
+        if seen.curves is not None:
+            toned = self.tone.apply_curves(images, seen.curves)
+        change, logits = self._layers(toned, seen.noisy)
         proposed = (toned + change).clamp(-1, 1)
         if logits is None:
             out = self._gated(toned, proposed)
@@ -119,12 +150,12 @@ class UNet(IGN):
 
     def change(self, images: Tensor) -> Tensor:
         """Compute r(x) for images (N, C, H, W): the same shape, float32, not bounded."""
-        return self._layers(images)[0]
+        return self._layers(images, self._share(places(images)))[0]
 
-    def _layers(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _layers(self, images: Tensor, noisy: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Compute r(x), and the logits (N, 1, H, W) of a learned gate, both in float32.
 
-        The logits are averaged over the square around each pixel.
+        The logits are averaged over the square around each pixel. noisy: as in ``Seen``.
         """
         height, width = images.shape[2:]
         # Sides become multiples of the stride, written so that torch.export sees it; the edge is
@@ -138,14 +169,20 @@ class UNet(IGN):
             # Sums of float32 and bfloat16 would take a third of the time of all convolutions.
             h = h.to(torch.get_autocast_dtype(h.device.type))
         skips = []
-        for blocks, halve in zip(self.encoder, self.down, strict=False):
-            skips.append(blocks(h))
+        for level, (blocks, halve) in enumerate(zip(self.encoder, self.down, strict=False)):
+            skips.append(blocks(h) if level or noisy is None else self._mixed(0, h, noisy))
             h = halve(skips[-1])
         h = self.encoder[-1](h)
         for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
-            h = blocks(up(h) + skips.pop())
+            h = up(h) + skips.pop()
+            h = blocks(h) if skips or noisy is None else self._mixed(1, h, noisy)
         out = F.pad(F.pixel_shuffle(_in_float32(self.last, h), PATCH), (0, -right, 0, -down))
         if not self.config.learned_gate:
             return out, None
         change, logits = self.split(out)
         return change, self.around(logits)
+
+    def _mixed(self, place: int, h: Tensor, noisy: Tensor) -> Tensor:
+        """Apply the first block (place 0) or the last one (1) of both sets of weights."""
+        first = (self.encoder, self.decoder)[place].get_submodule("0.0")
+        return mixed(cast(PlainBlock, first), cast(PlainBlock, self.noisy[place]), h, noisy)

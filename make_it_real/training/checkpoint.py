@@ -30,6 +30,7 @@ from make_it_real.training.config import (
     with_settings,
 )
 from make_it_real.training.ign import IGNObjective
+from make_it_real.training.noisy import NoisyObjective, ReaderObjective
 from make_it_real.training.objective import Objective
 from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.restoration import RestorationObjective
@@ -45,6 +46,11 @@ from make_it_real.weights.safetensors_file import (
     save_tensors,
 )
 
+# By the part of f that is trained alone.
+OF_PHOTOGRAPHS = {
+    "": PhotographObjective, "tone": ToneObjective, "reader": ReaderObjective,
+    "noisy": NoisyObjective,
+}  # fmt: skip
 # What a file that is no checkpoint, or part of one, makes of being read.
 _DAMAGED = (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError)
 
@@ -54,8 +60,7 @@ def build(model: IGNConfig, config: TrainingConfig, device: torch.device) -> Obj
     if isinstance(config, IGNTrainingConfig):
         return IGNObjective(model, config, device)
     if isinstance(config, PhotographConfig):
-        chosen = ToneObjective if config.tone_alone else PhotographObjective
-        return chosen(model, config, device)
+        return OF_PHOTOGRAPHS[config.alone](model, config, device)
     assert isinstance(config, AdversarialConfig)
     if config.holds:
         return RestorationObjective(model, config, device)

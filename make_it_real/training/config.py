@@ -214,7 +214,9 @@ class PhotographConfig(TrainingConfig):
     ema: decay of the averaged weights, which are those of the finished model.
     smooth: ε of the distance of clean crops. Near 0 f leaves them exactly alone, but can't learn
         any more to undo what good pictures have too, such as a mild blur: for the last steps.
-    tone_alone: whether f's tone alone is trained, on whole pictures with damage of its own.
+    alone: a part of f that alone is trained, all else staying as it is. "tone": on whole pictures
+        with damage of its own. "reader": what tells noisy pictures from others. "noisy": the
+        weights that those get.
     """
 
     objective: ClassVar[str] = "photographs"
@@ -237,7 +239,7 @@ class PhotographConfig(TrainingConfig):
     clip: float = 1.0
     ema: float = 0.999
     smooth: float = SMOOTH
-    tone_alone: bool = False
+    alone: str = ""
     lambdas: PhotographLambdas = field(default_factory=PhotographLambdas)
 
     def __post_init__(self) -> None:
@@ -255,6 +257,8 @@ class PhotographConfig(TrainingConfig):
                 raise ValueError(f"{name} is a share, from 0 to 1")
         if not (self.clip > 0 and self.smooth > 0):
             raise ValueError("clip and smooth must be over 0")
+        if self.alone not in ("", "tone", "reader", "noisy"):
+            raise ValueError(f"alone is tone, reader or noisy, not {self.alone!r}")
 
     @property
     def drawn_side(self) -> int:

@@ -109,8 +109,8 @@ def read_settings(
     held = settings.get("held") or settings.get("critic_every") == 0
     if held and request.start is None and not (saved is not None and _is_held(saved.config)):
         raise SettingsError("f(z) is held, by held or critic_every 0, in runs --from a model")
-    if settings.get("tone_alone") and request.start is None and saved is None:
-        raise SettingsError("tone_alone is true in runs that begin --from a model")
+    if settings.get("alone") and request.start is None and saved is None:
+        raise SettingsError("a part of f is trained alone in runs that begin --from a model")
     if saved is not None:
         if settings.get("steps", saved.step) < saved.step:
             raise SettingsError(f"steps: the run has done {saved.step:,} already")

@@ -11,7 +11,7 @@ from make_it_real.errors import SettingsError
 from make_it_real.training.checkpoint import Saved
 
 # Settings that a run keeps, of any objective that has them; the model's stay too.
-KEPT = ("flip", "seed", "hold_out", "critic_widths", "projected", "tone_alone")
+KEPT = ("flip", "seed", "hold_out", "critic_widths", "projected", "alone")
 # Mean levels, out of 255, of so many images tell a data set; another decoder changes them by less.
 LEVELS, TOLERANCE = 32, 0.5
 

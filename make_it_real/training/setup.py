@@ -131,7 +131,7 @@ def _introduce(trainer: Trainer[Any], images: Images, tell: Tell) -> None:
     what = f"images of {shape}"
     if isinstance(trainer.config, PhotographConfig):
         what = f"photographs in crops of {trainer.config.crop}×{trainer.config.crop}"
-        if trainer.config.tone_alone:
+        if trainer.config.alone == "tone":
             what = "whole photographs"
     tell(Notice(
         f"{len(images):,} {what}, "

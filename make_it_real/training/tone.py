@@ -34,7 +34,7 @@ class ToneObjective(PhotographObjective):
 
     def __init__(self, model: IGNConfig, config: PhotographConfig, device: torch.device) -> None:
         if not model.tone:
-            raise ValueError("tone_alone is true, and the model has no tone")
+            raise ValueError("the tone is trained alone, and the model has none")
         super().__init__(model, config, device)
 
     def draw(self, x: Tensor, step: int, generator: torch.Generator) -> Draw:

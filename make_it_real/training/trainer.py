@@ -81,7 +81,7 @@ class Trainer(Generic[Chosen]):
         """
         if isinstance(pixels, PhotographSet):
             assert isinstance(self.config, PhotographConfig)
-            if not self.config.tone_alone:
+            if self.config.alone != "tone":
                 side, turned = self.config.drawn_side, self.config.flip
                 crops = pixels.crops(n, side, turned=turned, generator=self.generator)
                 crops = graphics.among(crops, self.config.graphics, self.generator)

@@ -12,7 +12,7 @@ from make_it_real.inference import tiles
 from make_it_real.inference.projection import apply, drift, in_tiles, project, project_with_change
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGNConfig
-from make_it_real.models.unet import UNet
+from make_it_real.models.unet import Seen, UNet
 from make_it_real.weights import model_file, pretrained
 
 
@@ -176,5 +176,17 @@ def test_tiles_are_toned_by_the_whole_picture() -> None:
     x = torch.cat([torch.full((1, 3, 64, 128), -0.8), torch.full((1, 3, 64, 128), 0.7)], 2)
     x = x + 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     whole = project(f, x)
-    assert (whole - f.within(x, None)).abs().mean() > 0.05
+    assert (whole - f.within(x, Seen(None, None))).abs().mean() > 0.05
     torch.testing.assert_close(project(f, x, tile=32), whole, atol=1 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiles_get_the_weights_that_suit_the_whole_picture(channels: int) -> None:
+    """One half is noisy, one half flat: its tiles alone would get others."""
+    f = network(mixed=True)
+    x = torch.cat([noise(1, 96, 128, channels=channels), torch.zeros(1, channels, 96, 128)], 2)
+    f.reader.last.weight.data *= 10
+    f.reader.last.bias.data -= f.reader.logits(f.samples(x.expand(-1, 3, -1, -1))[1])
+    halves = [float(f.see(*f.samples(part)).noisy) for part in x.chunk(2, 2)]  # type: ignore[arg-type]
+    assert abs(halves[0] - halves[1]) > 0.1
+    torch.testing.assert_close(in_tiles(f, x, tile=64), in_tiles(f, x), atol=1 / 255, rtol=0)

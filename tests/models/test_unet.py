@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from make_it_real.models.architectures import build
 from make_it_real.models.ign import IGNConfig
-from make_it_real.models.tone import sample
-from make_it_real.models.unet import UNet
+from make_it_real.models.unet import Seen, UNet
+
+# What a model without a tone and of one set of weights sees.
+UNSEEN = Seen(None, None)
 
 
 def network(**changes: Any) -> UNet:
@@ -155,14 +157,14 @@ def test_it_makes_no_images_of_its_own() -> None:
 def test_the_tone_is_undone_before_the_rest() -> None:
     """f is that of the toned picture, and of a part by the curves of the whole."""
     f, x = network(tone=True, rest=0.01, rest_radius=1), noise(1, 24, 24)
-    assert torch.equal(f(x), f.within(x, None))
+    assert torch.equal(f(x), f.within(x, UNSEEN))
     f.tone.get_parameter("layers.4.bias").data[:3] = 0.4
-    curves = f.curves(sample(x))
-    assert curves is not None
-    toned = f.tone.apply_curves(x, curves)
+    seen = f.see(*f.samples(x))
+    assert seen.curves is not None
+    toned = f.tone.apply_curves(x, seen.curves)
     assert (toned - x).abs().mean() > 0.1
-    assert torch.equal(f(x), f.within(toned, None))
-    assert torch.equal(f(x), f.within(x, curves))
+    assert torch.equal(f(x), f.within(toned, UNSEEN))
+    assert torch.equal(f(x), f.within(x, seen))
     y, change = f.with_change(x)
     assert torch.equal(y, f(x))
     torch.testing.assert_close(change, f.propose(toned) - x)

@@ -18,11 +18,10 @@ from make_it_real.degradations.kinds import (
 )
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.layers import AdaptiveFilters
+from make_it_real.training import checkpoint
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.lambdas import AdversarialLambdas
 from make_it_real.training.losses import gradient_penalty
-from make_it_real.training.photographs import PhotographObjective
-from make_it_real.training.tone import ToneObjective
 from make_it_real.training.trainer import Trainer, begin
 from tests.training.helpers import (
     CONFIG,
@@ -83,9 +82,13 @@ class Watch(TorchDispatchMode):
 
 
 def begun_photographs(model: IGNConfig = RESTORER) -> Trainer[Any]:
-    config = PhotographConfig(batch=4, crop=16, tone_alone=model.tone)
-    objective = ToneObjective if model.tone else PhotographObjective
-    return begin(objective(model, config, CPU), scenes())
+    config = PhotographConfig(batch=4, crop=16, alone="tone" if model.tone else "")
+    return begin(checkpoint.build(model, config, CPU), scenes())
+
+
+def begun_reader() -> Trainer[Any]:
+    config = PhotographConfig(batch=4, crop=16, alone="reader")
+    return begin(checkpoint.build(replace(RESTORER, mixed=True), config, CPU), scenes())
 
 
 BEGUN: dict[str, Callable[[], Trainer[Any]]] = {
@@ -103,12 +106,15 @@ BEGUN: dict[str, Callable[[], Trainer[Any]]] = {
     "ign with batch norm": lambda: begun_ign(norm="batch"),
     "photographs": begun_photographs,
     "photographs, a learned gate": lambda: begun_photographs(JUDGED),
+    "photographs, mixed": lambda: begun_photographs(replace(RESTORER, mixed=True)),
     "tone": lambda: begun_photographs(replace(RESTORER, tone=True)),
+    "reader": begun_reader,
 }
 
 
 def pixels(name: str) -> Tensor | PhotographSet:
-    return scenes() if "photographs" in name or name == "tone" else bars().pixels
+    whole = name in ("tone", "reader") or "photographs" in name
+    return scenes() if whole else bars().pixels
 
 
 @pytest.mark.parametrize(

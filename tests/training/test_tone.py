@@ -28,13 +28,13 @@ from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_file
 from tests.training.helpers import CPU, RESTORER, copied, same_state, scenes
 
-MODEL = replace(RESTORER, tone=True)
+MODEL = replace(RESTORER, tone=True, mixed=True)
 
 
 def begun(**changes: Any) -> Trainer[ToneObjective]:
     settings: dict[str, Any] = {
         "steps": 40, "decay_steps": 20, "warm_up": 0, "batch": 10, "lr": 4e-3, "clean": 0.4,
-        "tone_alone": True, "graphics": 0.0, "lambdas": {"rec": 0.4, "restore": 0.6},
+        "alone": "tone", "graphics": 0.0, "lambdas": {"rec": 0.4, "restore": 0.6},
     }  # fmt: skip
     return Trainer(ToneObjective(MODEL, PhotographConfig(**settings | changes), CPU))
 
@@ -132,8 +132,8 @@ def test_it_is_resumed_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_a_model_without_tone_is_refused() -> None:
-    with pytest.raises(ValueError, match="the model has no tone"):
-        ToneObjective(RESTORER, PhotographConfig(tone_alone=True), CPU)
+    with pytest.raises(ValueError, match="the model has none"):
+        ToneObjective(RESTORER, PhotographConfig(alone="tone"), CPU)
 
 
 # --- The recipe ---
@@ -168,12 +168,12 @@ SETTINGS = ["steps=3", "decay_steps=1", "batch=6", "crop=24"]
 def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     running = opened(folder, album, recipe="photos", settings=SETTINGS)
-    assert [stage.steps for stage in running.stages] == [3] * 6
+    assert [stage.steps for stage in running.stages] == [3] * 8
     stop = Event()
     tones = [copied(tone_of(running.trainer.objective.f_ema))]
 
     def tell(event: object) -> None:
-        if isinstance(event, Logged) and event.line["step"] == 10:
+        if isinstance(event, Logged) and event.line["step"] == 13:
             assert event.line.keys() >= {"rec", "restore"}
             assert "idem" not in event.line
             stop.set()
@@ -182,20 +182,20 @@ def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path
     assert running.follow(stop, 1e9)
     again = opened(folder, album, resume=True)
     assert isinstance(again.trainer.objective, ToneObjective)
-    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 6  # noqa: B009
+    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 8  # noqa: B009
     assert not again.follow(Event(), 1e9)
     end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
-    assert (end.config.stage, end.step) == (5, 3)
+    assert (end.config.stage, end.step) == (7, 3)
     tones.append(copied(tone_of(end.objective.f_ema)))
     assert not torch.equal(tones[0]["layers.4.weight"], tones[1]["layers.4.weight"])
     info = model_file.inspect(folder / "model.safetensors")
-    assert (info.steps, info.objective) == (18, "restoration of photographs")
-    assert not info.training["tone_alone"]
+    assert (info.steps, info.objective) == (24, "restoration of photographs")
+    assert info.training["alone"] == "noisy"
 
 
 @pytest.mark.usefixtures("small")
 def test_the_tone_alone_goes_on_from_a_model(album: Path, tmp_path: Path) -> None:
-    settings = ["tone_alone=true", *SETTINGS]
+    settings = ["alone=tone", *SETTINGS]
     with pytest.raises(SettingsError, match="begin --from a model"):
         opened(tmp_path / "run", album, objective="photographs", settings=settings)
     first = opened(tmp_path / "a", album, recipe="photos", settings=[*SETTINGS, "steps=1"])
@@ -203,8 +203,8 @@ def test_the_tone_alone_goes_on_from_a_model(album: Path, tmp_path: Path) -> Non
     second = opened(tmp_path / "b", album, start=str(tmp_path / "a"), settings=settings)
     assert isinstance(second.trainer.objective, ToneObjective)
     second.follow(Event(), 1e9)
-    with pytest.raises(SettingsError, match="tone_alone: a run keeps what it was begun with"):
-        opened(tmp_path / "b", album, resume=True, settings=["tone_alone=false"])
+    with pytest.raises(SettingsError, match="alone: a run keeps what it was begun with"):
+        opened(tmp_path / "b", album, resume=True, settings=["alone=reader"])
 
 
 @pytest.mark.usefixtures("small")
