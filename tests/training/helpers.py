@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,6 +105,18 @@ def run(
 
 def finite(record: dict[str, float]) -> bool:
     return bool(torch.tensor(list(record.values())).isfinite().all())
+
+
+def resumed(trainer: Trainer[Any], images: PhotographSet, path: Path) -> Trainer[Any]:
+    """Do three steps, save, and do the rest twice: with the trainer, and with what was saved."""
+    for _ in range(3):
+        trainer.train_step(images)
+    checkpoint.save(trainer, path)
+    again = checkpoint.load(path, CPU)
+    for each in (trainer, again):
+        for _ in train(each, images):
+            pass
+    return again
 
 
 def same_state(a: Trainer[Any], b: Trainer[Any]) -> bool:

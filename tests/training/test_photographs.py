@@ -23,7 +23,7 @@ from make_it_real.training.losses import distance_charbonnier, loss_gate, weight
 from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_card, model_file, pretrained
-from tests.training.helpers import CPU, JUDGED, RESTORER, copied, mir, same_state, scenes
+from tests.training.helpers import CPU, JUDGED, RESTORER, copied, mir, resumed, same_state, scenes
 
 
 def begun(model: IGNConfig = RESTORER, **changes: Any) -> Trainer[PhotographObjective]:
@@ -215,15 +215,9 @@ def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any], said: s
 
 
 def test_a_run_is_resumed_bit_for_bit(tmp_path: Path) -> None:
-    trainer, images = begun(steps=6), scenes()
-    for _ in range(3):
-        trainer.train_step(images)
-    checkpoint.save(trainer, tmp_path / "c.safetensors")
-    again = checkpoint.load(tmp_path / "c.safetensors", CPU)
+    trainer = begun(steps=6)
+    again = resumed(trainer, scenes(), tmp_path / "c.safetensors")
     assert isinstance(again.objective, PhotographObjective)
-    for each in (trainer, again):
-        for _ in train(each, images):
-            pass
     assert same_state(trainer, again)
 
 

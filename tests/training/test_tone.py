@@ -26,7 +26,7 @@ from make_it_real.training.setup import open_run
 from make_it_real.training.tone import ToneObjective
 from make_it_real.training.trainer import Trainer, train
 from make_it_real.weights import model_file
-from tests.training.helpers import CPU, RESTORER, copied, same_state, scenes
+from tests.training.helpers import CPU, RESTORER, copied, resumed, same_state, scenes
 
 MODEL = replace(RESTORER, tone=True, mixed=True)
 
@@ -119,14 +119,8 @@ def test_photographs_train_all_but_the_tone() -> None:
 
 
 def test_it_is_resumed_bit_for_bit(tmp_path: Path) -> None:
-    trainer, images = begun(steps=6), scenes()
-    for _ in range(3):
-        trainer.train_step(images)
-    checkpoint.save(trainer, tmp_path / "c.safetensors")
-    again = checkpoint.load(tmp_path / "c.safetensors", CPU)
-    for each in (trainer, again):
-        for _ in train(each, images):
-            pass
+    trainer = begun(steps=6)
+    again = resumed(trainer, scenes(), tmp_path / "c.safetensors")
     assert isinstance(again.objective, ToneObjective)
     assert same_state(trainer, again)
 
