@@ -81,7 +81,7 @@ class UNet(IGN):
         if self.training:
             # The reader is trained apart (``training/noisy.py``).
             with torch.no_grad():
-                noisy = self._share(places(images))
+                noisy = self._share(images)
             change, logits = self._layers(images, noisy)
             proposed = images + change
             return proposed if logits is None else torch.cat([proposed, logits], 1)
@@ -111,8 +111,9 @@ class UNet(IGN):
             curves = self.tone.curves(grid)
         return Seen(curves, self._share(self.tone.apply_curves(squares, curves)))
 
-    def _share(self, squares: Tensor) -> Tensor | None:
-        return self.reader(squares) if self.config.mixed else None
+    def _share(self, images: Tensor) -> Tensor | None:
+        """Read how noisy whole images are, or their places, which have themselves as places."""
+        return self.reader(places(images)) if self.config.mixed else None
 
     def within(self, images: Tensor, seen: Seen) -> Tensor:
         """Compute f of images (N, C, H, W) that may be parts of those of which ``seen`` is."""
@@ -150,7 +151,7 @@ class UNet(IGN):
 
     def change(self, images: Tensor) -> Tensor:
         """Compute r(x) for images (N, C, H, W): the same shape, float32, not bounded."""
-        return self._layers(images, self._share(places(images)))[0]
+        return self._layers(images, self._share(images))[0]
 
     def _layers(self, images: Tensor, noisy: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Compute r(x), and the logits (N, 1, H, W) of a learned gate, both in float32.

@@ -12,7 +12,6 @@ from make_it_real.models.mixture import places
 from make_it_real.models.unet import UNet
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.noisy import NoisyObjective, ReaderObjective
-from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.trainer import Trainer, train
 from tests.training.helpers import CPU, RESTORER, copied, resumed, same_state, scenes
 
@@ -77,17 +76,6 @@ def test_the_weights_for_noisy_pictures_learn_alone() -> None:
         changed = {name for name in before if not torch.equal(before[name], after[name])}
         assert changed
         assert all(name.startswith("noisy.") for name in changed)
-
-
-def test_photographs_train_all_but_the_reader() -> None:
-    config = PhotographConfig(batch=4, crop=24, lr=1e-2, warm_up=0)
-    trainer = Trainer(PhotographObjective(MODEL, config, CPU))
-    before = copied(trainer.objective.f)
-    trainer.train_step(scenes())
-    after = copied(trainer.objective.f)
-    same = {name for name in before if torch.equal(before[name], after[name])}
-    assert {name for name in before if name.startswith("reader.")} <= same
-    assert not {"last.weight", "noisy.0.conv2.weight"} & same
 
 
 def test_it_is_resumed_bit_for_bit(tmp_path: Path) -> None:

@@ -107,15 +107,15 @@ def test_a_short_training_undoes_some_fading_and_changes_no_other_parameter() ->
     assert float(restore) < 0.7 * float(distance(held.Ax, held.y))
 
 
-def test_photographs_train_all_but_the_tone() -> None:
+def test_photographs_train_all_but_the_tone_and_the_reader() -> None:
     config = PhotographConfig(batch=4, crop=24, lr=1e-2, warm_up=0)
     trainer = Trainer(PhotographObjective(MODEL, config, CPU))
     before = copied(trainer.objective.f)
     trainer.train_step(scenes())
     after = copied(trainer.objective.f)
     same = {name for name in before if torch.equal(before[name], after[name])}
-    assert {name for name in before if name.startswith("tone.")} <= same
-    assert "last.weight" not in same
+    assert {name for name in before if name.startswith(("tone.", "reader."))} <= same
+    assert not {"last.weight", "noisy.0.conv2.weight"} & same
 
 
 def test_it_is_resumed_bit_for_bit(tmp_path: Path) -> None:
