@@ -8,6 +8,7 @@ where, and that images are of several kinds. The mixture is fitted by expectatio
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +42,9 @@ class MixtureSource(SpectralSource):
     ``SpectralSource`` hold the statistics of the images themselves. Others are: ``average``
     (C, H, W); ``components`` (K, C·H·W), orthonormal, K up to ``COMPONENTS``; ``deviations``
     (K,) of the images along them; ``residual_std`` (C, H, W//2+1); ``residual_mixing`` (C, C);
-    ``weights`` (M,); ``means`` (M, K); ``factors`` (M, K, K), lower triangular. Before it is
-    fitted, a source is white noise of deviation 1.
+    ``weights`` (M,); ``means`` (M, K); ``factors`` (M, K(K+1)/2), the rows of lower triangular
+    matrices, one after the other and without their zeros. Before it is fitted, a source is white
+    noise of deviation 1.
     """
 
     COMPONENTS, KINDS, PER_KIND = 128, 32, 100
@@ -67,7 +69,7 @@ class MixtureSource(SpectralSource):
         self.register_buffer("residual_mixing", self.mixing.clone())
         self.register_buffer("weights", torch.full((kinds,), 1 / kinds))
         self.register_buffer("means", torch.zeros(kinds, count))
-        self.register_buffer("factors", torch.zeros(kinds, count, count))
+        self.register_buffer("factors", torch.zeros(kinds, count * (count + 1) // 2))
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
@@ -82,7 +84,16 @@ class MixtureSource(SpectralSource):
             buffer.zero_()
         self.weights[:kinds] = mixture.weights[order].float()
         self.means[:kinds, :count] = mixture.means[order].float()
-        self.factors[:kinds, :count, :count] = mixture.factors[order].float()
+        # Those of the first components are the first rows.
+        factors = _packed(mixture.factors[order].float())
+        self.factors[:kinds, : factors.shape[1]] = factors
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        # Earlier versions had the zeros, too.
+        factors = state.get(f"{prefix}factors", self.factors)
+        if factors.ndim == 3:
+            state[f"{prefix}factors"] = _packed(factors)
+        super()._load_from_state_dict(state, prefix, *others)
 
     def _fit_components(self, images: Tensor) -> Tensor:
         """Fit the principal components; return the coefficients of the images, (N, ≤ K)."""
@@ -105,6 +116,14 @@ class MixtureSource(SpectralSource):
         self.residual_mixing.copy_(channel_mixing(residual))
         return coefficients[:, : int(self.deviations.count_nonzero())]
 
+    def _lower(self) -> Tensor:
+        """Return the factors as matrices, (M, K, K)."""
+        kinds, count = self.means.shape
+        lower = self.factors.new_zeros(kinds, count, count)
+        rows, columns = torch.tril_indices(count, count, device=lower.device)
+        lower[:, rows, columns] = self.factors
+        return lower
+
     @torch.no_grad()
     def colour(self, white: Tensor) -> Tensor:
         uniform, white = torch.special.ndtr(white[:, -1]), white[:, :-1].view(-1, *self.shape)
@@ -113,13 +132,19 @@ class MixtureSource(SpectralSource):
         # that no Gaussian of weight 0 is chosen.
         sums = self.weights.cumsum(0)
         kind = torch.searchsorted(sums, uniform.clamp_max(1 - 1e-6) * sums[-1], right=True)
-        coefficients = self.means[kind] + torch.einsum("nij,nj->ni", self.factors[kind], along)
+        coefficients = self.means[kind] + torch.einsum("nij,nj->ni", self._lower()[kind], along)
         # The rest of the white noise gets the spectrum of the residual.
         rest = (white.flatten(1) - along @ self.components).view_as(white)
         spectrum = shape_spectrum(rest, self.residual_mixing, self.residual_std)
         residual = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho")
         z: Tensor = self.average + (coefficients @ self.components).view_as(white) + residual
         return z
+
+
+def _packed(lower: Tensor) -> Tensor:
+    """Take lower triangular matrices (M, K, K) without their zeros: (M, K(K+1)/2), row by row."""
+    rows, columns = torch.tril_indices(*lower.shape[1:], device=lower.device)
+    return lower[:, rows, columns]
 
 
 @dataclass(frozen=True)

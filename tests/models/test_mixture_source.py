@@ -248,6 +248,20 @@ def test_a_mixture_has_the_principal_sources_statistics_and_its_spectrum() -> No
     )
 
 
+def test_factors_with_their_zeros_as_earlier_versions_had_them_are_read() -> None:
+    source = MixtureSource(3, 16)
+    source.fit(aligned(300))
+    kinds, count = source.means.shape
+    whole = torch.zeros(kinds, count, count)
+    for kind, rows in zip(whole, source.factors, strict=True):
+        for i in range(count):
+            kind[i, : i + 1] = rows[i * (i + 1) // 2 :][: i + 1]
+    again = MixtureSource(3, 16)
+    again.load_state_dict(source.state_dict() | {"factors": whole})
+    assert torch.equal(again.factors, source.factors)
+    assert torch.equal(again.from_seeds([1, 2]), source.from_seeds([1, 2]))
+
+
 @pytest.mark.parametrize("n", [2, 40])
 def test_few_images_make_one_kind(n: int) -> None:
     source = MixtureSource(3, 16)

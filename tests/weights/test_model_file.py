@@ -383,6 +383,21 @@ def test_missing_source_statistics_are_refused(tiny_model: Path) -> None:
     refused(tiny_model, "1 tensors missing, the first source.std", by_inspect=False)
 
 
+def test_lower_triangular_matrices_of_earlier_files_are_read(tmp_path: Path) -> None:
+    """They were stored with their zeros."""
+    f = build(IGNConfig(8, 3, stem=8, widths=(8,), bottleneck=8, blocks=2, source="mixture"))
+    whole = torch.rand(32, 128, 128).tril()
+    path = tmp_path / "earlier.safetensors"
+    model_file.save(f, ModelInfo(name="earlier", config=asdict(f.config)), path)
+    change_tensors(path, lambda tensors: tensors.update({"source.factors": whole}))
+    source = pretrained.load(path).source
+    assert torch.equal(source.get_buffer("factors")[:, -128:], whole[:, -1])
+    change_tensors(
+        path, lambda tensors: tensors.update({"source.factors": whole[:, :5].contiguous()})
+    )
+    refused(path, r"source.factors has shape \[32, 5, 128\]", by_inspect=False)
+
+
 def test_an_extra_tensor_is_refused(tiny_model: Path) -> None:
     change_tensors(tiny_model, lambda tensors: tensors.update(extra=torch.zeros(2)))
     refused(tiny_model, "1 tensors too many, the first 'extra'", by_inspect=False)
