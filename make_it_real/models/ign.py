@@ -75,8 +75,8 @@ class IGNConfig:
         going by the size of the change. Then ``rest`` is a probability: of the square around a
         pixel needing a repair, as f estimates it.
     tone: of the unet: whether fading and casts of the whole picture are undone (``tone.py``).
-    mixed: of the unet: whether its blocks at the highest resolution have a second set of weights,
-        mixed in as far as a picture is noisy (``mixture.py``).
+    mixed: of the unet: whether the weights of its blocks at the highest resolution have deltas for
+        some sorts of pictures, added as far as a picture is of a sort (``mixture.py``).
     """
 
     image_size: int = 28

@@ -1,12 +1,15 @@
-"""Weights of their own for noisy pictures, mixed in as far as a picture is noisy.
+"""Weights of their own for some sorts of pictures, mixed in as far as a picture is of a sort.
 
-To take noise away is unlike all else that photographs need, and layers that learn both do each less
-well. So the layers that see the most pixels have a second set of weights. A small network looks at
-some places of the whole picture, tells how likely it is noisy, and the two sets are averaged with
-that share. Layers are linear in their weights, so a picture has one set in the end, and the mix
-costs no time. This is B. Yang, G. Bender, Q. V. Le, J. Ngiam, *CondConv: Conditionally
-Parameterized Convolutions for Efficient Inference*, NeurIPS 2019, with one mix for all layers.
+To take noise away, to undo compression and to sharpen are unlike each other, and layers that learn
+them all do each less well. So for each sort of pictures there is a delta to the weights of the
+layers that see the most pixels. A small network looks at some places of the whole picture and tells
+of which sort it is, and that share of the delta is added. A picture has one set of weights in the
+end, so the mix costs no time. This is B. Yang, G. Bender, Q. V. Le, J. Ngiam, *CondConv:
+Conditionally Parameterized Convolutions for Efficient Inference*, NeurIPS 2019, with one mix for
+all layers.
 """
+
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +17,21 @@ from torch.nn import functional as F
 
 from make_it_real.models.layers import PlainBlock
 
+# The sorts of pictures that have weights of their own.
+SORTS = ("noisy", "compressed", "blurred")
 # The places are squares of so many pixels a side, so many of them each way.
 SIDE = 32
 GRID = 6
 WIDTHS = (16, 24, 32)
-# Noise is in the fine detail, which is shown so many times as strong, without the brightness.
+# They are told by the fine detail, which is shown so many times as strong, without the brightness.
 DETAIL = 8
 
 
-class NoiseReader(nn.Module):
-    """Tells noisy pictures from others: (N, C, GRID · SIDE, GRID · SIDE) → (N,) in [0, 1].
+class Reader(nn.Module):
+    """Tells the sorts of pictures: (N, C, GRID · SIDE, GRID · SIDE) → (N, len(SORTS)).
 
-    The input is what ``places`` takes of pictures.
+    The input is what ``places`` takes of pictures. The output is how likely a picture is of each
+    sort, of 1 at most in all: the rest is the probability that it is of none.
     """
 
     def __init__(self, channels: int) -> None:
@@ -35,23 +41,23 @@ class NoiseReader(nn.Module):
             nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, a, 3), nn.ReLU(),
             nn.Conv2d(a, b, 3, stride=2), nn.ReLU(), nn.Conv2d(b, c, 3), nn.ReLU(),
         )  # fmt: skip
-        self.last = nn.Linear(c, 1)
+        self.hidden, self.last = nn.Linear(c, c), nn.Linear(c, 1 + len(SORTS))
 
     def forward(self, places: Tensor) -> Tensor:
-        return self.logits(places).sigmoid()
+        return self.logits(places).softmax(1)[:, 1:]
 
     def logits(self, places: Tensor) -> Tensor:
-        """Compute the logits (N,) of what ``forward`` tells, for training."""
+        """Compute the logits (N, 1 + len(SORTS)) of no sort and of each, for training."""
         n, c = places.shape[:2]
         # No place sees its neighbour in the grid, which may lie anywhere in the picture.
         squares = places.unflatten(2, (GRID, SIDE)).unflatten(4, (GRID, SIDE))
         squares = squares.permute(0, 2, 4, 1, 3, 5).reshape(-1, c, SIDE, SIDE)
-        # bfloat16 would lose what tells mild noise from none.
+        # bfloat16 would lose what tells mild damage from none.
         with torch.autocast(places.device.type, enabled=False):
             squares = squares.float()
             detail = squares - F.avg_pool2d(squares, 3, 1, 1, count_include_pad=False)
             seen = self.layers(DETAIL * detail).mean((2, 3)).unflatten(0, (n, -1)).mean(1)
-            out: Tensor = self.last(seen)[:, 0]
+            out: Tensor = self.last(F.relu(self.hidden(seen)))
         return out
 
 
@@ -69,21 +75,27 @@ def places(images: Tensor) -> Tensor:
     return images
 
 
-def mixed(first: PlainBlock, second: PlainBlock, h: Tensor, share: Tensor) -> Tensor:
-    """Apply the mix of two blocks to h (N, C, H, W): the same shape.
+def mixed(first: PlainBlock, deltas: Sequence[PlainBlock], h: Tensor, shares: Tensor) -> Tensor:
+    """Apply a block with its weights plus shares of deltas to h (N, C, H, W): the same shape.
 
-    share: of the second block, (N,) in [0, 1], or (1,) for all images alike.
+    shares: of the deltas, (N, len(SORTS)), or (1, len(SORTS)) for all images alike.
     """
-    r = first.act(_mixed(first.conv1, second.conv1, h, share))
-    return h + _mixed(first.conv2, second.conv2, r, share)
+    r = first.act(_mixed([first.conv1, *(delta.conv1 for delta in deltas)], h, shares))
+    return h + _mixed([first.conv2, *(delta.conv2 for delta in deltas)], r, shares)
 
 
-def _mixed(first: nn.Conv2d, second: nn.Conv2d, h: Tensor, share: Tensor) -> Tensor:
-    # What is compiled or exported takes any number of images, and computes both.
-    if not torch.compiler.is_compiling() and len(share) == 1:
-        assert first.bias is not None
-        assert second.bias is not None
-        weight = first.weight.lerp(second.weight, share[0])
-        return F.conv2d(h, weight, first.bias.lerp(second.bias, share[0]), padding=1)
-    one: Tensor = first(h)
-    return one.lerp(second(h), share.to(one.dtype)[:, None, None, None])
+def _mixed(convs: Sequence[nn.Conv2d], h: Tensor, shares: Tensor) -> Tensor:
+    # What is compiled or exported takes any number of images, and applies all of the layers.
+    if not torch.compiler.is_compiling() and len(shares) == 1:
+        weight = _sum([conv.weight for conv in convs], shares[0])
+        bias = _sum([conv.get_parameter("bias") for conv in convs], shares[0])
+        return F.conv2d(h, weight, bias, padding=1)
+    return _sum([conv(h) for conv in convs], shares[:, :, None, None, None].unbind(1))
+
+
+def _sum(tensors: Sequence[Tensor], shares: Iterable[Tensor]) -> Tensor:
+    """Add shares of all tensors but the first to the first."""
+    total, *others = tensors
+    for tensor, share in zip(others, shares, strict=True):
+        total = total + tensor * share.to(tensor.dtype)
+    return total

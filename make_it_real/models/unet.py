@@ -5,8 +5,8 @@ is no norm and nothing that sees the whole image, so a pixel's result depends on
 alone, and a large image can be worked off in parts (``inference/tiles.py``). The gate looks at a
 neighbourhood of each pixel too: where the change is small, or where f has learned to see that
 nothing is to be repaired, it leaves the pixels exactly as they are, whatever it does elsewhere.
-What concerns the whole picture alone, its tone, is undone before (``tone.py``), and whether it is
-noisy decides which weights the first and the last layers have (``mixture.py``).
+What concerns the whole picture alone, its tone, is undone before (``tone.py``), and its sort
+decides which weights the first and the last block have (``mixture.py``).
 """
 
 from itertools import pairwise
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from make_it_real.models.ign import IGN, IGNConfig
 from make_it_real.models.layers import PlainBlock
-from make_it_real.models.mixture import NoiseReader, mixed, places
+from make_it_real.models.mixture import SORTS, Reader, mixed, places
 from make_it_real.models.tone import Tone, sample
 
 # The image is split into squares of so many pixels a side, whose pixels become channels.
@@ -28,12 +28,12 @@ PATCH = 2
 class Seen(NamedTuple):
     """What f has seen of whole images, and applies to all parts of them.
 
-    curves: of tone, (N, 11), None for a model without. noisy: the share in [0, 1] that weights for
-    noisy images get, (N,), None for a model without them.
+    curves: of tone, (N, 11), None for a model without. shares: of the deltas to the weights, as
+    ``Reader`` tells them, (N, len(SORTS)) or (1, len(SORTS)), None for a model without deltas.
     """
 
     curves: Tensor | None
-    noisy: Tensor | None
+    shares: Tensor | None
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
@@ -69,20 +69,24 @@ class UNet(IGN):
         if config.tone:
             self.tone = Tone()
         if config.mixed:
-            # The second set of weights of the first block and of the last one.
-            self.noisy = _blocks(widths[0], 2)
-            self.reader = NoiseReader(config.channels)
+            # Deltas to the weights of the first block and of the last one.
+            self.deltas = nn.ModuleDict({sort: _blocks(widths[0], 2) for sort in SORTS})
+            for parameter in self.deltas.parameters():
+                nn.init.zeros_(parameter)
+            self.reader = Reader(config.channels)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, sort: str = "") -> Tensor:
         """Compute f. In training, with a learned gate, its logits are a last channel, (N, 4, H, W).
 
-        They are averaged over the square around each pixel, and read by ``split``.
+        They are averaged over the square around each pixel, and read by ``split``. sort: what all
+        images are taken for in training, one of ``SORTS``, or "" for the weights without deltas.
         """
         if self.training:
-            # The reader is trained apart (``training/noisy.py``).
-            with torch.no_grad():
-                noisy = self._share(images)
-            change, logits = self._layers(images, noisy)
+            shares = None
+            if sort:
+                shares = images.new_zeros(1, len(SORTS))
+                shares[:, SORTS.index(sort)] = 1
+            change, logits = self._layers(images, shares)
             proposed = images + change
             return proposed if logits is None else torch.cat([proposed, logits], 1)
         return self.with_change(images)[0]
@@ -105,14 +109,14 @@ class UNet(IGN):
         """
         grid, squares = (each.expand(-1, self.config.channels, -1, -1) for each in (grid, squares))
         if not self.config.tone:
-            return Seen(None, self._share(squares))
+            return Seen(None, self._shares(squares))
         # The curves have more digits than bfloat16.
         with torch.autocast(grid.device.type, enabled=False):
             curves = self.tone.curves(grid)
-        return Seen(curves, self._share(self.tone.apply_curves(squares, curves)))
+        return Seen(curves, self._shares(self.tone.apply_curves(squares, curves)))
 
-    def _share(self, images: Tensor) -> Tensor | None:
-        """Read how noisy whole images are, or their places, which have themselves as places."""
+    def _shares(self, images: Tensor) -> Tensor | None:
+        """Read the sorts of whole images, or of their places, which have themselves as places."""
         return self.reader(places(images)) if self.config.mixed else None
 
     def within(self, images: Tensor, seen: Seen) -> Tensor:
@@ -124,7 +128,7 @@ class UNet(IGN):
         toned = images
         if seen.curves is not None:
             toned = self.tone.apply_curves(images, seen.curves)
-        change, logits = self._layers(toned, seen.noisy)
+        change, logits = self._layers(toned, seen.shares)
         proposed = (toned + change).clamp(-1, 1)
         if logits is None:
             out = self._gated(toned, proposed)
@@ -151,12 +155,12 @@ class UNet(IGN):
 
     def change(self, images: Tensor) -> Tensor:
         """Compute r(x) for images (N, C, H, W): the same shape, float32, not bounded."""
-        return self._layers(images, self._share(images))[0]
+        return self._layers(images, self._shares(images))[0]
 
-    def _layers(self, images: Tensor, noisy: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _layers(self, images: Tensor, shares: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Compute r(x), and the logits (N, 1, H, W) of a learned gate, both in float32.
 
-        The logits are averaged over the square around each pixel. noisy: as in ``Seen``.
+        The logits are averaged over the square around each pixel. shares: as in ``Seen``.
         """
         height, width = images.shape[2:]
         # Sides become multiples of the stride, written so that torch.export sees it; the edge is
@@ -171,19 +175,20 @@ class UNet(IGN):
             h = h.to(torch.get_autocast_dtype(h.device.type))
         skips = []
         for level, (blocks, halve) in enumerate(zip(self.encoder, self.down, strict=False)):
-            skips.append(blocks(h) if level or noisy is None else self._mixed(0, h, noisy))
+            skips.append(blocks(h) if level or shares is None else self._mixed(0, h, shares))
             h = halve(skips[-1])
         h = self.encoder[-1](h)
         for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
             h = up(h) + skips.pop()
-            h = blocks(h) if skips or noisy is None else self._mixed(1, h, noisy)
+            h = blocks(h) if skips or shares is None else self._mixed(1, h, shares)
         out = F.pad(F.pixel_shuffle(_in_float32(self.last, h), PATCH), (0, -right, 0, -down))
         if not self.config.learned_gate:
             return out, None
         change, logits = self.split(out)
         return change, self.around(logits)
 
-    def _mixed(self, place: int, h: Tensor, noisy: Tensor) -> Tensor:
-        """Apply the first block (place 0) or the last one (1) of both sets of weights."""
+    def _mixed(self, place: int, h: Tensor, shares: Tensor) -> Tensor:
+        """Apply the first block (place 0) or the last one (1), with shares of its deltas."""
         first = (self.encoder, self.decoder)[place].get_submodule("0.0")
-        return mixed(cast(PlainBlock, first), cast(PlainBlock, self.noisy[place]), h, noisy)
+        deltas = [self.deltas.get_submodule(f"{sort}.{place}") for sort in SORTS]
+        return mixed(cast(PlainBlock, first), cast(list[PlainBlock], deltas), h, shares)

@@ -20,6 +20,7 @@ from make_it_real.degradations.kinds import check_damage
 from make_it_real.errors import WeightsError, one_line
 from make_it_real.models.critic import Critic
 from make_it_real.models.ign import IGNConfig
+from make_it_real.models.mixture import SORTS
 from make_it_real.training import config as configs
 from make_it_real.training.adversarial import AdversarialObjective
 from make_it_real.training.config import (
@@ -30,7 +31,7 @@ from make_it_real.training.config import (
     with_settings,
 )
 from make_it_real.training.ign import IGNObjective
-from make_it_real.training.noisy import NoisyObjective, ReaderObjective
+from make_it_real.training.mixture import DeltaObjective, ReaderObjective
 from make_it_real.training.objective import Objective
 from make_it_real.training.photographs import PhotographObjective
 from make_it_real.training.restoration import RestorationObjective
@@ -49,8 +50,7 @@ from make_it_real.weights.safetensors_file import (
 # By the part of f that is trained alone.
 OF_PHOTOGRAPHS = {
     "": PhotographObjective, "tone": ToneObjective, "reader": ReaderObjective,
-    "noisy": NoisyObjective,
-}  # fmt: skip
+} | dict.fromkeys(SORTS, DeltaObjective)  # fmt: skip
 # What a file that is no checkpoint, or part of one, makes of being read.
 _DAMAGED = (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError)
 

@@ -12,11 +12,14 @@ from make_it_real.degradations.kinds import (
     damage_weights,
 )
 from make_it_real.models.ign import IGNConfig
+from make_it_real.models.mixture import SORTS
 from make_it_real.training.lambdas import AdversarialLambdas, IGNLambdas, PhotographLambdas
 from make_it_real.training.losses import SMOOTH
 
 # Side of JPEG's blocks in pixels, where colour has half the resolution.
 JPEG_BLOCK = 16
+# Parts of the restorer of photographs that may be trained alone.
+PARTS = ("tone", "reader", *SORTS)
 
 
 @dataclass(frozen=True)
@@ -215,8 +218,8 @@ class PhotographConfig(TrainingConfig):
     smooth: ε of the distance of clean crops. Near 0 f leaves them exactly alone, but can't learn
         any more to undo what good pictures have too, such as a mild blur: for the last steps.
     alone: a part of f that alone is trained, all else staying as it is. "tone": on whole pictures
-        with damage of its own. "reader": what tells noisy pictures from others. "noisy": the
-        weights that those get.
+        with damage of its own. "reader": what tells the sorts of pictures. "noisy", "compressed",
+        "blurred": the weights that such pictures get.
     """
 
     objective: ClassVar[str] = "photographs"
@@ -257,8 +260,8 @@ class PhotographConfig(TrainingConfig):
                 raise ValueError(f"{name} is a share, from 0 to 1")
         if not (self.clip > 0 and self.smooth > 0):
             raise ValueError("clip and smooth must be over 0")
-        if self.alone not in ("", "tone", "reader", "noisy"):
-            raise ValueError(f"alone is tone, reader or noisy, not {self.alone!r}")
+        if self.alone not in ("", *PARTS):
+            raise ValueError(f"alone is {', '.join(PARTS[:-1])} or {PARTS[-1]}, not {self.alone!r}")
 
     @property
     def drawn_side(self) -> int:

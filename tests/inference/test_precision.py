@@ -55,7 +55,8 @@ def test_its_blocks_add_up_bfloat16_alone(photos: UNet, monkeypatch: pytest.Monk
     # The first block and the last one are mixed, and not called: the next layer is given theirs.
     mixed = [photos.encoder.get_submodule("0.0"), photos.decoder.get_submodule("0.0")]
     called = [m for m in photos.modules() if isinstance(m, PlainBlock) or m is photos.down[0]]
-    blocks = [m for m in called if m not in {*mixed, *photos.noisy}]
+    deltas = {block for blocks in photos.deltas.values() for block in blocks.children()}
+    blocks = [m for m in called if m not in {*mixed, *deltas}]
     hooks = [b.register_forward_hook(lambda _, h, out: given.extend([h[0].dtype, out.dtype]))
              for b in blocks]  # fmt: skip
     monkeypatch.setattr(photos, "precision", torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Two sets of weights: what is seen of a picture, their mix, and what f makes of it."""
+"""Weights for sorts of pictures: what is seen of a picture, their mix, and what f makes of it."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.layers import PlainBlock
-from make_it_real.models.mixture import GRID, SIDE, NoiseReader, mixed, places
+from make_it_real.models.mixture import GRID, SIDE, SORTS, Reader, mixed, places
 from make_it_real.models.unet import Seen, UNet
 
 WHOLE = GRID * SIDE
@@ -57,11 +57,11 @@ def test_places_of_a_small_picture_repeat_its_edge() -> None:
 
 def test_the_reader_judges_each_place_by_itself() -> None:
     torch.manual_seed(0)
-    reader, seen = NoiseReader(3), noise(2, WHOLE, WHOLE)
+    reader, seen = Reader(3), noise(2, WHOLE, WHOLE)
     told = reader(seen)
-    assert told.shape == (2,)
+    assert told.shape == (2, len(SORTS))
     assert (told > 0).all()
-    assert (told < 1).all()
+    assert (told.sum(1) < 1).all()
     squares = seen.unflatten(2, (GRID, SIDE)).unflatten(4, (GRID, SIDE))
     turned = squares.flip(2, 4).flatten(4, 5).flatten(2, 3)
     torch.testing.assert_close(reader(turned), told)
@@ -70,26 +70,40 @@ def test_the_reader_judges_each_place_by_itself() -> None:
 # --- The mix ---
 
 
-def blocks() -> tuple[PlainBlock, PlainBlock]:
+def blocks() -> list[PlainBlock]:
     torch.manual_seed(0)
-    pair = PlainBlock(8, torch.relu), PlainBlock(8, torch.relu)
-    for parameter in (*pair[0].parameters(), *pair[1].parameters()):
-        nn.init.normal_(parameter, std=0.1)
-    return pair
+    made = [PlainBlock(8, torch.relu) for _ in ("", *SORTS)]
+    for block in made:
+        for parameter in block.parameters():
+            nn.init.normal_(parameter, std=0.1)
+    return made
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_a_share_of_nothing_or_all_is_one_of_the_blocks(which: int) -> None:
-    pair, h = blocks(), noise(1, 6, 7, 8)
-    torch.testing.assert_close(mixed(*pair, h, torch.tensor([float(which)])), pair[which](h))
+def test_without_a_share_the_first_block_is_what_it_was_bit_for_bit() -> None:
+    (first, *deltas), h = blocks(), noise(1, 6, 7, 8)
+    assert torch.equal(mixed(first, deltas, h, torch.zeros(1, len(SORTS))), first(h))
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("which", range(len(SORTS)))
+def test_a_share_of_a_delta_is_added_to_the_weights(which: int, share: float) -> None:
+    (first, *deltas), h = blocks(), noise(1, 6, 7, 8)
+    shares = share * torch.eye(len(SORTS))[which, None]
+    out = mixed(first, deltas, h, shares)
+    for weight, delta in zip(first.parameters(), deltas[which].parameters(), strict=True):
+        weight.data += share * delta
+    assert torch.equal(out, first(h))
 
 
 def test_images_with_shares_of_their_own_are_as_if_alone() -> None:
-    pair, h, share = blocks(), noise(3, 6, 7, 8), torch.tensor([0.0, 0.3, 1.0])
-    alone = [mixed(*pair, h[i : i + 1], share[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(mixed(*pair, h, share), torch.cat(alone), atol=1e-5, rtol=0)
-    alike = [mixed(*pair, h[i : i + 1], share[1:2]) for i in range(3)]
-    torch.testing.assert_close(mixed(*pair, h, share[1:2]), torch.cat(alike), atol=1e-5, rtol=0)
+    (first, *deltas), h = blocks(), noise(3, 6, 7, 8)
+    shares = torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.1, 0.9]])
+    alone = [mixed(first, deltas, h[i : i + 1], shares[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(mixed(first, deltas, h, shares), torch.cat(alone), atol=1e-5, rtol=0)
+    alike = [mixed(first, deltas, h[i : i + 1], shares[1:2]) for i in range(3)]
+    torch.testing.assert_close(
+        mixed(first, deltas, h, shares[1:2]), torch.cat(alike), atol=1e-5, rtol=0
+    )
 
 
 # --- f ---
@@ -99,39 +113,49 @@ def test_f_sees_whole_images_once_and_applies_it_to_their_parts() -> None:
     f, x = network(), noise(1, 40, 64)
     seen = f.see(*f.samples(x))
     assert seen.curves is None
-    assert seen.noisy is not None
-    assert seen.noisy.shape == (1,)
+    assert seen.shares is not None
+    assert seen.shares.shape == (1, len(SORTS))
     torch.testing.assert_close(f.within(x, seen), f(x))
-    other = f.within(x, Seen(None, 1 - seen.noisy))
+    other = f.within(x, Seen(None, seen.shares.roll(1, 1)))
     assert (other - f(x)).abs().max() > 1e-3
 
 
 def test_a_grey_sample_is_seen_in_equal_channels() -> None:
     f, grey = network(), noise(1, 40, 64, 1)
     wide = grey.expand(-1, 3, -1, -1)
-    alone, equal = (f.see(*f.samples(x)).noisy for x in (grey, wide))
+    alone, equal = (f.see(*f.samples(x)).shares for x in (grey, wide))
     assert alone is not None
     torch.testing.assert_close(alone, equal)
 
 
-def test_without_noise_f_is_that_of_the_first_set_bit_for_bit() -> None:
+@pytest.mark.parametrize("sort", ["", *SORTS])
+def test_f_has_the_weights_of_its_pictures_sort(sort: str) -> None:
     f, x = network(), noise(1, 40, 64)
-    f.reader.last.bias.data.fill_(-1000.0)
     plain = network(replace(CONFIG, mixed=False))
     plain.load_state_dict(f.state_dict(), strict=False)
+    f.reader.last.bias.data[["", *SORTS].index(sort)] = 1000.0
+    if sort:
+        weights = nn.ModuleList([plain.encoder[0], plain.decoder[0]]).parameters()
+        for weight, delta in zip(weights, f.deltas[sort].parameters(), strict=True):
+            weight.data += delta
     assert torch.equal(f(x), plain(x))
-    f.reader.last.bias.data.fill_(1000.0)
-    plain.encoder[0].load_state_dict(nn.Sequential(f.noisy[0]).state_dict())
-    plain.decoder[0].load_state_dict(nn.Sequential(f.noisy[1]).state_dict())
-    torch.testing.assert_close(f(x), plain(x), atol=1e-6, rtol=0)
+    # In training, images are taken for what they are said to be.
+    torch.testing.assert_close(f.train()(x, sort), plain.train()(x))
 
 
-def test_both_sets_learn_and_the_reader_is_left_to_its_own_training() -> None:
-    f, x = network().train(), noise(2, 16, 16)
-    f(x).square().mean().backward()
-    for part in (f.encoder, f.decoder, f.noisy):
-        assert all(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
-    assert all(parameter.grad is None for parameter in f.reader.parameters())
+def test_deltas_begin_as_none() -> None:
+    assert all(not parameter.any() for parameter in UNet(CONFIG).deltas.parameters())
+
+
+def test_in_training_the_weights_without_deltas_learn_or_one_sorts() -> None:
+    for sort in ("", "blurred"):
+        f, x = network().train(), noise(2, 16, 16)
+        f(x, sort).square().mean().backward()
+        learning = (f.encoder, f.decoder, f.deltas["blurred"]) if sort else (f.encoder, f.decoder)
+        for part in learning:
+            assert all(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
+        for part in (f.reader, *(f.deltas[each] for each in SORTS if each != sort)):
+            assert all(p.grad is None or not p.grad.any() for p in part.parameters())
 
 
 def test_other_architectures_are_not_mixed() -> None:

@@ -1,0 +1,115 @@
+"""Sorts of photographs: what tells them, and what they get, is learnt alone, nothing else is."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from make_it_real.degradations.life import BLUR, COMPRESSION, NOISE, rounded
+from make_it_real.models.mixture import SORTS, places
+from make_it_real.models.unet import UNet
+from make_it_real.training.config import PhotographConfig
+from make_it_real.training.mixture import DeltaObjective, ReaderObjective
+from make_it_real.training.trainer import Trainer, train
+from tests.training.helpers import CPU, RESTORER, copied, resumed, same_state, scenes
+
+MODEL = replace(RESTORER, mixed=True)
+
+
+def begun(**changes: Any) -> Trainer[ReaderObjective]:
+    settings: dict[str, Any] = {
+        "steps": 40, "decay_steps": 20, "warm_up": 0, "batch": 16, "lr": 3e-3, "crop": 32,
+        "alone": "reader", "graphics": 0.0, "lambdas": {"restore": 1.0},
+        "damage": {"noise": 1.0, "jpeg": 1.0, "blur": 1.0, "poisson": 0.5, "scratches": 1.0},
+    }  # fmt: skip
+    return Trainer(ReaderObjective(MODEL, PhotographConfig(**settings | changes), CPU))
+
+
+def detail(images: torch.Tensor) -> torch.Tensor:
+    return images.diff(dim=3).square().mean((1, 2, 3))
+
+
+def test_a_draw_has_as_many_crops_of_each_sort_as_of_none() -> None:
+    damage = {"noise": 1.0, "jpeg": 1.0, "blur": 1.0, "scratches": 1.0}
+    (draw,) = begun(damage=damage, clean=0.5, life=0.0).draw(scenes(), 0)
+    assert (len(draw.x), len(draw.y), len(draw.Ax)) == (0, 16, 16)
+    assert draw.Ax.shape[2:] == (32, 32)
+    torch.testing.assert_close(rounded(draw.Ax), draw.Ax)
+    assert torch.equal(draw.Ax[:2], draw.y[:2])
+    assert (draw.Ax[2:] != draw.y[2:]).flatten(1).any(1).all()
+    assert (detail(draw.Ax)[4:8] > detail(draw.y)[4:8]).all()
+    # White noise is in every pixel; compression leaves large parts of these pictures even.
+    assert float(detail(draw.Ax)[8:12].mean()) < float(detail(draw.Ax)[4:8].mean())
+    assert (detail(draw.Ax)[12:] < detail(draw.y)[12:]).all()
+
+
+def test_noisy_crops_may_be_compressed_a_little_and_compressed_ones_noisy_before() -> None:
+    damage = {"noise": 1.0, "webp": 1.0, "blur": 1.0, "dust": 1.0}
+    never, half = (begun(damage=damage, life=life).draw(scenes(), 0)[0] for life in (0.0, 0.5))
+    same = [torch.equal(a, b) for a, b in zip(never.Ax, half.Ax, strict=True)]
+    assert same[:4] == [True] * 4
+    assert same[4:8] == [False, False, True, True]
+    # What is compressed a little is still noisy; what was a little noisy is far less so.
+    means = [float(detail(half.Ax)[i : i + 2].mean()) for i in (4, 6, 8)]
+    assert means[1] > means[0] > means[2]
+
+
+def test_each_kind_is_of_one_sort_or_of_none() -> None:
+    objective = begun().objective
+    assert objective.sorts == [{"noise": 1.0, "poisson": 0.5}, {"jpeg": 1.0}, {"blur": 1.0}]
+    assert objective.others == {"scratches": 1.0}
+    assert "salt-and-pepper" not in NOISE
+    assert len({*NOISE, *COMPRESSION, *BLUR}) == len(NOISE) + len(COMPRESSION) + len(BLUR)
+
+
+def test_a_short_training_tells_the_sorts_and_changes_no_other_parameter() -> None:
+    trainer, images = begun(steps=200), scenes()
+    before = copied(trainer.objective.f)
+    for _ in train(trainer, images):
+        pass
+    untrained = {name for name in before if not name.startswith("reader.")}
+    for f in (trainer.objective.f, trainer.objective.f_ema):
+        after = copied(f)
+        assert {name for name in before if torch.equal(before[name], after[name])} == untrained
+        assert isinstance(f, UNet)
+        (draw,) = trainer.draw(images, 1000)
+        with torch.no_grad():
+            told = f.reader.logits(places(draw.Ax)).argmax(1)
+        assert float((told == torch.arange(4).repeat_interleave(4)).float().mean()) >= 0.75
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_weights_for_a_sort_of_pictures_learn_alone(sort: str) -> None:
+    config = PhotographConfig(batch=8, crop=24, lr=3e-3, warm_up=0, alone=sort)
+    trainer = Trainer(DeltaObjective(MODEL, config, CPU))
+    before = copied(trainer.objective.f)
+    for _ in range(3):
+        trainer.train_step(scenes())
+    for f in (trainer.objective.f, trainer.objective.f_ema):
+        after = copied(f)
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed
+        assert all(name.startswith(f"deltas.{sort}.") for name in changed)
+
+
+def test_it_is_resumed_bit_for_bit(tmp_path: Path) -> None:
+    trainer = begun(steps=6)
+    again = resumed(trainer, scenes(), tmp_path / "c.safetensors")
+    assert isinstance(again.objective, ReaderObjective)
+    assert same_state(trainer, again)
+
+
+def test_what_it_cannot_learn_from_is_refused() -> None:
+    for alone, chosen in (("reader", ReaderObjective), ("noisy", DeltaObjective)):
+        with pytest.raises(ValueError, match=f"{alone} is trained alone, and the model is not"):
+            chosen(RESTORER, PhotographConfig(alone=alone), CPU)
+    sorts = {"noise": 1.0, "jpeg": 1.0, "blur": 1.0}
+    for damage in (sorts, {"noise": 1.0, "jpeg": 1.0, "dust": 1.0}):
+        with pytest.raises(ValueError, match="damage of each sort, and some of none"):
+            begun(damage=damage)
+    with pytest.raises(
+        ValueError, match="alone is tone, reader, noisy, compressed or blurred, not 'f'"
+    ):
+        PhotographConfig(alone="f")
