@@ -162,12 +162,12 @@ SETTINGS = ["steps=3", "decay_steps=1", "batch=6", "crop=24"]
 def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     running = opened(folder, album, recipe="photos", settings=SETTINGS)
-    assert [stage.steps for stage in running.stages] == [3] * 8
+    assert [stage.steps for stage in running.stages] == [3] * 10
     stop = Event()
     tones = [copied(tone_of(running.trainer.objective.f_ema))]
 
     def tell(event: object) -> None:
-        if isinstance(event, Logged) and event.line["step"] == 13:
+        if isinstance(event, Logged) and event.line["step"] == 10:
             assert event.line.keys() >= {"rec", "restore"}
             assert "idem" not in event.line
             stop.set()
@@ -176,15 +176,15 @@ def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path
     assert running.follow(stop, 1e9)
     again = opened(folder, album, resume=True)
     assert isinstance(again.trainer.objective, ToneObjective)
-    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 8  # noqa: B009
+    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 10  # noqa: B009
     assert not again.follow(Event(), 1e9)
     end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
-    assert (end.config.stage, end.step) == (7, 3)
+    assert (end.config.stage, end.step) == (9, 3)
     tones.append(copied(tone_of(end.objective.f_ema)))
     assert not torch.equal(tones[0]["layers.4.weight"], tones[1]["layers.4.weight"])
     info = model_file.inspect(folder / "model.safetensors")
-    assert (info.steps, info.objective) == (24, "restoration of photographs")
-    assert info.training["alone"] == "noisy"
+    assert (info.steps, info.objective) == (30, "restoration of photographs")
+    assert info.training["alone"] == "blurred"
 
 
 @pytest.mark.usefixtures("small")
