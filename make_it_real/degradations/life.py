@@ -53,21 +53,21 @@ class Stage:
     strength: float
 
 
+# Kinds that make a photograph noisy, compressed and blurred.
+NOISE = ("noise", "poisson", "phone-noise")
+COMPRESSION = ("jpeg", "webp", "jpeg-twice")
+BLUR = ("blur", "low-resolution", "downscale")
 # In the order in which it happens: the lens, the size, the sensor, the print, the colours, the
 # retouching, the file.
 LIFE = (
     Stage(0.3, ("blur", "anisotropic-blur", "plateau-blur", "defocus"), 0.5),
     Stage(0.3, ("low-resolution", "downscale"), 0.5),
-    Stage(0.6, ("noise", "poisson", "phone-noise", "salt-and-pepper"), 0.5),
+    Stage(0.6, (*NOISE, "salt-and-pepper"), 0.5),
     Stage(0.35, ("scratches", "dust", "creases", "holes"), 1.0),
     Stage(0.1, ("fading", "cast", "saturation", "contrast", "light", "gamma"), 0.5),
     Stage(0.15, ("sharpen",), 1.0),
-    Stage(0.8, ("jpeg", "webp", "jpeg-twice"), 1.0),
+    Stage(0.8, COMPRESSION, 1.0),
 )
-# Kinds that make a photograph noisy, compressed and blurred.
-NOISE = ("noise", "poisson", "phone-noise")
-COMPRESSION = ("jpeg", "webp", "jpeg-twice")
-BLUR = ("blur", "low-resolution", "downscale")
 
 
 def damaged(

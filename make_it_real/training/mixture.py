@@ -25,31 +25,31 @@ KINDS = dict(zip(SORTS, (NOISE, COMPRESSION, BLUR), strict=True))
 MILD = 0.25
 
 
-class DeltaObjective(PhotographObjective):
-    """f, of which the delta for a sort of pictures alone is trained, and its average f_ema.
-
-    All crops are taken for pictures of that sort.
-    """
+class PartObjective(PhotographObjective):
+    """f, of which a part alone is trained, and its average f_ema."""
 
     def __init__(self, model: IGNConfig, config: PhotographConfig, device: torch.device) -> None:
         if not model.mixed:
             raise ValueError(f"{config.alone} is trained alone, and the model is not mixed")
         super().__init__(model, config, device)
-        part = self.part(config)
+        part = f"deltas.{config.alone}" if config.alone in SORTS else config.alone
         self.trained = (f"f.{part}",)
         self.f.requires_grad_(False)
         self.f.get_submodule(part).requires_grad_(True)
 
-    def part(self, config: PhotographConfig) -> str:
-        """Name the part of f that is trained."""
-        return f"deltas.{config.alone}"
+
+class DeltaObjective(PartObjective):
+    """f, of which the delta for a sort of pictures alone is trained, and its average f_ema.
+
+    All crops are taken for pictures of that sort.
+    """
 
     def fast(self, name: str) -> Network:
         network: Callable[..., Tensor] = super().fast(name)
         return partial(network, sort=self.config.alone)
 
 
-class ReaderObjective(DeltaObjective):
+class ReaderObjective(PartObjective):
     """f, whose reader alone is trained, and its average f_ema.
 
     The kind of damage that a crop gets is its label, so each gets one kind, or noise and
@@ -66,9 +66,6 @@ class ReaderObjective(DeltaObjective):
         self.others = {kind: weight for kind, weight in kinds if kind not in known}
         if not (all(self.sorts) and self.others):
             raise ValueError("the reader needs damage of each sort, and some of none")
-
-    def part(self, config: PhotographConfig) -> str:
-        return "reader"
 
     def draw(self, x: Tensor, step: int, generator: torch.Generator) -> Draw:
         """Draw a step for images x (B, 3, D, D): crops Ax, as many of each sort as of none.

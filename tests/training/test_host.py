@@ -86,8 +86,8 @@ def begun_photographs(model: IGNConfig = RESTORER) -> Trainer[Any]:
     return begin(checkpoint.build(model, config, CPU), scenes())
 
 
-def begun_reader() -> Trainer[Any]:
-    config = PhotographConfig(batch=4, crop=16, alone="reader")
+def begun_alone(part: str) -> Trainer[Any]:
+    config = PhotographConfig(batch=4, crop=16, alone=part)
     return begin(checkpoint.build(replace(RESTORER, mixed=True), config, CPU), scenes())
 
 
@@ -108,7 +108,8 @@ BEGUN: dict[str, Callable[[], Trainer[Any]]] = {
     "photographs, a learned gate": lambda: begun_photographs(JUDGED),
     "photographs, mixed": lambda: begun_photographs(replace(RESTORER, mixed=True)),
     "tone": lambda: begun_photographs(replace(RESTORER, tone=True)),
-    "reader": begun_reader,
+    "photographs, a delta": lambda: begun_alone("blurred"),
+    "reader": lambda: begun_alone("reader"),
 }
 
 
