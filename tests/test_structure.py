@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluation",),
     ("inference", "weights", "data"),
     ("models", "images"),
-    ("degradations", "files", "devices", "distributed", "installation", "threads"),
+    ("degradations", "files", "devices", "distributed", "installation", "memory", "threads"),
     ("errors", "_version"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from make_it_real import memory
 from make_it_real._version import __version__
 from make_it_real.cli import (
     degrade,
@@ -50,6 +51,7 @@ def main(
     ] = False,
 ) -> None:
     """Make It Real: one network that maps any image onto those it was trained on."""
+    memory.keep()
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
