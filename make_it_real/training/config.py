@@ -99,10 +99,12 @@ class AdversarialConfig(TrainingConfig):
         says, while critics judge its repairs and that (``restoration.py``).
     energy: weight of the energy distance (``feature_bank.py``) on what f makes, where C has 1; 0
         means that it is not asked for. It needs ``held``.
-    fidelity: weight of L_restore for each kind of damage, 1 for those not named. A faint blur has
-        one answer, a sketch has many.
+    fidelity: weight of L_restore for each kind of damage, 1 for those not named, and for what f is
+        held to. A faint blur has one answer, a sketch has many.
     taught: the kinds of damage that f is to repair, while of the others it goes on making what it
         made at the start. None named means all. It needs f(z) to be held.
+    faint: of kinds that f is taught, the largest root mean square of the damage, in image units,
+        up to which it is: of noise of σ 0.15 there is one right answer, of σ 1 there are many.
     """
 
     objective: ClassVar[str] = "adversarial"
@@ -129,6 +131,7 @@ class AdversarialConfig(TrainingConfig):
     energy: float = 0.0
     fidelity: Mapping[str, float] = field(default_factory=dict)
     taught: tuple[str, ...] = ()
+    faint: Mapping[str, float] = field(default_factory=dict)
     lambdas: AdversarialLambdas = field(default_factory=AdversarialLambdas)
 
     def __post_init__(self) -> None:
@@ -161,6 +164,11 @@ class AdversarialConfig(TrainingConfig):
             raise ValueError(f"taught is a kind that is not among the damage: {unknown[0]}")
         if self.taught and not self.holds:
             raise ValueError("taught holds f to what it made: it needs held")
+        for kind, most in self.faint.items():
+            if kind not in self.taught:
+                raise ValueError(f"faint is of a kind that is not taught: {kind}")
+            if not most > 0:
+                raise ValueError(f"faint of {kind} must be over 0")
 
     @property
     def holds(self) -> bool:

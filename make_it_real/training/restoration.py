@@ -5,6 +5,7 @@ adversarial one. But the mean absolute difference asks for the mean of all image
 a blur where much is lost. With critics, what f makes of damaged images should look real, too.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -68,8 +69,9 @@ class RestorationObjective(CriticObjective):
     def __init__(self, model: IGNConfig, config: AdversarialConfig, device: torch.device) -> None:
         super().__init__(model, config, device)
         self.f_before = frozen_copy(self.f)
-        taught = [kind in config.taught for kind in config.damage]
-        self.taught = torch.tensor(taught, device=device)[:, None, None, None]
+        # Up to which root mean square of its damage f is taught each kind: of the others, to none.
+        most = dict.fromkeys(config.taught, math.inf) | dict(config.faint)
+        self.taught = torch.tensor([most.get(kind, 0.0) for kind in config.damage], device=device)
         self.bank: FeatureBank | None = None
         if config.energy and config.critic_every:
             self.bank = FeatureBank(STAGES, len(config.damage) + 1, len(SIDES)).to(device)
@@ -86,23 +88,26 @@ class RestorationObjective(CriticObjective):
         """Compute the terms that need no critic, and let the critics see f(Ax) and f(z).
 
         L_rec = D(f(x), x), L_hold = D(f(z), f_before(z)), L_idem = D(f(s), s) with s = f_ema(z),
-        L_restore = D(f(Ax), x), or D(f(Ax), f_before(Ax)) where f is not taught the damage. L_rest
-        pulls down the largest changes of x and s, so that f's gate leaves them alone.
+        L_restore = D(f(Ax), x), or D(f(Ax), f_before(Ax)) where f is not taught the damage, or not
+        so much of it. L_rest pulls down the largest changes of x and s, so that f's gate leaves
+        them alone.
         """
         kept = d.x[: self.config.kept * len(d.x) // 4]
         with torch.no_grad():
             shown = torch.cat([d.z, d.Ax]) if self.config.taught else d.z
             before, s = self.fast("f_before")(shown), self.fast("f_ema")(d.z)
-        b, target = before[: len(d.z)], d.x
+        b, target, fidelity = before[: len(d.z)], d.x, d.fidelity
         if self.config.taught:
-            target = torch.where(self.taught[d.kinds], d.x, before[len(d.z) :])
+            taught = (d.Ax - d.x).square().mean((1, 2, 3)).sqrt() < self.taught[d.kinds]
+            target = torch.where(taught[:, None, None, None], d.x, before[len(d.z) :])
+            fidelity = torch.where(taught, d.fidelity, 1.0)
         given = [d.Ax, kept, d.z, s]
         f_Ax, fx, fz, fs = self.fast("f")(torch.cat(given)).split([len(y) for y in given])
         terms = {
             "rec": distance(fx, kept),
             "hold": distance(fz, b),
             "idem": distance(fs, s),
-            "restore": loss_restore(f_Ax, target, d.fidelity),
+            "restore": loss_restore(f_Ax, target, fidelity),
         }
         if self.config.lambdas.rest:
             terms["rest"] = loss_rest(torch.cat([fx - kept, fs - s]), self.f.config.rest / 2)

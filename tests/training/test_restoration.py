@@ -29,7 +29,8 @@ def test_without_critics_f_learns_to_repair_and_goes_on_making_what_it_made() ->
     # f is f_before still, and its average the f that was before.
     moved = (trainer.objective.f(made) - made).abs().mean()
     torch.testing.assert_close(terms["idem"], moved)
-    assert float(terms["hold"].detach()) == 0
+    # But for rounding, which differs with the number of images at once.
+    assert float(terms["hold"].detach()) < 1e-6
     lambdas = trainer.objective.config.lambdas
     wanted = lambdas.rec * terms["rec"] + lambdas.restore * terms["restore"] + lambdas.idem * moved
     torch.testing.assert_close(losses.weighted_sum(terms, vars(lambdas)), wanted)
@@ -56,10 +57,31 @@ def test_f_is_taught_some_damage_and_held_to_what_it_makes_of_the_rest() -> None
     torch.testing.assert_close(terms["restore"], missed.abs().mean())
 
 
+def test_of_faint_damage_f_is_taught_and_of_more_it_is_held_to_what_it_makes() -> None:
+    trainer = begun_restoration(
+        damage={"noise": 1.0}, taught=("noise",), faint={"noise": 0.4}, fidelity={"noise": 3.0},
+        blend=0.0, twice=0.0, bf16=False,
+    )  # fmt: skip
+    f_before = trainer.objective.f_before
+    for parameter in f_before.parameters():
+        parameter.data.add_(0.05 * torch.randn(parameter.shape, generator=trainer.generator))
+    (draw,) = trainer.draw(bars(4).pixels, 0)
+    faint = (draw.Ax - draw.x).square().mean((1, 2, 3)).sqrt() < 0.4
+    assert 0 < int(faint.sum()) < len(faint)
+    terms = trainer.objective.losses(draw)
+    y, before = trainer.objective.f(draw.Ax), f_before(draw.Ax)
+    missed = torch.cat([3 * (y[faint] - draw.x[faint]), y[~faint] - before[~faint]])
+    torch.testing.assert_close(terms["restore"], missed.abs().mean())
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
-    [({"taught": ("jpeg",)}, "not among the damage: jpeg"), ({"critic_every": 1}, "needs held")],
-)
+    [
+        ({"taught": ("jpeg",)}, "not among the damage: jpeg"), ({"critic_every": 1}, "needs held"),
+        ({"faint": {"noise": 0.3}}, "faint is of a kind that is not taught: noise"),
+        ({"faint": {"blur": 0}}, "faint of blur must be over 0"),
+    ],
+)  # fmt: skip
 def test_what_can_not_be_taught_is_refused(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         begun_restoration(**{"damage": {"blur": 1.0}, "taught": ("blur",)} | changes)
