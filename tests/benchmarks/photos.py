@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 import make_it_real
-from make_it_real import devices
+from make_it_real import devices, memory
 from make_it_real.data.image_folder import decode_pictures, list_images
 from make_it_real.degradations.kinds import degraded
 from make_it_real.evaluation.peers import opencv_nlm
@@ -145,8 +145,9 @@ def main() -> None:
     options = parser.parse_args()
     count, (width, height) = (4, (2000, 1500)) if options.quick else (20, (4000, 3000))
 
-    f = make_it_real.load(options.model, "cpu")
     # As mir project does.
+    memory.keep()
+    f = make_it_real.load(options.model, "cpu")
     f.precision = devices.precision("auto", f.device, repairs=f.config.source == "none")
     images = originals(options.photos, count)
     one_core(f, photograph(images[0], 1280, 960, 0))
