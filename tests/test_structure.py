@@ -190,6 +190,15 @@ print(json.dumps(report))
         assert exit_code == (2 if wrong else 0), line
 
 
+def test_models_are_loaded_without_the_compiler() -> None:
+    # On the meta device, where files are checked, torch imports it for some layers, in a second.
+    code = (
+        "import sys, make_it_real as m; [m.load(n, 'cpu') for n in ('faces', 'mnist', 'photos')];"
+        "print(*(name for name in ('torch._dynamo', 'sympy') if name in sys.modules))"
+    )
+    assert python(code).split() == []
+
+
 def test_every_command_has_the_flags_that_all_share() -> None:
     def names(command: Any) -> dict[str, set[str]]:
         """The options of a command, or of each of a group's, by its name."""

@@ -141,7 +141,8 @@ def gaussian(along: float, across: float, angle: float) -> Tensor:
 
     along, across: deviations in pixels; angle: in radians.
     """
-    steps = torch.arange(-RADIUS, RADIUS + 1.0)
+    # On the meta device, where files are checked, torch would import its compiler for this.
+    steps = torch.arange(-RADIUS, RADIUS + 1.0, device="cpu")
     y, x = steps[:, None], steps[None]
     u, v = x * cos(angle) + y * sin(angle), y * cos(angle) - x * sin(angle)
     kernel = torch.exp(-0.5 * ((u / max(along, 1e-3)) ** 2 + (v / max(across, 1e-3)) ** 2))

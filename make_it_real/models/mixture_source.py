@@ -65,7 +65,7 @@ class MixtureSource(SpectralSource):
         self.register_buffer("average", torch.zeros(self.shape))
         self.register_buffer("components", torch.zeros(count, pixels))
         self.register_buffer("deviations", torch.zeros(count))
-        self.register_buffer("residual_std", torch.ones_like(self.std))
+        self.register_buffer("residual_std", torch.ones(self.std.shape))
         self.register_buffer("residual_mixing", self.mixing.clone())
         self.register_buffer("weights", torch.full((kinds,), 1 / kinds))
         self.register_buffer("means", torch.zeros(kinds, count))
