@@ -41,27 +41,8 @@ class PartObjective(PhotographObjective):
 class DeltaObjective(PartObjective):
     """f, of which the delta for a sort of pictures alone is trained, and its average f_ema.
 
-    All crops are taken for pictures of that sort, and damaged by its kinds. The config's share of
-    lives gets one of the other kinds as well: else f would forget how to repair these beside it.
+    All crops are taken for pictures of that sort.
     """
-
-    def __init__(self, model: IGNConfig, config: PhotographConfig, device: torch.device) -> None:
-        super().__init__(model, config, device)
-        of = KINDS[config.alone]
-        self.own = {kind: weight for kind, weight in config.damage.items() if kind in of}
-        self.others = {kind: weight for kind, weight in config.damage.items() if kind not in of}
-        if not self.own or (config.life and not self.others):
-            raise ValueError(f"{config.alone} needs damage of its sort, and lives others besides")
-
-    def _damaged(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        last = self.config.alone == "compressed"
-        if not last:
-            x = damaged(x, self.own, 0.0, generator=generator)
-        coins = torch.rand(len(x), generator=generator, device=generator.device).to(x.device)
-        mixed, x = coins < self.config.life, x.clone()
-        x[mixed] = damaged(x[mixed], self.others, 0.0, generator=generator)
-        # The lens and the sensor come first, and the file is written last.
-        return damaged(x, self.own, 0.0, generator=generator) if last else x
 
     def fast(self, name: str) -> Network:
         network: Callable[..., Tensor] = super().fast(name)

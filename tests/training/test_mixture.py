@@ -10,7 +10,6 @@ import torch
 from make_it_real.degradations.life import BLUR, COMPRESSION, NOISE, rounded
 from make_it_real.models.mixture import SORTS, places
 from make_it_real.models.unet import UNet
-from make_it_real.training import mixture
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.mixture import DeltaObjective, ReaderObjective
 from make_it_real.training.trainer import Trainer, train
@@ -95,33 +94,6 @@ def test_the_weights_for_a_sort_of_pictures_learn_alone(sort: str) -> None:
         assert all(name.startswith(f"deltas.{sort}.") for name in changed)
 
 
-@pytest.mark.parametrize(
-    ("sort", "order"), [("noisy", ["noise", "dust"]), ("compressed", ["dust", "jpeg"])]
-)
-def test_lives_are_damaged_by_their_sort_and_by_another_kind(
-    sort: str, order: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = {kind: 1.0 for kind in order if kind != "dust"}
-    config = PhotographConfig(
-        batch=8, crop=24, clean=0, off_grid=0, graphics=0, life=0.5, alone=sort,
-        damage={"dust": 1.0, **own},
-    )  # fmt: skip
-    done: list[tuple[str, int]] = []
-
-    def damage(x: torch.Tensor, weights: dict[str, float], *_: Any, **__: Any) -> torch.Tensor:
-        done.append((next(iter(weights), ""), len(x)))
-        return x
-
-    monkeypatch.setattr(mixture, "damaged", damage)
-    trainer = Trainer(DeltaObjective(MODEL, config, CPU))
-    trainer.draw(scenes(), 0)
-    called = {kind: n for kind, n in done if n}
-    assert list(called) == order
-    # Half of the crops or so; which ones is drawn.
-    assert 1 <= called.pop("dust") <= 7
-    assert list(called.values()) == [8]
-
-
 def test_it_is_resumed_bit_for_bit(tmp_path: Path) -> None:
     trainer = begun(steps=6)
     again = resumed(trainer, scenes(), tmp_path / "c.safetensors")
@@ -137,9 +109,6 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
     for damage in (sorts, {"noise": 1.0, "jpeg": 1.0, "dust": 1.0}):
         with pytest.raises(ValueError, match="damage of each sort, and some of none"):
             begun(damage=damage)
-    for damage in ({"dust": 1.0}, {"noise": 1.0}):
-        with pytest.raises(ValueError, match="noisy needs damage of its sort, and lives others"):
-            DeltaObjective(MODEL, PhotographConfig(alone="noisy", damage=damage), CPU)
     with pytest.raises(
         ValueError, match="alone is tone, reader, noisy, compressed or blurred, not 'f'"
     ):
