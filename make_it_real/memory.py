@@ -17,7 +17,7 @@ MOST = 2**31 - 1
 def keep() -> None:
     """Let this process keep what is freed, where its C library is glibc; else do nothing.
 
-    The process takes no more memory than it ever needed at once, but holds that until it ends.
+    The process then holds about the most memory that it ever needed at once until it ends.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
