@@ -9,8 +9,8 @@ import pytest
 
 from make_it_real import memory
 
-# Prints how many pages the system had to give for tensors of 64 MB, of which one is there at a
-# time, in the main thread or in others: of 10 such tensors, after 30.
+# Prints how many pages the system had to give for a tensor of 64 MB, the least of 10, of which one
+# is there at a time, in the main thread or in another. The first ones leave room for the others.
 FAULTS = """
 import resource
 import sys
@@ -18,21 +18,25 @@ import threading
 import torch
 from make_it_real import memory
 
-def work(times):
-    for _ in range(times):
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def work():
+    given = []
+    for _ in range(10):
+        before = faults()
         torch.zeros(2**24)
+        given.append(faults() - before)
+    print(min(given))
 
 if "keep" in sys.argv:
     memory.keep()
-for times in (30, 10):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    if "thread" in sys.argv:
-        thread = threading.Thread(target=work, args=[times])
-        thread.start()
-        thread.join()
-    else:
-        work(times)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+if "thread" in sys.argv:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+else:
+    work()
 """
 
 
@@ -44,8 +48,8 @@ def test_large_tensors_get_the_pages_of_those_before_them(thread: str) -> None:
         return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
     pages = 2**26 // 4096
-    assert faults() > 5 * pages
-    assert faults("keep") < pages / 10
+    assert faults() > pages / 2
+    assert faults("keep") < pages / 100
 
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,8 +256,9 @@ def test_some_images_of_all_are_damaged_and_all_are_left_alone(
     assert measured(test, *of_damage) != other
     of_all = measured(test, "fidelity")
     monkeypatch.setattr(evaluate, "DAMAGED", 20)
-    assert measured(test, *of_damage) == other
-    assert measured(test, "fidelity", *of_damage) == other | of_all
+    # On some processors a sum's rounding differs with where its numbers lie in memory.
+    assert measured(test, *of_damage) == pytest.approx(other, rel=1e-6)
+    assert measured(test, "fidelity", *of_damage) == pytest.approx(other | of_all, rel=1e-6)
 
 
 @pytest.mark.parametrize(
