@@ -26,7 +26,7 @@ from tests.benchmarks.training import begun
 
 CPU = torch.device("cpu")
 BATCH, SIDE = 64, 640
-# How often each is done, of which the first one warms up.
+# How often each is timed, after a first time that warms up.
 TIMES = {"mnist": 5, "faces": 3, "photos": 4, "step of 28 pixels": 4, "step of 64 pixels": 2}
 
 
