@@ -98,7 +98,8 @@ class Conv3x3(nn.Conv2d):
 
     That is ``convolve`` on a processor, in float32 and without gradients, where it
     ``pays``. All else, and whatever is compiled or exported, is a direct convolution. Weights
-    have the names and shapes of ``nn.Conv2d``. Transformed ones are kept until they change.
+    have the names and shapes of ``nn.Conv2d``. Transformed ones are kept, unless they are trained,
+    until they change.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -122,8 +123,8 @@ class Conv3x3(nn.Conv2d):
         )
 
     def _transformed(self) -> Tensor:
-        # Tensors of inference mode don't count their changes.
-        if self.weight.is_inference():
+        # Tensors of inference mode don't count their changes, nor do fused optimizers.
+        if self.weight.is_inference() or self.weight.requires_grad:
             return transformed(self.weight)
         state = self.weight.data_ptr(), self.weight._version
         if self._kept is None or self._kept[0] != state:

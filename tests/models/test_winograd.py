@@ -66,6 +66,17 @@ def test_follows_its_weights() -> None:
             assert torch.allclose(changed(images), direct(changed, images), atol=1e-3)
 
 
+def test_follows_weights_that_a_fused_optimizer_trains() -> None:
+    conv, images = layer().requires_grad_(True), noise(2, 96, 16, 16)
+    optimizer = torch.optim.Adam(conv.parameters(), lr=0.1, fused=True)
+    for _ in range(2):
+        with torch.no_grad():
+            assert not torch.equal(conv(images), direct(conv, images))
+            assert torch.allclose(conv(images), direct(conv, images), atol=1e-3)
+        conv(images).square().sum().backward()
+        optimizer.step()
+
+
 def test_weights_made_in_inference_mode() -> None:
     with torch.inference_mode():
         conv, images = layer(), noise(2, 96, 16, 16)
