@@ -28,7 +28,10 @@ def direct(conv: nn.Conv2d, images: Tensor) -> Tensor:
     return F.conv2d(images, conv.weight, conv.bias, padding=1)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (4, 4), (7, 7), (8, 5), (14, 21), (3, 30)])
+SIZES = [(1, 1), (4, 4), (7, 7), (8, 5), (2, 3), (9, 9), (14, 21), (3, 30)]
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("at_once", [1, 3_000, winograd.AT_ONCE])
 def test_equals_a_direct_convolution(
     size: tuple[int, int], at_once: int, monkeypatch: pytest.MonkeyPatch
@@ -37,7 +40,7 @@ def test_equals_a_direct_convolution(
     images, weight, bias = noise(3, 10, *size), noise(6, 10, 3, 3), noise(6)
     expected = F.conv2d(images, weight, bias, padding=1)
     for b, y in ((bias, expected), (None, expected - bias[:, None, None])):
-        out = convolve(images, transformed(weight), b)
+        out = convolve(images, transformed(weight, *size), b)
         assert out.shape == y.shape
         assert (out - y).abs().max() < ROUNDING * expected.std()
 
@@ -46,8 +49,11 @@ def test_is_taken_where_it_pays() -> None:
     assert pays(128, 128, 32, 32)
     assert pays(96, 96, 160, 161)
     assert not pays(48, 48, 160, 160)
-    # A square of 4×4 results for a single one.
+    assert pays(128, 128, 7, 7)
+    assert not pays(16, 16, 8, 8)
+    # Nine products for one, and a square of 4×4 results for 2×1 and 1×1 of its ends.
     assert not pays(128, 128, 1, 1)
+    assert not pays(128, 128, 1, 9)
 
 
 def test_follows_its_weights() -> None:
@@ -66,8 +72,9 @@ def test_follows_its_weights() -> None:
             assert torch.allclose(changed(images), direct(changed, images), atol=1e-3)
 
 
-def test_follows_weights_that_a_fused_optimizer_trains() -> None:
-    conv, images = layer().requires_grad_(True), noise(2, 96, 16, 16)
+@pytest.mark.parametrize("size", [8, 16])
+def test_follows_weights_that_a_fused_optimizer_trains(size: int) -> None:
+    conv, images = layer().requires_grad_(True), noise(2, 96, size, size)
     optimizer = torch.optim.Adam(conv.parameters(), lr=0.1, fused=True)
     for _ in range(2):
         with torch.no_grad():
@@ -75,6 +82,16 @@ def test_follows_weights_that_a_fused_optimizer_trains() -> None:
             assert torch.allclose(conv(images), direct(conv, images), atol=1e-3)
         conv(images).square().sum().backward()
         optimizer.step()
+
+
+def test_images_of_many_sizes_one_after_the_other() -> None:
+    conv = layer()
+    for size in [(16, 16), (8, 8), (8, 7), (12, 12), (8, 8), (7, 8)]:
+        images = noise(2, 96, *size)
+        with torch.no_grad():
+            out = conv(images)
+        assert not torch.equal(out, direct(conv, images))
+        assert torch.allclose(out, direct(conv, images), atol=1e-4)
 
 
 def test_weights_made_in_inference_mode() -> None:
@@ -103,8 +120,9 @@ def test_no_images() -> None:
         assert layer()(noise(0, 96, 16, 16)).shape == (0, 96, 16, 16)
 
 
-def test_faces_are_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    f = make_it_real.load("faces")
+@pytest.mark.parametrize("name", ["mnist", "faces"])
+def test_a_seed_is_the_same_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = make_it_real.load(name)
     z = f.source.from_seeds([0, 1, 2])
     with torch.no_grad():
         images = f(z)
