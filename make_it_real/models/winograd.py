@@ -125,11 +125,11 @@ def convolve(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns (N, K, H, W), channels last, as ``F.conv2d`` but for rounding. Without gradients.
     """
     if whole(*images.shape[2:]):
-        return _at_once(images, weight, bias)
+        return _whole_images(images, weight, bias)
     return _by_squares(images, weight, bias)
 
 
-def _at_once(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _whole_images(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     n, inputs, height, width = images.shape
     transforms = of_whole(height, width)
     flat = images.permute(0, 2, 3, 1).reshape(n, height * width, inputs)
