@@ -1,12 +1,12 @@
 """Weights of their own for some sorts of pictures, mixed in as far as a picture is of a sort.
 
 To take noise away, to undo compression and to sharpen are unlike each other, and layers that learn
-them all do each less well. So for each sort of pictures there is a delta to the weights of the
-layers that see the most pixels. A small network looks at some places of the whole picture and tells
-of which sort it is, and that share of the delta is added. A picture has one set of weights in the
-end, so the mix costs no time. This is B. Yang, G. Bender, Q. V. Le, J. Ngiam, *CondConv:
-Conditionally Parameterized Convolutions for Efficient Inference*, NeurIPS 2019, with one mix for
-all layers.
+them all do each less well; and compressed noise is unlike either. So for each sort of pictures
+there is a delta to the weights of the layers that see the most pixels. A small network looks at
+some places of the whole picture and tells of which sort it is, and that share of the delta is
+added. A picture has one set of weights in the end, so the mix costs no time. This is B. Yang,
+G. Bender, Q. V. Le, J. Ngiam, *CondConv: Conditionally Parameterized Convolutions for Efficient
+Inference*, NeurIPS 2019, with one mix for all layers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from make_it_real.models.layers import PlainBlock
 
-# The sorts of pictures that have weights of their own.
-SORTS = ("noisy", "compressed", "blurred")
+# The sorts of pictures that have weights of their own; what is sent was noisy and then
+# compressed, as many a photograph of a phone is.
+SORTS = ("noisy", "compressed", "blurred", "sent")
 # The places are squares of so many pixels a side, so many of them each way.
 SIDE = 32
 GRID = 6
@@ -41,7 +42,7 @@ class Reader(nn.Module):
             nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, a, 3), nn.ReLU(),
             nn.Conv2d(a, b, 3, stride=2), nn.ReLU(), nn.Conv2d(b, c, 3), nn.ReLU(),
         )  # fmt: skip
-        self.hidden, self.last = nn.Linear(c, c), nn.Linear(c, 1 + len(SORTS))
+        self.hidden, self.last = nn.Linear(2 * c, c), nn.Linear(c, 1 + len(SORTS))
 
     def forward(self, places: Tensor) -> Tensor:
         return self.logits(places).softmax(1)[:, 1:]
@@ -56,7 +57,10 @@ class Reader(nn.Module):
         with torch.autocast(places.device.type, enabled=False):
             squares = squares.float()
             detail = squares - F.avg_pool2d(squares, 3, 1, 1, count_include_pad=False)
-            seen = self.layers(DETAIL * detail).mean((2, 3)).unflatten(0, (n, -1)).mean(1)
+            seen = self.layers(DETAIL * detail)
+            # Noise is everywhere, and a scratch is not: its place tells of it by its peak.
+            both = torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], 1)
+            seen = both.unflatten(0, (n, -1)).mean(1)
             out: Tensor = self.last(F.relu(self.hidden(seen)))
         return out
 

@@ -218,16 +218,17 @@ class PhotographConfig(TrainingConfig):
     crop: side of the crops in pixels. clean: share of the crops that f should leave unchanged.
     graphics: share of the crops on which text and the like is drawn (``data/graphics.py``).
     damage: weight of each kind of damage that f learns to repair, levels in ``life.RANGES``. life:
-        share of the damaged crops that get several of these, in the order of ``life.LIFE``. grey:
-        share of the crops that lose their colour first. off_grid: share of the crops that are cut
-        out after the damage, so that JPEG's blocks do not begin at their edges.
+        share of the damaged crops that get several of these, in the order of ``life.LIFE``; where
+        noisy or sent ones alone are trained, that get another kind over the noise. grey: share of
+        the crops that lose their colour first. off_grid: share of the crops that are cut out after
+        the damage, so that JPEG's blocks do not begin at their edges.
     flip: whether crops are mirrored and transposed at random. clip: largest norm of f's gradient.
     ema: decay of the averaged weights, which are those of the finished model.
     smooth: ε of the distance of clean crops. Near 0 f leaves them exactly alone, but can't learn
         any more to undo what good pictures have too, such as a mild blur: for the last steps.
     alone: a part of f that alone is trained, all else staying as it is. "tone": on whole pictures
         with damage of its own. "reader": what tells the sorts of pictures. "noisy", "compressed",
-        "blurred": the weights that such pictures get.
+        "blurred", "sent" (noisy, then compressed): the weights that such pictures get.
     """
 
     objective: ClassVar[str] = "photographs"

@@ -4,7 +4,7 @@ Each is trained alone, and all else of f stays as it is. So what f makes of othe
 what it was, as far as its reader tells them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import torch
@@ -19,10 +19,8 @@ from make_it_real.training.config import PhotographConfig
 from make_it_real.training.losses import Network, Terms
 from make_it_real.training.photographs import Draw, PhotographObjective
 
-# The kinds of damage that make a picture one of each sort.
-KINDS = dict(zip(SORTS, (NOISE, COMPRESSION, BLUR), strict=True))
-# How strong damage is at most that does not change a picture's sort, in [0, 1].
-MILD = 0.25
+# The kinds of damage that make a picture one of each sort; what is sent gets the first two.
+KINDS = {"noisy": NOISE, "compressed": COMPRESSION, "blurred": BLUR}
 
 
 class PartObjective(PhotographObjective):
@@ -36,6 +34,25 @@ class PartObjective(PhotographObjective):
         self.trained = (f"f.{part}",)
         self.f.requires_grad_(False)
         self.f.get_submodule(part).requires_grad_(True)
+        self.sorts = {sort: self._among(kinds) for sort, kinds in KINDS.items()}
+        known = {kind for of in self.sorts.values() for kind in of}
+        self.others = self._among(set(config.damage) - known)
+
+    def _among(self, kinds: Collection[str]) -> dict[str, float]:
+        return {kind: weight for kind, weight in self.config.damage.items() if kind in kinds}
+
+    def _noisy(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Damage crops x (N, C, H, W) by noise, the config's share of lives by others, too."""
+        x = damaged(x, self.sorts["noisy"], 0.0, generator=generator)
+        coins = torch.rand(len(x), generator=generator, device=generator.device)
+        chosen = coins < self.config.life
+        x[chosen] = damaged(x[chosen], self.others, 0.0, generator=generator)
+        return x
+
+    def _sent(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Damage crops x (N, C, H, W) as noisy ones, and then by compression."""
+        x = self._noisy(x, generator)
+        return damaged(x, self.sorts["compressed"], 0.0, generator=generator)
 
 
 class DeltaObjective(PartObjective):
@@ -43,6 +60,16 @@ class DeltaObjective(PartObjective):
 
     All crops are taken for pictures of that sort.
     """
+
+    def __init__(self, model: IGNConfig, config: PhotographConfig, device: torch.device) -> None:
+        super().__init__(model, config, device)
+        needed = {"noisy": ["noisy"], "sent": ["noisy", "compressed"]}.get(config.alone, [])
+        if not all(self.sorts[sort] for sort in needed) or (needed and not self.others):
+            raise ValueError(f"{config.alone} pictures need damage of their sort, and some of none")
+
+    def _damaged(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        ways = {"noisy": self._noisy, "sent": self._sent}
+        return ways.get(self.config.alone, super()._damaged)(x, generator)
 
     def fast(self, name: str) -> Network:
         network: Callable[..., Tensor] = super().fast(name)
@@ -52,48 +79,31 @@ class DeltaObjective(PartObjective):
 class ReaderObjective(PartObjective):
     """f, whose reader alone is trained, and its average f_ema.
 
-    The kind of damage that a crop gets is its label, so each gets one kind, or noise and
-    compression, of which one is mild.
+    What a crop gets is its label: damage of one sort, or of none. Damage of none over noise changes
+    nothing.
     """
 
     def __init__(self, model: IGNConfig, config: PhotographConfig, device: torch.device) -> None:
         super().__init__(model, config, device)
-        kinds = config.damage.items()
-        self.sorts = [
-            {kind: weight for kind, weight in kinds if kind in of} for of in KINDS.values()
-        ]
-        known = {kind for of in self.sorts for kind in of}
-        self.others = {kind: weight for kind, weight in kinds if kind not in known}
-        if not (all(self.sorts) and self.others):
+        if not (all(self.sorts.values()) and self.others):
             raise ValueError("the reader needs damage of each sort, and some of none")
 
     def draw(self, x: Tensor, step: int, generator: torch.Generator) -> Draw:
         """Draw a step for images x (B, 3, D, D): crops Ax, as many of each sort as of none.
 
-        The first ones are of none, and of these a share is clean, as the config says. Of noisy
-        crops the config's share of lives is compressed a little afterwards, and of compressed ones
-        as many are a little noisy before.
+        The first ones are of none. Of these a share is clean, as the config says.
         """
         y = x[..., : self.config.crop, : self.config.crop]
-        others, noisy, compressed, blurred = y.tensor_split(1 + len(SORTS))
+        others, noisy, compressed, blurred, sent = y.tensor_split(1 + len(SORTS))
         clean, others = others.tensor_split([round(self.config.clean * len(others))])
-        noise, compression, blur = self.sorts
-        others = damaged(others, self.others, 0.0, generator=generator)
-        noisy = self._mildly(
-            damaged(noisy, noise, 0.0, generator=generator), compression, generator
-        )
-        compressed = self._mildly(compressed, noise, generator)
-        compressed = damaged(compressed, compression, 0.0, generator=generator)
-        blurred = damaged(blurred, blur, 0.0, generator=generator)
-        return Draw(step, y[:0], y, torch.cat([clean, others, noisy, compressed, blurred]))
 
-    def _mildly(
-        self, x: Tensor, weights: Mapping[str, float], generator: torch.Generator
-    ) -> Tensor:
-        """Damage the first of crops x a little, the config's share of lives."""
-        first, others = x.tensor_split([round(self.config.life * len(x))])
-        first = damaged(first, weights, 0.0, generator=generator, strength=MILD)
-        return torch.cat([first, others])
+        def after(x: Tensor, weights: Mapping[str, float]) -> Tensor:
+            return damaged(x, weights, 0.0, generator=generator)
+
+        others, compressed = after(others, self.others), after(compressed, self.sorts["compressed"])
+        noisy, sent = self._noisy(noisy, generator), self._sent(sent, generator)
+        blurred = after(blurred, self.sorts["blurred"])
+        return Draw(step, y[:0], y, torch.cat([clean, others, noisy, compressed, blurred, sent]))
 
     def losses(self, d: Draw) -> Terms:
         """Compute L_restore, the cross-entropy of what the reader tells with what was done."""

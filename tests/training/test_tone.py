@@ -164,7 +164,7 @@ SETTINGS = ["steps=3", "decay_steps=1", "batch=6", "crop=24"]
 def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     running = opened(folder, album, recipe="photos", settings=SETTINGS)
-    assert [stage.steps for stage in running.stages] == [3] * 10
+    assert [stage.steps for stage in running.stages] == [3] * 11
     stop = Event()
     tones = [copied(tone_of(running.trainer.objective.f_ema))]
 
@@ -178,15 +178,15 @@ def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path
     assert running.follow(stop, 1e9)
     again = opened(folder, album, resume=True)
     assert isinstance(again.trainer.objective, ToneObjective)
-    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 10  # noqa: B009
+    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 11  # noqa: B009
     assert not again.follow(Event(), 1e9)
     end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
-    assert (end.config.stage, end.step) == (9, 3)
+    assert (end.config.stage, end.step) == (10, 3)
     tones.append(copied(tone_of(end.objective.f_ema)))
     assert not torch.equal(tones[0]["layers.4.weight"], tones[1]["layers.4.weight"])
     info = model_file.inspect(folder / "model.safetensors")
-    assert (info.steps, info.objective) == (30, "restoration of photographs")
-    assert info.training["alone"] == "blurred"
+    assert (info.steps, info.objective) == (33, "restoration of photographs")
+    assert info.training["alone"] == "sent"
 
 
 @pytest.mark.usefixtures("small")
