@@ -1,16 +1,21 @@
 """f in bfloat16, emulated where the processor has none: how near it stays to float32."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 import make_it_real
 from make_it_real.degradations.kinds import degraded
+from make_it_real.images import decode
 from make_it_real.images.pixels import levels, to_images, to_pixels
 from make_it_real.inference.projection import generate, project, project_with_change
 from make_it_real.models.ign import IGN
 from make_it_real.models.layers import PlainBlock
 from make_it_real.models.unet import UNet
+
+PHOTOGRAPHS = Path(__file__).parents[2] / "examples" / "photographs"
 
 
 def picture(size: int = 96) -> Tensor:
@@ -28,14 +33,16 @@ def photos() -> UNet:
     return f
 
 
+@pytest.mark.parametrize("name", ["chelsea", "rocket"])
 @pytest.mark.parametrize(
     ("kind", "level"),
     [("noise", 0.1), ("noise", 0.3), ("jpeg", 15), ("scratches", 3), ("fading", 0.6)],
 )
 def test_photos_stay_within_a_level(
-    photos: UNet, kind: str, level: float, monkeypatch: pytest.MonkeyPatch
+    photos: UNet, name: str, kind: str, level: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damaged = degraded(picture(), kind, level, generator=torch.Generator().manual_seed(0))
+    photograph = decode.read(PHOTOGRAPHS / f"{name}.jpg").colour[None, :, 60:220, 100:260] * 2 - 1
+    damaged = degraded(photograph, kind, level, generator=torch.Generator().manual_seed(0))
     x = to_images(to_pixels(damaged))
     whole = project(photos, x)
     assert not torch.equal(whole, x)
