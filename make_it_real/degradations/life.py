@@ -76,18 +76,17 @@ def damaged(
     life: float,
     *,
     generator: torch.Generator,
-    strength: float = 1.0,
 ) -> Tensor:
     """Damage each image (N, C, H, W) by one kind drawn by its weight, or by a life.
 
     weights: of the kinds, of which a life has those that it names. life: the share of images that
-    get a life. strength: how strong one kind is at most, in [0, 1]. Results have 8-bit values.
+    get a life. Results have 8-bit values.
     """
     coins = uniform(len(images), 0, 1, generator).tolist()
     lives = [i for i, coin in enumerate(coins) if coin < life]
     others = [i for i, coin in enumerate(coins) if coin >= life]
     out = images.clone()
-    _apply(out, others, weights, strength, generator)
+    _apply(out, others, weights, 1.0, generator)
     for stage in LIFE:
         named = {kind: weights[kind] for kind in stage.kinds if kind in weights}
         if named:
