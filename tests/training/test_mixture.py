@@ -117,7 +117,7 @@ def test_a_short_training_tells_the_sorts_and_changes_no_other_parameter() -> No
         (draw,) = trainer.draw(images, 1000)
         with torch.no_grad():
             told = f.reader.logits(places(draw.Ax)).argmax(1)
-        assert float((told == torch.arange(5).repeat_interleave(4)).float().mean()) >= 0.7
+        assert float((told == torch.arange(5).repeat_interleave(4)).float().mean()) >= 0.75
 
 
 @pytest.mark.parametrize("sort", SORTS)
