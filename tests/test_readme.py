@@ -102,7 +102,7 @@ def test_every_command_works_in_the_order_of_the_readme(folder: Path) -> None:
             done += 1
     assert done >= 10
     assert size(folder / "faces.png") == (8 * 66 - 2, 8 * 66 - 2)
-    assert size(folder / "digits.png") == (4 * 30 - 2, 4 * 30 - 2)
+    assert size(folder / "large.png") == (2 * 600, 2 * 400)
     assert len(list((folder / "cleaned").iterdir())) == 20
     assert size(folder / "two.png") == (28, 28)
     assert size(folder / "four.png") == (2 * 66 - 2, 2 * 66 - 2)

@@ -50,11 +50,12 @@ def _check(
     if tile and not any_size:
         raise typer.BadParameter(f"--tile is for models of photographs, which {name} isn't")
     if any_size:
+        from make_it_real.inference.whole import MAX_SCALE
+
+        if scale > MAX_SCALE:
+            raise typer.BadParameter(f"--scale: photographs are enlarged up to {MAX_SCALE} times")
         options.refuse([(noise, "--noise")], variations.WHY_NOT.format(name=name))
-        given = (
-            (fit != "auto", "--fit"), (invert, "--invert"), (crop, "--crop"),
-            (scale > 1, "--scale"),
-        )  # fmt: skip
+        given = ((fit != "auto", "--fit"), (invert, "--invert"), (crop, "--crop"))
         why = options.as_they_are(name) if name else "is for one model: name it by -m"
         options.refuse(given, why)
 

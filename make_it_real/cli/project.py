@@ -48,7 +48,18 @@ def project(
     n: variations.Count = None,
     seed: variations.Seed = None,
     seeds: variations.Seeds = None,
-    scale: options.Scale = 1,
+    scale: Annotated[
+        int,
+        typer.Option(
+            "--scale",
+            min=1,
+            max=32,
+            metavar="N",
+            rich_help_panel=OUTPUT,
+            help="Enlarge N times. A photograph, up to 4 times, is repaired, enlarged smoothly and "
+            "repaired again, which sharpens it; results at the model's size get large pixels.",
+        ),
+    ] = 1,
     format: options.OutputFormat = None,
     quality: options.Quality = None,
     png_level: options.PngLevel = None,

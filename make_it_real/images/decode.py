@@ -161,7 +161,7 @@ def _decoded(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Picture:
     """Decode a file. Raises ImageError, or whatever Pillow raises for damage."""
     file = container.split(data)
     if file.tiff and (layout := tiff.layout(file.tiff)):
-        _check_size(layout.size[1], layout.size[0], max_pixels)
+        check_size(layout.size[1], layout.size[0], max_pixels)
         return _deep(tiff.read(file.tiff, layout), file)
     try:
         return _opened(file, formats, max_pixels)
@@ -179,7 +179,8 @@ def _tiff_kind(tags: exif.Directory | None) -> str:
     return f"of {samples} × {bits[0]} bits with compression {compression}"
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise ImageError for a picture of more than ``max_pixels`` pixels."""
     if width * height > max_pixels:
         raise ImageError(
             f"{width}×{height} pixels are more than the limit of {max_pixels:,} (--max-pixels)"
@@ -189,7 +190,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 def _opened(file: container.Parts, formats: tuple[str, ...], max_pixels: int) -> Picture:
     """Decode a file that Pillow opens."""
     with Image.open(io.BytesIO(file.pixels), formats=formats) as image:
-        _check_size(image.width, image.height, max_pixels)
+        check_size(image.width, image.height, max_pixels)
         if image.format == "PNG" and (samples := deep.of_png(image, file.pixels)):
             return _deep(samples, file)
         image.load()

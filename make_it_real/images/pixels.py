@@ -78,6 +78,14 @@ def enlarged(image: Tensor, factor: int) -> Tensor:
     return image.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
+def interpolated(image: Tensor, factor: int, least: float = -1.0) -> Tensor:
+    """Enlarge (C, H, W) with values in [least, 1] to (C, factor·H, factor·W), bicubically."""
+    if factor == 1:
+        return image
+    larger = F.interpolate(image[None], scale_factor=factor, mode="bicubic")[0]
+    return larger.clamp_(least, 1)
+
+
 def to_channels(image: Tensor, channels: int) -> Tensor:
     """Convert (C, H, W) to (channels, H, W): grey is repeated, colour becomes luma."""
     if len(image) == channels:

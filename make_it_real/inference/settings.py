@@ -49,8 +49,9 @@ class Settings:
     profile. to_stdout: return the encoded image in the result instead of writing it. heat: a folder
     for heat maps of what was changed, or the file for a single one. keep_before: return each face
     as f was shown it, too. scale: enlarge results at the model's size so many times, without
-    smoothing. variations: what is made of each picture with noise. A model of any size has no use
-    for batch, how, invert, restore_size, keep_before, scale and variations.
+    smoothing, and pictures at their own size as ``whole.restore`` does. variations: what is made of
+    each picture with noise. A model of any size has no use for batch, how, invert, restore_size,
+    keep_before and variations.
     """
 
     steps: int = 1

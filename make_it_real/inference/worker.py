@@ -17,7 +17,7 @@ from torch import Tensor
 
 from make_it_real import files
 from make_it_real.errors import NoFaceError
-from make_it_real.images.decode import Picture, read, read_bytes
+from make_it_real.images.decode import Picture, check_size, read, read_bytes
 from make_it_real.images.framing import Fitted, fit_all
 from make_it_real.images.paste_back import outcome
 from make_it_real.images.pixels import mean_abs
@@ -62,7 +62,8 @@ class Worker:
         """Read, project and write one batch, in parts where its pictures are large."""
         results: list[Result] = []
         waiting = deque(jobs)
-        pixels = max(map(pixels_of, jobs)) if self.model.any_size else 0
+        larger = self.settings.scale**2
+        pixels = larger * max(map(pixels_of, jobs)) if self.model.any_size else 0
         with self.room.take(pixels):
             while waiting and not self.stopping():
                 results += self.flush(self.read_some(waiting))
@@ -145,7 +146,9 @@ class Worker:
         """Fit a picture: (the images for f, why f has nothing to do, other notes)."""
         settings, config = self.settings, model.f.config
         if model.any_size:
-            small = min(picture.colour.shape[1:]) < LEAST_SIDE
+            height, width = picture.colour.shape[1:]
+            small = min(height, width) < LEAST_SIDE
+            check_size(settings.scale * width, settings.scale * height, settings.max_pixels)
             return (), f"a side has less than {LEAST_SIDE} pixels" * small, picture.notes
         try:
             fitted = fit_all(
@@ -179,8 +182,10 @@ class Worker:
                 with self.turn:
                     done = whole.restore(
                         f, item.picture, settings.steps,
-                        strength=settings.strength, tile=settings.tile,
+                        strength=settings.strength, tile=settings.tile, scale=settings.scale,
                     )  # fmt: skip
+                if settings.scale > 1:
+                    result = replace(result, done=(*item.notes, f"enlarged {settings.scale} times"))
         except Exception as error:
             result = replace(result, status="failed", reason=failure(error))
         if done:

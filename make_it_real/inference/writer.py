@@ -12,7 +12,7 @@ from make_it_real.images import encode
 from make_it_real.images.decode import Picture
 from make_it_real.images.framing import Fitted
 from make_it_real.images.paste_back import Outcome, finished
-from make_it_real.images.pixels import enlarged
+from make_it_real.images.pixels import enlarged, interpolated
 from make_it_real.inference import plots
 from make_it_real.inference.jobs import Job
 from make_it_real.inference.naming import OUTPUT_SUFFIXES, heat_name
@@ -133,6 +133,7 @@ class Writer:
         given = item.picture.colour
         if faces:
             given = finished(item.picture, faces[0], faces[0].image)[0] / 2 + 0.5
+        given = interpolated(given, image.shape[1] // given.shape[1], 0)
         return encode.encode(plots.heat_map(given, image))
 
     def write_bytes(self, path: Path, data: bytes) -> None:

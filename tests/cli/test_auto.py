@@ -67,11 +67,21 @@ def test_verbose_says_why(folder: Path) -> None:
     assert "so faces" in result.stderr
 
 
-@pytest.mark.parametrize("option", [["--crop"], ["--fit", "pad"], ["--invert"], ["--scale", "2"]])
+@pytest.mark.parametrize("option", [["--crop"], ["--fit", "pad"], ["--invert"]])
 def test_options_of_one_model_need_its_name(folder: Path, option: list[str]) -> None:
     result = mir(str(folder), *option)
     assert result.exit_code == 2
     assert "name it by -m" in " ".join(result.stderr.split())
+
+
+def test_photographs_are_enlarged_without_a_name(folder: Path) -> None:
+    result = mir(str(folder / "photograph.png"), "--scale", "2", "-o", "large.png")
+    assert result.exit_code == 0
+    with Image.open("large.png") as large, Image.open(folder / "photograph.png") as given:
+        assert large.size == (2 * given.width, 2 * given.height)
+    result = mir(str(folder / "photograph.png"), "--scale", "5")
+    assert result.exit_code == 2
+    assert "up to 4 times" in " ".join(result.stderr.split())
 
 
 def test_models_are_loaded_once_and_when_they_are_needed(folder: Path, tiny_f: IGN) -> None:

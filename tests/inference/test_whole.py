@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from make_it_real.images import decode, deep
 from make_it_real.images.framing import Framing
-from make_it_real.images.pixels import levels
+from make_it_real.images.pixels import interpolated, levels
 from make_it_real.inference import plots, tiles, whole
 from make_it_real.inference.batch import Model, Settings, run
 from make_it_real.inference.planning import plan
@@ -279,6 +279,46 @@ def test_a_heat_map_shows_where_f_changed_a_picture(here: Path, any_size_f: UNet
     dark, bright = found[20, 36], found[20, 55]
     assert dark[0] > dark[2] + 100
     assert bright[2] > bright[0] + 100
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_picture_is_repaired_enlarged_and_repaired_again(
+    here: Path, any_size_f: UNet, channels: int, scale: int
+) -> None:
+    pixels = colour(30, 41, channels)
+    pixels[..., channels - 1] |= 64  # No pixel is wholly transparent.
+    result, stored = one(any_size_f, pixels, scale=scale, heat=Path("maps"))
+    assert (result.status, result.done) == ("changed", (f"enlarged {scale} times",))
+    assert stored.shape == (30 * scale, 41 * scale, channels)
+    picture = decode.read(Path("x.png"))
+    x = picture.colour.expand(3, -1, -1)[None] * 2 - 1
+    y = project(any_size_f, interpolated(project(any_size_f, x)[0], scale)[None])[0]
+    wanted = levels(y[: min(channels, 3)]).permute(1, 2, 0).numpy()
+    assert np.abs(stored[..., :3] - wanted).max() <= 1
+    if picture.alpha is not None:
+        larger = interpolated(picture.alpha[None] * 2 - 1, scale)[0]
+        assert np.abs(stored[..., 3] - levels(larger).numpy()).max() <= 1
+    with Image.open("maps/x.png") as image:
+        assert image.size == (41 * scale, 30 * scale)
+
+
+def test_what_f_leaves_alone_is_enlarged_smoothly(here: Path, any_size_f: UNet) -> None:
+    pixels = np.full((20, 30, 3), MIDDLE, np.uint8)
+    pixels[:, 10:] += 1
+    result, stored = one(any_size_f, pixels, scale=2)
+    assert (result.status, result.changed_share) == ("unchanged", 0.0)
+    assert stored.shape == (40, 60, 3)
+    assert set(np.unique(stored)) == {MIDDLE, MIDDLE + 1}
+
+
+def test_a_picture_that_would_be_too_large_is_not_enlarged(here: Path, any_size_f: UNet) -> None:
+    Image.fromarray(colour(20, 30)).save("x.png")
+    (result,) = restored(any_size_f, "x.png", scale=3, max_pixels=5_399)
+    assert result.status == "failed"
+    assert result.reason == "90×60 pixels are more than the limit of 5,399 (--max-pixels)"
+    (result,) = restored(any_size_f, "x.png", scale=3, max_pixels=5_400)
+    assert result.status == "changed"
 
 
 def test_heat_maps_of_a_folder_are_named_after_the_results(here: Path, any_size_f: UNet) -> None:
