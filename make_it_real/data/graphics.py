@@ -55,12 +55,24 @@ def drawn(photograph: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _ground(size: tuple[int, int], rng: Random) -> Image.Image:
-    """Paint one colour, or in one of six pictures a smooth change from one to another."""
-    sheet = Image.new("RGB", size, _colour(rng))
-    if rng.random() < 1 / 6:
-        shade = Image.linear_gradient("L").rotate(90 * rng.randrange(4)).resize(size)
-        sheet.paste(Image.new("RGB", size, _colour(rng)), mask=shade)
+    """Paint one colour, or a smooth change from one to another; three of ten are old paper."""
+    if rng.random() < 0.3:
+        first, darker = _paper(rng), rng.uniform(0.75, 1)
+        second, shaded = tuple(round(darker * each) for each in first), rng.random() < 0.7
+    else:
+        first, second, shaded = _colour(rng), _colour(rng), rng.random() < 1 / 6
+    sheet = Image.new("RGB", size, first)
+    if shaded:
+        around = rng.choice((Image.linear_gradient, Image.radial_gradient))("L")
+        shade = around.rotate(90 * rng.randrange(4)).resize(size)
+        sheet.paste(Image.new("RGB", size, second), mask=shade)
     return sheet
+
+
+def _paper(rng: Random) -> Colour:
+    """Choose a paper that has yellowed, more or less."""
+    red, warmth = rng.randint(190, 255), rng.uniform(0, 65)
+    return red, round(red - warmth * rng.uniform(0.2, 0.5)), round(red - warmth)
 
 
 def _colour(rng: Random) -> Colour:
@@ -98,7 +110,7 @@ def _at(picture: Image.Image) -> Colour:
 def _written(picture: Image.Image, rng: Random) -> Image.Image:
     """Write lines over all of it, some of them in another colour."""
     height = rng.randint(LEAST, MOST) if rng.random() < 0.3 else rng.randint(LEAST, 16)
-    leading = height * rng.uniform(1.15, 2.0)
+    leading = height * (rng.uniform(1.15, 2.0) if rng.random() < 0.7 else rng.uniform(2.0, 6.0))
     write, ground = _hand(height, rng), _at(picture)
     first, second = _ink(ground, rng), _ink(ground, rng)
     left, top = rng.uniform(-2 * height, picture.width / 3), rng.uniform(-height, height)

@@ -52,7 +52,8 @@ class ToneObjective(PhotographObjective):
         exponent = (coins * amount).exp().to(x)
         x = rounded(((x + 1) / 2) ** exponent * 2 - 1)
         kept = min(round(self.config.clean * len(x)), len(x) - 1)
-        return Draw(step, x[:kept], x[kept:], self._damaged(x[kept:], generator))
+        clean, y = self._noisy(x[:kept], generator), x[kept:]
+        return Draw(step, clean, y, self._damaged(y, generator))
 
     def losses(self, d: Draw) -> Terms:
         """Compute L_rec = D(t(x), x) and L_restore = D(t(Ax), y), where t is f.tone's proposal.
@@ -71,9 +72,11 @@ class ToneObjective(PhotographObjective):
         return torch.autocast(self.device.type, enabled=False)
 
     def _damaged(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return self._noisy(randomly_degraded(x, TONE_DAMAGE, generator=generator), generator)
+
+    def _noisy(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Add white noise to places (N, 3, S, S), mostly little, in 8-bit values."""
         device = generator.device
         sigma = NOISE * torch.rand(len(x), 1, 1, 1, generator=generator, device=device) ** 2
         white = torch.randn(x.shape, generator=generator, device=device)
-        return rounded(
-            randomly_degraded(x, TONE_DAMAGE, generator=generator) + (sigma * white).to(x)
-        )
+        return rounded(x + (sigma * white).to(x))

@@ -90,7 +90,11 @@ class Trainer(Generic[Chosen]):
         index = torch.randint(len(pixels), (n,), generator=self.generator, device=self.device)
         rows = fetched(pixels, index, self.device)
         if isinstance(self.config, PhotographConfig):
-            rows = graphics.among(rows, self.config.graphics, self.generator).to(self.device)
+            # Pages are mostly among what stays as it is: one that has yellowed is not damaged.
+            kept, share = round(self.config.clean * n), self.config.graphics
+            clean = graphics.among(rows[:kept], share, self.generator)
+            others = graphics.among(rows[kept:], share / 8, self.generator)
+            rows = torch.cat([clean, others]).to(self.device)
         x = to_images(rows)
         if self.config.flip:
             coin = torch.rand(n, generator=self.generator, device=self.device) < 0.5
