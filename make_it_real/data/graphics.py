@@ -29,7 +29,7 @@ def among(pictures: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
     share: from 0, where nothing is drawn from the generator, to 1.
     """
-    if not share:
+    if not share or not len(pictures):
         return pictures
     coins = torch.rand(len(pictures), generator=generator, device=generator.device) < share
     pairs = zip(pictures.cpu(), coins.tolist(), strict=True)

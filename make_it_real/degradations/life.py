@@ -53,15 +53,16 @@ class Stage:
     strength: float
 
 
-# Kinds that make a photograph noisy, compressed and blurred.
+# Kinds that make a photograph noisy, compressed, blurred and enlarged.
 NOISE = ("noise", "poisson", "phone-noise")
 COMPRESSION = ("jpeg", "webp", "jpeg-twice")
-BLUR = ("blur", "low-resolution", "downscale")
+BLUR = ("blur",)
+ENLARGED = ("low-resolution", "downscale")
 # In the order in which it happens: the lens, the size, the sensor, the print, the colours, the
 # retouching, the file.
 LIFE = (
     Stage(0.3, ("blur", "anisotropic-blur", "plateau-blur", "defocus"), 0.5),
-    Stage(0.3, ("low-resolution", "downscale"), 0.5),
+    Stage(0.3, ENLARGED, 0.5),
     Stage(0.6, (*NOISE, "salt-and-pepper"), 0.5),
     Stage(0.35, ("scratches", "dust", "creases", "holes"), 1.0),
     Stage(0.1, ("fading", "cast", "saturation", "contrast", "light", "gamma"), 0.5),

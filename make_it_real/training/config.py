@@ -228,7 +228,7 @@ class PhotographConfig(TrainingConfig):
         any more to undo what good pictures have too, such as a mild blur: for the last steps.
     alone: a part of f that alone is trained, all else staying as it is. "tone": on whole pictures
         with damage of its own. "reader": what tells the sorts of pictures. "noisy", "compressed",
-        "blurred", "sent" (noisy, then compressed): the weights that such pictures get.
+        "blurred", "enlarged", "sent" (noisy, then compressed): the weights that such pictures get.
     """
 
     objective: ClassVar[str] = "photographs"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from make_it_real.degradations.life import BLUR, COMPRESSION, NOISE, damaged
+from make_it_real.degradations.life import BLUR, COMPRESSION, ENLARGED, NOISE, damaged
 from make_it_real.models.ign import IGNConfig
 from make_it_real.models.mixture import SORTS, places
 from make_it_real.models.unet import UNet
@@ -20,7 +20,7 @@ from make_it_real.training.losses import Network, Terms
 from make_it_real.training.photographs import Draw, PhotographObjective
 
 # The kinds of damage that make a picture one of each sort; what is sent gets the first two.
-KINDS = {"noisy": NOISE, "compressed": COMPRESSION, "blurred": BLUR}
+KINDS = {"noisy": NOISE, "compressed": COMPRESSION, "blurred": BLUR, "enlarged": ENLARGED}
 
 
 class PartObjective(PhotographObjective):
@@ -94,16 +94,18 @@ class ReaderObjective(PartObjective):
         The first ones are of none. Of these a share is clean, as the config says.
         """
         y = x[..., : self.config.crop, : self.config.crop]
-        others, noisy, compressed, blurred, sent = y.tensor_split(1 + len(SORTS))
+        others, noisy, compressed, blurred, enlarged, sent = y.tensor_split(1 + len(SORTS))
         clean, others = others.tensor_split([round(self.config.clean * len(others))])
 
         def after(x: Tensor, weights: Mapping[str, float]) -> Tensor:
             return damaged(x, weights, 0.0, generator=generator)
 
         others, compressed = after(others, self.others), after(compressed, self.sorts["compressed"])
-        noisy, sent = self._noisy(noisy, generator), self._sent(sent, generator)
         blurred = after(blurred, self.sorts["blurred"])
-        return Draw(step, y[:0], y, torch.cat([clean, others, noisy, compressed, blurred, sent]))
+        enlarged = after(enlarged, self.sorts["enlarged"])
+        noisy, sent = self._noisy(noisy, generator), self._sent(sent, generator)
+        crops = (clean, others, noisy, compressed, blurred, enlarged, sent)
+        return Draw(step, y[:0], y, torch.cat(crops))
 
     def losses(self, d: Draw) -> Terms:
         """Compute L_restore, the cross-entropy of what the reader tells with what was done."""

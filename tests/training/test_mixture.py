@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from make_it_real.degradations.life import BLUR, COMPRESSION, NOISE, rounded
+from make_it_real.degradations.life import BLUR, COMPRESSION, ENLARGED, NOISE, rounded
 from make_it_real.models.mixture import SORTS, places
 from make_it_real.models.unet import UNet
 from make_it_real.training.config import PhotographConfig
@@ -16,13 +16,14 @@ from make_it_real.training.trainer import Trainer, train
 from tests.training.helpers import CPU, RESTORER, copied, resumed, same_state, scenes
 
 MODEL = replace(RESTORER, mixed=True)
+ONE_EACH = {"noise": 1.0, "jpeg": 1.0, "blur": 1.0, "downscale": 1.0, "scratches": 1.0}
 
 
 def begun(**changes: Any) -> Trainer[ReaderObjective]:
     settings: dict[str, Any] = {
-        "steps": 40, "decay_steps": 20, "warm_up": 0, "batch": 20, "lr": 3e-3, "crop": 32,
+        "steps": 40, "decay_steps": 20, "warm_up": 0, "batch": 24, "lr": 3e-3, "crop": 32,
         "alone": "reader", "graphics": 0.0, "lambdas": {"restore": 1.0},
-        "damage": {"noise": 1.0, "jpeg": 1.0, "blur": 1.0, "poisson": 0.5, "scratches": 1.0},
+        "damage": {**ONE_EACH, "poisson": 0.5},
     }  # fmt: skip
     return Trainer(ReaderObjective(MODEL, PhotographConfig(**settings | changes), CPU))
 
@@ -32,9 +33,8 @@ def detail(images: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_draw_has_as_many_crops_of_each_sort_as_of_none() -> None:
-    damage = {"noise": 1.0, "jpeg": 1.0, "blur": 1.0, "scratches": 1.0}
-    (draw,) = begun(damage=damage, clean=0.5, life=0.0).draw(scenes(), 0)
-    assert (len(draw.x), len(draw.y), len(draw.Ax)) == (0, 20, 20)
+    (draw,) = begun(damage=ONE_EACH, clean=0.5, life=0.0).draw(scenes(), 0)
+    assert (len(draw.x), len(draw.y), len(draw.Ax)) == (0, 24, 24)
     assert draw.Ax.shape[2:] == (32, 32)
     torch.testing.assert_close(rounded(draw.Ax), draw.Ax)
     assert torch.equal(draw.Ax[:2], draw.y[:2])
@@ -42,16 +42,19 @@ def test_a_draw_has_as_many_crops_of_each_sort_as_of_none() -> None:
     assert (detail(draw.Ax)[4:8] > detail(draw.y)[4:8]).all()
     # White noise is in every pixel; compression leaves large parts of these pictures even.
     assert float(detail(draw.Ax)[8:12].mean()) < float(detail(draw.Ax)[4:8].mean())
-    assert (detail(draw.Ax)[12:16] < detail(draw.y)[12:16]).all()
+    assert (detail(draw.Ax)[12:20] < detail(draw.y)[12:20]).all()
 
 
 def test_each_kind_is_of_one_sort_or_of_none() -> None:
     objective = begun().objective
-    noise, jpeg, blur = {"noise": 1.0, "poisson": 0.5}, {"jpeg": 1.0}, {"blur": 1.0}
-    assert objective.sorts == {"noisy": noise, "compressed": jpeg, "blurred": blur}
+    assert objective.sorts == {
+        "noisy": {"noise": 1.0, "poisson": 0.5}, "compressed": {"jpeg": 1.0},
+        "blurred": {"blur": 1.0}, "enlarged": {"downscale": 1.0},
+    }  # fmt: skip
     assert objective.others == {"scratches": 1.0}
     assert "salt-and-pepper" not in NOISE
-    assert len({*NOISE, *COMPRESSION, *BLUR}) == len(NOISE) + len(COMPRESSION) + len(BLUR)
+    kinds = [*NOISE, *COMPRESSION, *BLUR, *ENLARGED]
+    assert len(set(kinds)) == len(kinds)
 
 
 Done = list[tuple[int, str]]
@@ -72,17 +75,14 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Done:
 
 
 def test_other_kinds_over_noise_change_no_sort(done: Done) -> None:
-    damage = {"noise": 1.0, "jpeg": 1.0, "blur": 1.0, "scratches": 1.0}
     for life, over in ((0.0, 0), (1.0, 12)):
         done.clear()
-        begun(damage=damage, batch=60, clean=1 / 3, life=life).draw(scenes(), 0)
-        none, compressed, *others = done
-        assert none == (8, "scratches")
-        assert compressed == (12, "jpeg")
-        noisy, sent, blurred = others[:2], others[2:5], others[5:]
+        begun(damage=ONE_EACH, batch=72, clean=1 / 3, life=life).draw(scenes(), 0)
+        assert done[0] == (8, "scratches")
+        assert done[1:4] == [(12, "jpeg"), (12, "blur"), (12, "downscale")]
+        noisy, sent = done[4:6], done[6:]
         assert noisy == [(12, "noise"), (over, "scratches")]
         assert sent == [(12, "noise"), (over, "scratches"), (12, "jpeg")]
-        assert blurred == [(12, "blur")]
 
 
 @pytest.mark.parametrize("sort", ["noisy", "sent"])
@@ -117,7 +117,7 @@ def test_a_short_training_tells_the_sorts_and_changes_no_other_parameter() -> No
         (draw,) = trainer.draw(images, 1000)
         with torch.no_grad():
             told = f.reader.logits(places(draw.Ax)).argmax(1)
-        assert float((told == torch.arange(5).repeat_interleave(4)).float().mean()) >= 0.75
+        assert float((told == torch.arange(6).repeat_interleave(4)).float().mean()) >= 0.75
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -145,11 +145,12 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
     for alone, chosen in (("reader", ReaderObjective), ("noisy", DeltaObjective)):
         with pytest.raises(ValueError, match=f"{alone} is trained alone, and the model is not"):
             chosen(RESTORER, PhotographConfig(alone=alone), CPU)
-    sorts = {"noise": 1.0, "jpeg": 1.0, "blur": 1.0}
-    for damage in (sorts, {"noise": 1.0, "jpeg": 1.0, "dust": 1.0}):
+    for missing in ("scratches", "downscale"):
+        damage = {kind: weight for kind, weight in ONE_EACH.items() if kind != missing}
         with pytest.raises(ValueError, match="damage of each sort, and some of none"):
             begun(damage=damage)
     with pytest.raises(
-        ValueError, match="alone is tone, reader, noisy, compressed, blurred or sent, not 'f'"
+        ValueError,
+        match="alone is tone, reader, noisy, compressed, blurred, enlarged or sent, not 'f'",
     ):
         PhotographConfig(alone="f")

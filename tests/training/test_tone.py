@@ -61,18 +61,30 @@ def test_a_draw_has_windows_of_whole_pictures_clean_ones_and_faded_ones() -> Non
     assert tone.LEAST // 2 <= min(sides) < max(sides) <= SIDE // 2
 
 
-def test_a_share_of_the_pictures_is_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_share_of_the_pictures_is_drawn_on_and_few_that_fade(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(graphics, "drawn", lambda place, generator: torch.full_like(place, 255))
-    (draw,) = begun(batch=100, clean=0.9, graphics=0.4).draw(scenes(), 0)
-    # White stays white, however bright a picture is made.
-    assert (draw.x == 1).flatten(1).all(1).float().mean() == pytest.approx(0.4, abs=0.15)
+    (draw,) = begun(batch=400, clean=0.5, graphics=0.8).draw(scenes(), 0)
+    # White stays white, however bright a picture is made, but for noise.
+    for images, share in ((draw.x, 0.8), (draw.y, 0.1)):
+        white = images.mean((1, 2, 3)) > 0.9
+        assert white.float().mean() == pytest.approx(share, abs=0.1)
+
+
+def test_what_stays_as_it_is_may_be_noisy_too() -> None:
+    (draw,) = begun(batch=100, clean=0.5, flip=False).draw(torch.full((1, 3, SIDE, SIDE), 99), 0)
+    spreads = draw.x.std((2, 3)).amax(1)
+    assert float(spreads.median()) > 0
+    assert float(spreads.max()) < 1.2 * tone.NOISE
+    assert not draw.y.std((2, 3)).any()
 
 
 def test_half_of_the_pictures_are_of_another_exposure() -> None:
     (draw,) = begun(batch=200, clean=0.99, flip=False).draw(scenes(1), 0)
     means = draw.x.mean((1, 2, 3))
     plain = means.median()
-    plainly = (means - plain).abs() < 1e-3
+    plainly = (means - plain).abs() < 5e-3
     assert float(plainly.float().mean()) == pytest.approx(0.5, abs=0.1)
     assert float(means.min()) < float(plain) - 0.1 < float(plain) + 0.1 < float(means.max())
 
@@ -95,7 +107,7 @@ def test_the_terms_are_distances_of_what_the_tone_proposes() -> None:
 def test_a_short_training_undoes_some_fading_and_changes_no_other_parameter() -> None:
     trainer, images = begun(steps=100), scenes()
     before = copied(trainer.objective.f)
-    (held,) = trainer.draw(images, 0)
+    held = [trainer.draw(images, step)[0] for step in range(8)]
     for _ in train(trainer, images):
         pass
     untrained = {name for name in before if not name.startswith("tone.")}
@@ -103,8 +115,8 @@ def test_a_short_training_undoes_some_fading_and_changes_no_other_parameter() ->
         after = copied(f)
         assert {name for name in before if torch.equal(before[name], after[name])} == untrained
     with torch.no_grad():
-        restore = trainer.objective.losses(held)["restore"]
-    assert float(restore) < 0.7 * float(distance(held.Ax, held.y))
+        left = sum(float(trainer.objective.losses(each)["restore"]) for each in held)
+    assert left < 0.7 * sum(float(distance(each.Ax, each.y)) for each in held)
 
 
 def test_photographs_train_all_but_the_tone_the_reader_and_the_deltas() -> None:
@@ -164,7 +176,7 @@ SETTINGS = ["steps=3", "decay_steps=1", "batch=6", "crop=24"]
 def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     running = opened(folder, album, recipe="photos", settings=SETTINGS)
-    assert [stage.steps for stage in running.stages] == [3] * 11
+    assert [stage.steps for stage in running.stages] == [3] * 12
     stop = Event()
     tones = [copied(tone_of(running.trainer.objective.f_ema))]
 
@@ -178,14 +190,14 @@ def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path
     assert running.follow(stop, 1e9)
     again = opened(folder, album, resume=True)
     assert isinstance(again.trainer.objective, ToneObjective)
-    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 11  # noqa: B009
+    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 12  # noqa: B009
     assert not again.follow(Event(), 1e9)
     end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
-    assert (end.config.stage, end.step) == (10, 3)
+    assert (end.config.stage, end.step) == (11, 3)
     tones.append(copied(tone_of(end.objective.f_ema)))
     assert not torch.equal(tones[0]["layers.4.weight"], tones[1]["layers.4.weight"])
     info = model_file.inspect(folder / "model.safetensors")
-    assert (info.steps, info.objective) == (33, "restoration of photographs")
+    assert (info.steps, info.objective) == (36, "restoration of photographs")
     assert info.training["alone"] == "sent"
 
 
