@@ -216,7 +216,8 @@ class PhotographConfig(TrainingConfig):
     """The settings of the restorer of photographs, which learns on crops.
 
     crop: side of the crops in pixels. clean: share of the crops that f should leave unchanged.
-    graphics: share of the crops on which text and the like is drawn (``data/graphics.py``).
+    graphics: share of the crops on which text and the like is drawn (``data/graphics.py``); where
+        the tone is trained, of the clean pictures, and an eighth as often on the others.
     damage: weight of each kind of damage that f learns to repair, levels in ``life.RANGES``. life:
         share of the damaged crops that get several of these, in the order of ``life.LIFE``; where
         noisy or sent ones alone are trained, that get another kind over the noise. grey: share of
@@ -276,6 +277,10 @@ class PhotographConfig(TrainingConfig):
     def drawn_side(self) -> int:
         """Side of the crops that are drawn: those damaged off the grid are cut out of them."""
         return self.crop + JPEG_BLOCK
+
+    def kept(self, n: int) -> int:
+        """Count the clean images of n, the first ones: at least one is damaged."""
+        return min(round(self.clean * n), n - 1)
 
 
 CONFIGS: dict[str, type[TrainingConfig]] = {

@@ -68,7 +68,7 @@ class PhotographObjective(Objective):
         coins = torch.rand(2, len(x), generator=generator, device=generator.device).to(x.device)
         luma = rounded(torch.einsum("nchw,c->nhw", x, x.new_tensor(LUMA)))[:, None]
         x = torch.where((coins[0] < config.grey)[:, None, None, None], luma, x)
-        kept = min(round(config.clean * len(x)), len(x) - 1)
+        kept = config.kept(len(x))
         clean, others = x[:kept, :, :side, :side], x[kept:]
         y, Ax = others[..., :side, :side].clone(), others[..., :side, :side].clone()
         off = coins[1, kept:] < config.off_grid

@@ -51,7 +51,7 @@ class ToneObjective(PhotographObjective):
         amount = EXPOSURE * torch.randn(len(x), 1, 1, 1, generator=generator, device=device)
         exponent = (coins * amount).exp().to(x)
         x = rounded(((x + 1) / 2) ** exponent * 2 - 1)
-        kept = min(round(self.config.clean * len(x)), len(x) - 1)
+        kept = self.config.kept(len(x))
         clean, y = self._noisy(x[:kept], generator), x[kept:]
         return Draw(step, clean, y, self._damaged(y, generator))
 

@@ -91,7 +91,7 @@ class Trainer(Generic[Chosen]):
         rows = fetched(pixels, index, self.device)
         if isinstance(self.config, PhotographConfig):
             # Pages are mostly among what stays as it is: one that has yellowed is not damaged.
-            kept, share = round(self.config.clean * n), self.config.graphics
+            kept, share = self.config.kept(n), self.config.graphics
             clean = graphics.among(rows[:kept], share, self.generator)
             others = graphics.among(rows[kept:], share / 8, self.generator)
             rows = torch.cat([clean, others]).to(self.device)

@@ -100,6 +100,7 @@ def test_a_photograph_keeps_its_size_and_json_says_how_much_changed(
         (["--crop"], "--crop is not for halves, which takes pictures as they are"),
         (["--fit", "pad"], "--fit is not for halves"),
         (["--invert"], "--invert is not for halves"),
+        (["--scale", "5"], "--scale: photographs are enlarged up to 4 times"),
         (["--strength", "1.5"], "--strength"),
         (["--tile", "8"], "--tile"),
         (["--heat", "x.png", "p.png"], "--heat x.png is one file: name a folder"),

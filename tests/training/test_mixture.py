@@ -145,7 +145,7 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
     for alone, chosen in (("reader", ReaderObjective), ("noisy", DeltaObjective)):
         with pytest.raises(ValueError, match=f"{alone} is trained alone, and the model is not"):
             chosen(RESTORER, PhotographConfig(alone=alone), CPU)
-    for missing in ("scratches", "downscale"):
+    for missing in ("scratches", "blur", "downscale"):
         damage = {kind: weight for kind, weight in ONE_EACH.items() if kind != missing}
         with pytest.raises(ValueError, match="damage of each sort, and some of none"):
             begun(damage=damage)
