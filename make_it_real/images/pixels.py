@@ -81,7 +81,7 @@ def enlarged(image: Tensor, factor: int) -> Tensor:
 def interpolated(image: Tensor, factor: int, least: float = -1.0) -> Tensor:
     """Enlarge (C, H, W) with values in [least, 1] to (C, factor·H, factor·W), bicubically.
 
-    The kernel is that of ``degradations.resolution``, which f was taught, unlike that of ``scaled``.
+    The kernel, unlike that of ``scaled``, is that of ``degradations.resolution``: f was taught it.
     """
     if factor == 1:
         return image
