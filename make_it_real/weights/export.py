@@ -2,8 +2,9 @@
 
 The exported network has one input, ``images`` (N, C, S, S), float32 in about [−1, 1], which may be
 z or any images, and one output, ``made`` (N, C, S, S) in [−1, 1]; N is free. Of an f for images of
-any size both are (N, C, H, W), and H and W are free from 9 on. The results of each file are
-compared with torch's before it gets its name.
+any size both are (N, C, H, W), and H and W are free from 9 on; N is 1 where f mixes its weights for
+each image (``models/mixture.py``). The results of each file are compared with torch's before it
+gets its name.
 """
 
 import logging
@@ -21,7 +22,7 @@ from make_it_real.models.ign import IGN
 # Largest absolute difference to torch that is allowed.
 TOLERANCE = 1e-4
 SEEDS = range(64)
-# N, height and width of the images that an f of any size is compared with torch on.
+# N (or 1), height and width of the images that an f of any size is compared with torch on.
 SIZES = ((2, 45, 36), (1, 9, 9), (3, 64, 48), (1, 10, 101), (1, 130, 77))
 LEAST_SIDE, MOST = 9, 65_536
 
@@ -90,6 +91,7 @@ def _trials(f: IGN) -> Iterator[Tensor]:
         return
     generator = torch.Generator().manual_seed(0)
     for n, height, width in SIZES:
+        n = 1 if f.config.mixed else n
         noise = 0.4 * torch.randn(n, f.config.channels, height, width, generator=generator)
         # Noise on the right alone: the gate has something to leave as it is.
         yield torch.linspace(-1, 1, width).clamp_min(0) * noise
@@ -97,7 +99,9 @@ def _trials(f: IGN) -> Iterator[Tensor]:
 
 def _shapes(f: IGN) -> tuple[dict[int, object]]:
     """Name the dimensions of the images that are free."""
-    free: dict[int, object] = {0: torch.export.Dim("n", min=1, max=MOST)}
+    free: dict[int, object] = {}
+    if not f.config.mixed:
+        free[0] = torch.export.Dim("n", min=1, max=MOST)
     if not f.config.image_size:
         names = ((2, "height"), (3, "width"))
         free |= {i: torch.export.Dim(name, min=LEAST_SIDE, max=MOST) for i, name in names}

@@ -13,6 +13,7 @@ from torch import Tensor
 from make_it_real.errors import SourceError, WeightsError
 from make_it_real.images.pixels import to_images, to_pixels
 from make_it_real.models.ign import IGN
+from make_it_real.models.unet import UNet
 from make_it_real.weights import export, model_card, model_file, pretrained, verify
 
 # N, height and width of images: none of them as in the export's own comparison.
@@ -159,24 +160,43 @@ def test_makers_are_those_that_have_a_source() -> None:
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_exports_take_any_height_and_width(kind: str, tiny_restorer: Path, tmp_path: Path) -> None:
-    f, path = pretrained.load(tiny_restorer), tmp_path / f"f.{kind}"
+@pytest.mark.parametrize("mixed", [True, False])
+def test_exports_take_any_height_and_width(
+    mixed: bool, kind: str, tiny_restorer: Path, any_size_model: Path, tmp_path: Path
+) -> None:
+    f = pretrained.load(tiny_restorer if mixed else any_size_model)
+    path = tmp_path / f"f.{kind}"
     if kind == "onnx":
         onnxruntime = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
     assert export.FORMATS[kind](f, path) <= export.TOLERANCE
     if kind == "onnx":
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        assert session.get_inputs()[0].shape[1] == 3
+        n, channels, *_ = session.get_inputs()[0].shape
+        assert (n, channels) == (1 if mixed else "n", 3)
     else:
         module = torch.export.load(path).module()
-    for size in SIZES:
-        x = noise(*size)
+    for number, height, width in SIZES:
+        x = noise(1 if mixed else number, height, width)
         # The gate closes over a part that f hardly changes.
-        x[..., : size[2] // 2] *= 0.01
+        x[..., : width // 2] *= 0.01
         fx = f(x)
         if kind == "onnx":
             made = torch.from_numpy(session.run(["made"], {"images": x.numpy()})[0])
         else:
             made = module(x)
         torch.testing.assert_close(made, fx, atol=1e-4, rtol=0)
+
+
+def test_an_onnx_file_convolves_a_block_with_deltas_once(
+    tiny_restorer: Path, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    f, path = pretrained.load(tiny_restorer), tmp_path / "f.onnx"
+    assert isinstance(f, UNet)
+    export.to_onnx(f, path)
+    convs = [m for m in f.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+    spared = [m for m in f.deltas.modules() if isinstance(m, torch.nn.Conv2d)]
+    nodes = [n for n in onnx.load(path).graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    assert len(nodes) == len(convs) - len(spared)
