@@ -39,8 +39,9 @@ RANGES: Mapping[str, Range] = {
     "noise": Range(2 / 127.5, 55 / 127.5), "poisson": Range(316, 5, log=True),
     "phone-noise": Range(3 / 127.5, 28 / 127.5), "salt-and-pepper": Range(0.005, 0.155, bend=1.5),
     "jpeg": Range(95, 8), "jpeg-twice": Range(95, 12), "webp": Range(95, 8),
-    "blur": Range(0.5, 1.8), "low-resolution": Range(1.5, 4, bend=2),
-    "downscale": Range(1.5, 4, bend=2), "dust": Range(1, 12), "sharpen": Range(0.3, 1.3),
+    "blur": Range(0.5, 1.8), "anisotropic-blur": Range(0.6, 2.5), "defocus": Range(0.7, 2.5),
+    "low-resolution": Range(1.5, 4, bend=2), "downscale": Range(1.5, 4, bend=2),
+    "dust": Range(1, 12), "sharpen": Range(0.3, 1.3),
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ class Stage:
 # Kinds that make a photograph noisy, compressed, blurred and enlarged.
 NOISE = ("noise", "poisson", "phone-noise")
 COMPRESSION = ("jpeg", "webp", "jpeg-twice")
-BLUR = ("blur",)
+BLUR = ("blur", "anisotropic-blur", "defocus")
 ENLARGED = ("low-resolution", "downscale")
 # In the order in which it happens: the lens, the size, the sensor, the print, the colours, the
 # retouching, the file.

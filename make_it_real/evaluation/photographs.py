@@ -70,6 +70,7 @@ DAMAGE = (
     Damage("noise-10-jpeg", 40, (("noise", 10 / 127.5), ("jpeg", 40))),
     Damage("phone-noise-15-jpeg", 50, (("phone-noise", 15 / 127.5), ("jpeg", 50))),
     Damage("noise-25-scratches", 3, (("noise", 25 / 127.5), ("scratches", 3))),
+    Damage("downscale-2-jpeg", 75, (("downscale", 2), ("jpeg", 75))),
     _one("salt-and-pepper", 0.04), _one("scratches", 3), _one("poisson", 60), _one("blur", 1),
     _one("downscale", 2), _one("webp", 20), _noise(15, "phone-noise"), _one("dust", 20),
     _one("fading", 0.6),

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from make_it_real.models.layers import PlainBlock
 
 # The sorts of pictures that have weights of their own. What is enlarged was small before; what is
-# sent was noisy and then compressed, as many a photograph of a phone is.
-SORTS = ("noisy", "compressed", "blurred", "enlarged", "sent")
+# sent was noisy and then compressed, as many a photograph of a phone is; what is of the web was
+# blurred or enlarged and then compressed.
+SORTS = ("noisy", "compressed", "blurred", "enlarged", "sent", "web")
 # The places are squares of so many pixels a side, so many of them each way.
 SIDE = 32
 GRID = 6

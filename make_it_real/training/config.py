@@ -220,16 +220,17 @@ class PhotographConfig(TrainingConfig):
         the tone is trained, of the clean pictures, and an eighth as often on the others.
     damage: weight of each kind of damage that f learns to repair, levels in ``life.RANGES``. life:
         share of the damaged crops that get several of these, in the order of ``life.LIFE``; where
-        noisy or sent ones alone are trained, that get another kind over the noise. grey: share of
-        the crops that lose their colour first. off_grid: share of the crops that are cut out after
-        the damage, so that JPEG's blocks do not begin at their edges.
+        noisy, sent or web ones alone are trained, that get marks and the like after the first kind.
+        grey: share of the crops that lose their colour first. off_grid: share of the crops that are
+        cut out after the damage, so that JPEG's blocks do not begin at their edges.
     flip: whether crops are mirrored and transposed at random. clip: largest norm of f's gradient.
     ema: decay of the averaged weights, which are those of the finished model.
     smooth: ε of the distance of clean crops. Near 0 f leaves them exactly alone, but can't learn
         any more to undo what good pictures have too, such as a mild blur: for the last steps.
     alone: a part of f that alone is trained, all else staying as it is. "tone": on whole pictures
         with damage of its own. "reader": what tells the sorts of pictures. "noisy", "compressed",
-        "blurred", "enlarged", "sent" (noisy, then compressed): the weights that such pictures get.
+        "blurred", "enlarged", "sent" (noisy, then compressed), "web" (blurred or enlarged, then
+        compressed): the weights that such pictures get.
     """
 
     objective: ClassVar[str] = "photographs"

@@ -1,4 +1,4 @@
-"""Sorts of photographs: f learns to tell them, and then weights of their own for each of them.
+"""Sorts of photographs: f learns weights of their own for each of them, and then to tell them.
 
 Each is trained alone, and all else of f stays as it is. So what f makes of other pictures stays
 what it was, as far as its reader tells them.
@@ -17,9 +17,9 @@ from make_it_real.models.mixture import SORTS, places
 from make_it_real.models.unet import UNet
 from make_it_real.training.config import PhotographConfig
 from make_it_real.training.losses import Network, Terms
-from make_it_real.training.photographs import Draw, PhotographObjective
+from make_it_real.training.photographs import AGAIN, Draw, PhotographObjective
 
-# The kinds of damage that make a picture one of each sort; what is sent gets the first two.
+# The kinds of damage that make a picture one of each sort. What is sent or of the web gets two.
 KINDS = {"noisy": NOISE, "compressed": COMPRESSION, "blurred": BLUR, "enlarged": ENLARGED}
 
 
@@ -42,8 +42,11 @@ class PartObjective(PhotographObjective):
         return {kind: weight for kind, weight in self.config.damage.items() if kind in kinds}
 
     def _noisy(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Damage crops x (N, C, H, W) by noise, the config's share of lives by others, too."""
-        x = damaged(x, self.sorts["noisy"], 0.0, generator=generator)
+        """Damage crops x (N, C, H, W) by noise, a share of them by kinds of no sort, too."""
+        return self._marked(damaged(x, self.sorts["noisy"], 0.0, generator=generator), generator)
+
+    def _marked(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Damage the config's share of lives among crops x (N, C, H, W) by kinds of no sort."""
         coins = torch.rand(len(x), generator=generator, device=generator.device)
         chosen = coins < self.config.life
         x[chosen] = damaged(x[chosen], self.others, 0.0, generator=generator)
@@ -52,6 +55,12 @@ class PartObjective(PhotographObjective):
     def _sent(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Damage crops x (N, C, H, W) as noisy ones, and then by compression."""
         x = self._noisy(x, generator)
+        return damaged(x, self.sorts["compressed"], 0.0, generator=generator)
+
+    def _of_web(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Damage crops x (N, C, H, W) by blur or a small size, some more, then by compression."""
+        x = damaged(x, self.sorts["blurred"] | self.sorts["enlarged"], 0.0, generator=generator)
+        x = self._marked(x, generator)
         return damaged(x, self.sorts["compressed"], 0.0, generator=generator)
 
 
@@ -63,13 +72,26 @@ class DeltaObjective(PartObjective):
 
     def __init__(self, model: IGNConfig, config: PhotographConfig, device: torch.device) -> None:
         super().__init__(model, config, device)
-        needed = {"noisy": ["noisy"], "sent": ["noisy", "compressed"]}.get(config.alone, [])
+        kinds = {
+            "noisy": ["noisy"], "sent": ["noisy", "compressed"],
+            "web": ["blurred", "enlarged", "compressed"],
+        }  # fmt: skip
+        needed = kinds.get(config.alone, [])
         if not all(self.sorts[sort] for sort in needed) or (needed and not self.others):
             raise ValueError(f"{config.alone} pictures need damage of their sort, and some of none")
 
     def _damaged(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        ways = {"noisy": self._noisy, "sent": self._sent}
+        ways = {"noisy": self._noisy, "sent": self._sent, "web": self._of_web_or_compressed}
         return ways.get(self.config.alone, super()._damaged)(x, generator)
+
+    def _of_web_or_compressed(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Damage crops x (N, C, H, W) as those of the web, but one in three by compression alone.
+
+        The reader can't tell well whether a compressed picture was sharp before.
+        """
+        sharp, soft = x.tensor_split([len(x) // 3])
+        sharp = damaged(sharp, self.sorts["compressed"], 0.0, generator=generator)
+        return torch.cat([sharp, self._of_web(soft, generator)])
 
     def fast(self, name: str) -> Network:
         network: Callable[..., Tensor] = super().fast(name)
@@ -94,7 +116,7 @@ class ReaderObjective(PartObjective):
         The first ones are of none. Of these a share is clean, as the config says.
         """
         y = x[..., : self.config.crop, : self.config.crop]
-        others, noisy, compressed, blurred, enlarged, sent = y.tensor_split(1 + len(SORTS))
+        others, noisy, compressed, blurred, enlarged, sent, web = y.tensor_split(1 + len(SORTS))
         clean, others = others.tensor_split([round(self.config.clean * len(others))])
 
         def after(x: Tensor, weights: Mapping[str, float]) -> Tensor:
@@ -104,13 +126,36 @@ class ReaderObjective(PartObjective):
         blurred = after(blurred, self.sorts["blurred"])
         enlarged = after(enlarged, self.sorts["enlarged"])
         noisy, sent = self._noisy(noisy, generator), self._sent(sent, generator)
-        crops = (clean, others, noisy, compressed, blurred, enlarged, sent)
+        web = self._of_web(web, generator)
+        crops = (clean, others, noisy, compressed, blurred, enlarged, sent, web)
         return Draw(step, y[:0], y, torch.cat(crops))
 
     def losses(self, d: Draw) -> Terms:
-        """Compute L_restore, the cross-entropy of what the reader tells with what was done."""
-        assert isinstance(self.f, UNet)
-        logits = self.f.reader.logits(places(d.Ax))
-        parts = logits.tensor_split(1 + len(SORTS))
+        """Compute L_restore, the cross-entropy of what the reader tells with what was done.
+
+        With a learned gate, L_idem is that of f's own results, of a crop in so many of each sort,
+        which are of none: what was repaired is not repaired again. It counts as far as f changed
+        the crop.
+        """
+        parts = d.Ax.tensor_split(1 + len(SORTS))
         labels = [torch.full((len(part),), i, device=d.Ax.device) for i, part in enumerate(parts)]
-        return {"restore": F.cross_entropy(logits, torch.cat(labels))}
+        terms = {"restore": F.cross_entropy(self._logits(d.Ax), torch.cat(labels))}
+        if self.config.lambdas.idem and self.f.config.learned_gate:
+            made = map(self._repaired, [part[::AGAIN] for part in parts[1:]], SORTS)
+            results, opened = map(torch.cat, zip(*made, strict=True))
+            none = torch.zeros(len(results), dtype=torch.long, device=d.Ax.device)
+            again = F.cross_entropy(self._logits(results), none, reduction="none")
+            terms["idem"] = (opened * again).mean()
+        return terms
+
+    def _logits(self, images: Tensor) -> Tensor:
+        assert isinstance(self.f, UNet)
+        return self.f.reader.logits(places(images))
+
+    @torch.no_grad()
+    def _repaired(self, images: Tensor, sort: str) -> tuple[Tensor, Tensor]:
+        """Compute f of images taken for a sort, of 8-bit values, and how far it changes each."""
+        assert isinstance(self.f, UNet)
+        f: Callable[..., Tensor] = self.fast("f")
+        results, share = self._moved(images, *self.f.split(f(images, sort=sort)))
+        return results, share.mean((1, 2, 3))

@@ -117,12 +117,17 @@ class PhotographObjective(Objective):
     def _opened_again(self, Ax: Tensor, proposed: Tensor, logits: Tensor) -> Tensor:
         """Compute how much the learned gate opens again where it was open for Ax, a scalar."""
         assert isinstance(self.f, UNet)
-        with torch.no_grad():
-            share = self.f.opened(logits.sigmoid())
-            s = rounded(self.f.moved(Ax, proposed.clamp(-1, 1) - Ax, share).float())
+        s, share = self._moved(Ax, proposed, logits)
         _, again = self.f.split(self.fast("f")(s))
         # Where the gate was closed, s is still damaged.
         return ((share > 0.5) * F.softplus(again)).mean()
+
+    @torch.no_grad()
+    def _moved(self, Ax: Tensor, proposed: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute f(Ax) of 8-bit values from what it proposes, and how far its gate is open."""
+        assert isinstance(self.f, UNet)
+        share = self.f.opened(logits.sigmoid())
+        return rounded(self.f.moved(Ax, proposed.clamp(-1, 1) - Ax, share).float()), share
 
     def update(
         self, optimizers: Mapping[str, Optimizer], draws: Sequence[Draw], lambdas: Lambdas

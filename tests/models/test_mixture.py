@@ -97,7 +97,8 @@ def test_a_share_of_a_delta_is_added_to_the_weights(which: int, share: float) ->
 
 def test_images_with_shares_of_their_own_are_as_if_alone() -> None:
     (first, *deltas), h = blocks(), noise(3, 6, 7, 8)
-    shares = torch.tensor([[0.0] * 5, [0.2, 0.4, 0.2, 0.1, 0.1], [0.0, 0.1, 0.0, 0.9, 0.0]])
+    some = [[0.2, 0.3, 0.2, 0.1, 0.1, 0.1], [0.0, 0.1, 0.0, 0.9, 0.0, 0.0]]
+    shares = torch.tensor([[0.0] * 6, *some])
     alone = [mixed(first, deltas, h[i : i + 1], shares[i : i + 1]) for i in range(3)]
     torch.testing.assert_close(mixed(first, deltas, h, shares), torch.cat(alone), atol=1e-5, rtol=0)
     alike = [mixed(first, deltas, h[i : i + 1], shares[1:2]) for i in range(3)]

@@ -175,7 +175,7 @@ SETTINGS = ["steps=3", "decay_steps=1", "batch=6", "crop=24"]
 def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     running = opened(folder, album, recipe="photos", settings=SETTINGS)
-    assert [stage.steps for stage in running.stages] == [3] * 12
+    assert [stage.steps for stage in running.stages] == [3] * 13
     stop = Event()
     tones = [copied(tone_of(running.trainer.objective.f_ema))]
 
@@ -189,7 +189,7 @@ def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path
     assert running.follow(stop, 1e9)
     again = opened(folder, album, resume=True)
     assert isinstance(again.trainer.objective, ToneObjective)
-    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 12  # noqa: B009
+    assert [getattr(stage, "crop") for stage in again.stages] == [24] * 13  # noqa: B009
     assert not again.follow(Event(), 1e9)
     end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
     assert (end.config.stage, end.step) == (11, 3)
