@@ -192,12 +192,12 @@ def test_the_recipe_runs_and_goes_on_within_the_tone(album: Path, tmp_path: Path
     assert [getattr(stage, "crop") for stage in again.stages] == [24] * 13  # noqa: B009
     assert not again.follow(Event(), 1e9)
     end = checkpoint.load(folder / "checkpoint.safetensors", CPU)
-    assert (end.config.stage, end.step) == (11, 3)
+    assert (end.config.stage, end.step) == (12, 3)
     tones.append(copied(tone_of(end.objective.f_ema)))
     assert not torch.equal(tones[0]["layers.4.weight"], tones[1]["layers.4.weight"])
     info = model_file.inspect(folder / "model.safetensors")
-    assert (info.steps, info.objective) == (36, "restoration of photographs")
-    assert info.training["alone"] == "sent"
+    assert (info.steps, info.objective) == (39, "restoration of photographs")
+    assert info.training["alone"] == "reader"
 
 
 @pytest.mark.usefixtures("small")
