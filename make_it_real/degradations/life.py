@@ -62,7 +62,7 @@ ENLARGED = ("low-resolution", "downscale")
 # In the order in which it happens: the lens, the size, the sensor, the print, the colours, the
 # retouching, the file.
 LIFE = (
-    Stage(0.3, ("blur", "anisotropic-blur", "plateau-blur", "defocus"), 0.5),
+    Stage(0.3, BLUR, 0.5),
     Stage(0.3, ENLARGED, 0.5),
     Stage(0.6, (*NOISE, "salt-and-pepper"), 0.5),
     Stage(0.35, ("scratches", "dust", "creases", "holes"), 1.0),

@@ -4,7 +4,7 @@ Each is trained alone, and all else of f stays as it is. So what f makes of othe
 what it was, as far as its reader tells them.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import torch
@@ -41,9 +41,14 @@ class PartObjective(PhotographObjective):
     def _among(self, kinds: Collection[str]) -> dict[str, float]:
         return {kind: weight for kind, weight in self.config.damage.items() if kind in kinds}
 
+    def _by(self, sorts: Sequence[str], x: Tensor, generator: torch.Generator) -> Tensor:
+        """Damage crops x (N, C, H, W), each by one of the kinds that these sorts have."""
+        weights = {kind: weight for sort in sorts for kind, weight in self.sorts[sort].items()}
+        return damaged(x, weights, 0.0, generator=generator)
+
     def _noisy(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Damage crops x (N, C, H, W) by noise, a share of them by kinds of no sort, too."""
-        return self._marked(damaged(x, self.sorts["noisy"], 0.0, generator=generator), generator)
+        return self._marked(self._by(["noisy"], x, generator), generator)
 
     def _marked(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Damage the config's share of lives among crops x (N, C, H, W) by kinds of no sort."""
@@ -54,14 +59,12 @@ class PartObjective(PhotographObjective):
 
     def _sent(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Damage crops x (N, C, H, W) as noisy ones, and then by compression."""
-        x = self._noisy(x, generator)
-        return damaged(x, self.sorts["compressed"], 0.0, generator=generator)
+        return self._by(["compressed"], self._noisy(x, generator), generator)
 
     def _of_web(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Damage crops x (N, C, H, W) by blur or a small size, some more, then by compression."""
-        x = damaged(x, self.sorts["blurred"] | self.sorts["enlarged"], 0.0, generator=generator)
-        x = self._marked(x, generator)
-        return damaged(x, self.sorts["compressed"], 0.0, generator=generator)
+        x = self._marked(self._by(["blurred", "enlarged"], x, generator), generator)
+        return self._by(["compressed"], x, generator)
 
 
 class DeltaObjective(PartObjective):
@@ -90,7 +93,7 @@ class DeltaObjective(PartObjective):
         The reader can't tell well whether a compressed picture was sharp before.
         """
         sharp, soft = x.tensor_split([len(x) // 3])
-        sharp = damaged(sharp, self.sorts["compressed"], 0.0, generator=generator)
+        sharp = self._by(["compressed"], sharp, generator)
         return torch.cat([sharp, self._of_web(soft, generator)])
 
     def fast(self, name: str) -> Network:
@@ -119,12 +122,10 @@ class ReaderObjective(PartObjective):
         others, noisy, compressed, blurred, enlarged, sent, web = y.tensor_split(1 + len(SORTS))
         clean, others = others.tensor_split([round(self.config.clean * len(others))])
 
-        def after(x: Tensor, weights: Mapping[str, float]) -> Tensor:
-            return damaged(x, weights, 0.0, generator=generator)
-
-        others, compressed = after(others, self.others), after(compressed, self.sorts["compressed"])
-        blurred = after(blurred, self.sorts["blurred"])
-        enlarged = after(enlarged, self.sorts["enlarged"])
+        others = damaged(others, self.others, 0.0, generator=generator)
+        compressed = self._by(["compressed"], compressed, generator)
+        blurred = self._by(["blurred"], blurred, generator)
+        enlarged = self._by(["enlarged"], enlarged, generator)
         noisy, sent = self._noisy(noisy, generator), self._sent(sent, generator)
         web = self._of_web(web, generator)
         crops = (clean, others, noisy, compressed, blurred, enlarged, sent, web)
